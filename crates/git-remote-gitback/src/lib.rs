@@ -1,0 +1,1 @@
+//! git's remote helper for gitback:// URLs

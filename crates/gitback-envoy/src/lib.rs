@@ -1,0 +1,1 @@
+//! The daemon: composes the layers and owns the clock

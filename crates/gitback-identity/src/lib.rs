@@ -1,0 +1,1 @@
+//! Keys, project ids, handles, puddle names and the gitback:// URL

@@ -1,0 +1,1 @@
+//! The envelope log on disk: append, sync, recover

@@ -1,0 +1,1 @@
+//! Bare repositories: receive, check, serve, forward and catch up

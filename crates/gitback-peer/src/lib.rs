@@ -1,0 +1,1 @@
+//! The HTTP surface between envoys, over mutual TLS with raw keys
