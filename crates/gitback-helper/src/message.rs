@@ -37,6 +37,8 @@ pub enum Request {
         project: String,
         /// The handle as typed, for messages to people.
         handle: String,
+        /// The key of the caller's own puddle, 64 hex digits, when there is one: a grant is drafted for it.
+        puddle: Option<String>,
         /// What git would put in `GIT_PROTOCOL`, such as `version=2`.
         protocol: Option<String>,
         /// How long a push waits for other envoys, in milliseconds; the envoy's default if absent.

@@ -378,11 +378,16 @@ fn prepare_directory(path: &Path, mode: u32) -> Result<(), BindError> {
     else {
         return Ok(());
     };
-    let open_to_others = mode & 0o077 != 0;
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let mode = if mode & 0o077 == 0 { 0o700 } else { 0o755 };
     DirBuilder::new()
         .recursive(true)
-        .mode(if open_to_others { 0o755 } else { 0o700 })
+        .mode(mode)
         .create(directory)
+        // Again, since a strict umask would lock out the users the socket is for.
+        .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(mode)))
         .map_err(|source| BindError::Prepare {
             path: directory.to_owned(),
             source,
