@@ -1,1 +1,55 @@
-//! Bare repositories: receive, check, serve, forward and catch up
+//! Bare git repositories of one envoy: receive, check, serve, forward and catch up.
+//!
+//! Decides whether a pack may enter a repository, in which order its parts become
+//! durable, and which refs move. Never decides who may push, what a ref should point
+//! to, or what a project is: callers hand in plain object ids and ref names.
+//!
+//! Everything blocks; call it from threads. Refs, object look-ups and ancestry run in
+//! process on `gix`; indexing, connectivity, packing and serving fetches are `git`
+//! processes with a cleared environment and none of the machine's configuration.
+//!
+//! Read [`Repository`] first, then [`Quarantine`]. [`receive`] speaks `git push`'s
+//! protocol, [`fetch`] asks another envoy for objects.
+//!
+//! The dialect, the order of a commit and what start-up cleans are written down in
+//! `docs/spec/pack.md`.
+//!
+//! ```
+//! use gitback_pack::Repository;
+//!
+//! let home = tempfile::tempdir()?;
+//! let repository = Repository::create(&home.path().join("project.git"))?;
+//! assert!(repository.refs()?.is_empty());
+//! assert_eq!(repository.head_target()?.as_deref(), Some(&b"refs/heads/main"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+pub mod fetch;
+mod git;
+mod ingest;
+mod objects;
+mod outgoing;
+mod packet;
+mod quarantine;
+pub mod receive;
+mod recover;
+mod refs;
+mod repository;
+mod serve;
+mod severity;
+mod spool;
+mod walk;
+
+pub use gix::ObjectId as Oid;
+pub use gix::objs::Kind;
+
+pub use error::{Fault, OpenError, RefError, Reject};
+pub use ingest::{Ingested, Limits};
+pub use quarantine::{Migrated, Quarantine};
+pub use recover::Recovered;
+pub use refs::{Expect, REF_COMPONENT_MAX, REF_NAME_MAX, Ref, RefChange, valid_ref_name};
+pub use repository::Repository;
+pub use serve::HangUp;
+pub use severity::{SEVERITIES, Severity};
+pub use spool::Spool;

@@ -1,0 +1,286 @@
+//! What can go wrong, by whose fault it is.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::Oid;
+
+/// Our own disk, git or object store failed; the sender is not to blame.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A file or directory could not be read or written.
+    #[error("cannot {doing} {path}", path = path.display())]
+    Io {
+        /// What was tried, a verb: "read", "create".
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A pipe or the other end of a stream failed.
+    #[error("cannot {doing}")]
+    Stream {
+        /// What was tried: "send to the client".
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A git process could not be started.
+    #[error("cannot start git {verb}")]
+    Spawn {
+        /// The git command.
+        verb: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A git process ended with a failure.
+    #[error("git {verb} failed: {message}")]
+    Git {
+        /// The git command.
+        verb: &'static str,
+        /// The last line it printed to stderr, bounded, or its exit status.
+        message: String,
+    },
+    /// The object store could not be read.
+    #[error("cannot read object {oid}")]
+    ReadObject {
+        /// The object that was looked up.
+        oid: Oid,
+        /// Why it failed.
+        #[source]
+        source: gix::Error,
+    },
+    /// An object that had to be there is not.
+    #[error("object {oid} is missing")]
+    NoObject {
+        /// The absent object.
+        oid: Oid,
+    },
+    /// The refs could not be read or written.
+    #[error("cannot {doing} the refs of {path}", path = path.display())]
+    Refs {
+        /// What was tried, a verb: "read", "write".
+        doing: &'static str,
+        /// The repository.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: gix::Error,
+    },
+    /// The repository holds more packs than one look-up can address.
+    #[error("{path} holds {packs} packs, more than {limit}", path = path.display())]
+    TooManyPacks {
+        /// The pack directory.
+        path: PathBuf,
+        /// How many there are.
+        packs: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// There is a repository at this path already.
+    #[error("there is a repository at {path} already", path = path.display())]
+    Exists {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// A request holds more than the limit.
+    #[error("a request to serve holds more than {limit} bytes")]
+    RequestTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The name is not one that a ref may have.
+    #[error("{name} is not the name of a ref")]
+    RefName {
+        /// The name, printable.
+        name: String,
+    },
+}
+
+impl Fault {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    pub(crate) fn stream(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Stream { doing, source }
+    }
+}
+
+/// A repository cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Nothing at this path is a repository.
+    #[error("{path} is not a bare git repository", path = path.display())]
+    NotRepository {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another process, or this one, has it open.
+    #[error("{path} is in use", path = path.display())]
+    InUse {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The repository is of a kind that would be misread.
+    #[error("{path} cannot be used: {what}", path = path.display())]
+    Unsupported {
+        /// The path.
+        path: PathBuf,
+        /// Which kind: "its refs are a reftable".
+        what: &'static str,
+    },
+    /// A file that redirects git elsewhere was put into the repository.
+    #[error("{path} must not be there: it points git away from this repository", path = path.display())]
+    Planted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Our own disk failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Refs were not moved; none of them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefError {
+    /// The name is not one that a ref may have.
+    #[error("{name} is not the name of a ref")]
+    Name {
+        /// The name, printable.
+        name: String,
+    },
+    /// One name occurs twice.
+    #[error("{name} is changed twice")]
+    Duplicate {
+        /// The name, printable.
+        name: String,
+    },
+    /// The ref is not where the change expects it.
+    #[error("{name} is at {found}, not at {expected}", found = or_absent(found.as_ref()), expected = or_absent(expected.as_ref()))]
+    Stale {
+        /// The name, printable.
+        name: String,
+        /// What the change expects; `None`: no such ref.
+        expected: Option<Oid>,
+        /// What is there; `None`: no such ref.
+        found: Option<Oid>,
+    },
+    /// The object to point to is not in the repository.
+    #[error("{name} cannot point to {oid}, which is not here")]
+    MissingTarget {
+        /// The name, printable.
+        name: String,
+        /// The absent object.
+        oid: Oid,
+    },
+    /// One of two refs would have to be a file and a directory.
+    #[error("{name} cannot be beside {other}")]
+    Conflict {
+        /// The name, printable.
+        name: String,
+        /// The ref in the way, printable.
+        other: String,
+    },
+    /// Our own disk failed. Some of the refs may have moved.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What somebody sent is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reject {
+    /// The stream ended before the pack did.
+    #[error("the pack ends early")]
+    Truncated,
+    /// The pack has more bytes than allowed.
+    #[error("the pack is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// More of something than allowed.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// Of what: "objects", "push options".
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+    /// Unpacking takes more processor time or memory than allowed.
+    #[error("the pack takes too much {what} to unpack")]
+    TooCostly {
+        /// "processor time" or "memory".
+        what: &'static str,
+    },
+    /// A thin pack builds on objects that are not here.
+    #[error("the pack builds on objects that are not here")]
+    MissingBase,
+    /// An object that the pack or a tip needs is neither in the pack nor here.
+    #[error("{} is missing", object(oid.as_ref()))]
+    MissingObject {
+        /// The object, where git named it.
+        oid: Option<Oid>,
+    },
+    /// An object breaks git's rules for objects.
+    #[error("{message}")]
+    BadObject {
+        /// The object, where git named it.
+        oid: Option<Oid>,
+        /// What git said.
+        message: String,
+    },
+    /// The bytes are not a pack.
+    #[error("the pack is damaged: {message}")]
+    Corrupt {
+        /// What git said.
+        message: String,
+    },
+    /// Reading from or writing to the sender failed.
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    /// The sender does not speak the protocol.
+    #[error("not the protocol of git push: {what}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The push comes from a shallow clone.
+    #[error("a push from a shallow clone is not accepted; run git fetch --unshallow first")]
+    Shallow,
+    /// Our own disk or git failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+fn or_absent(oid: Option<&Oid>) -> String {
+    oid.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}
+
+/// A ref name or another's text as one printable line.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
+fn object(oid: Option<&Oid>) -> String {
+    oid.map_or_else(|| "an object".to_owned(), |oid| format!("object {oid}"))
+}

@@ -1,0 +1,157 @@
+//! Asking another envoy for objects: protocol 2, one request, one answer.
+//!
+//! [`request`] is what [`Repository::upload_pack_request`](crate::Repository::upload_pack_request)
+//! answers; [`PackReader`] takes the pack out of that answer.
+//!
+//! Source: gitprotocol-v2(5), "fetch".
+
+use std::io::{self, ErrorKind, Read};
+
+use crate::Oid;
+use crate::error::printable;
+use crate::packet::{self, Packet};
+
+/// The sender has refused, or does not speak the protocol.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The sender says why there is no pack.
+    #[error("{message}")]
+    Refused {
+        /// Its words, printable.
+        message: String,
+    },
+    /// The answer is not one of protocol 2.
+    #[error("not an answer to a fetch: {what}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// A request for what `wants` lead to and `haves` do not, as a thin pack.
+///
+/// Haves that the other side lacks do no harm.
+#[must_use]
+pub fn request(wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    let mut line =
+        |text: &str| lines.extend_from_slice(format!("{:04x}{text}", text.len() + 4).as_bytes());
+    line("command=fetch");
+    line("object-format=sha1");
+    lines.extend_from_slice(b"0001");
+    let mut line =
+        |text: &str| lines.extend_from_slice(format!("{:04x}{text}", text.len() + 4).as_bytes());
+    line("thin-pack");
+    line("no-progress");
+    line("ofs-delta");
+    for oid in wants {
+        line(&format!("want {oid}\n"));
+    }
+    for oid in haves {
+        line(&format!("have {oid}\n"));
+    }
+    line("done\n");
+    lines.extend_from_slice(b"0000");
+    lines
+}
+
+/// Reads the pack out of the answer to a [`request`].
+///
+/// An answer that is cut off, and one that says that something went wrong, read as an
+/// error, never as an end; a [`FetchError`] is inside where the sender is to blame.
+#[derive(Debug)]
+pub struct PackReader<R> {
+    reader: R,
+    payload: Vec<u8>,
+    at: usize,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Head,
+    Pack,
+    End,
+}
+
+impl<R: Read> PackReader<R> {
+    /// Reads the answer from `reader`.
+    pub const fn new(reader: R) -> Self {
+        Self {
+            reader,
+            payload: Vec::new(),
+            at: 0,
+            stage: Stage::Head,
+        }
+    }
+
+    /// Reads packets until there are pack bytes, or the end.
+    fn advance(&mut self) -> io::Result<()> {
+        while self.at >= self.payload.len() && self.stage != Stage::End {
+            let packet = packet::read(&mut self.reader, &mut self.payload)?;
+            self.at = 0;
+            match (packet.ok_or(ErrorKind::UnexpectedEof)?, self.stage) {
+                (Packet::Data, Stage::Pack) => self.band()?,
+                (Packet::Data, _) => self.head()?,
+                (Packet::Flush | Packet::ResponseEnd, Stage::Pack) => self.stage = Stage::End,
+                _ => {
+                    return Err(invalid(FetchError::Malformed {
+                        what: "it ends without a pack",
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&mut self) -> io::Result<()> {
+        let line = packet::line(&self.payload);
+        if line == b"packfile" {
+            self.stage = Stage::Pack;
+            self.payload.clear();
+            return Ok(());
+        }
+        Err(invalid(match line.strip_prefix(b"ERR ") {
+            Some(message) => FetchError::Refused {
+                message: printable(message),
+            },
+            None => FetchError::Malformed {
+                what: "it has no pack",
+            },
+        }))
+    }
+
+    fn band(&mut self) -> io::Result<()> {
+        match self.payload.split_first() {
+            Some((1, _)) => self.at = 1,
+            // Progress, or a sign of life.
+            Some((2, _)) => self.payload.clear(),
+            Some((3, message)) => {
+                return Err(invalid(FetchError::Refused {
+                    message: printable(message.trim_ascii()),
+                }));
+            }
+            _ => {
+                return Err(invalid(FetchError::Malformed {
+                    what: "it uses an unknown side-band",
+                }));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for PackReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.advance()?;
+        let mut rest = self.payload.get(self.at..).unwrap_or_default();
+        let count = rest.read(buffer)?;
+        self.at += count;
+        Ok(count)
+    }
+}
+
+fn invalid(error: FetchError) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
+}

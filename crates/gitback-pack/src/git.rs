@@ -1,0 +1,247 @@
+//! git processes: a known program, a known environment, no orphans.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+
+use crate::Fault;
+
+/// How much of the end of a process's stderr is kept.
+const STDERR_MAX: usize = 16 * 1024;
+/// How much of one line is shown.
+const LINE_MAX: usize = 512;
+
+/// What no repository and no machine may change about the git that we run.
+const OVERRIDES: &[&str] = &[
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    // Migration syncs each pack itself, once and together with the directories.
+    "core.fsync=none",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "protocol.allow=never",
+    "transfer.hideRefs=refs/gitback",
+    "uploadpack.allowFilter=true",
+    "uploadpack.allowAnySHA1InWant=true",
+    // The daemon chose the directory; its owner need not be the daemon's user.
+    "safe.directory=*",
+];
+
+/// Where git's programs are, as the `git` found in `PATH` tells.
+fn programs() -> Result<&'static Path, Fault> {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = PROGRAMS.get() {
+        return Ok(path);
+    }
+    let output = Command::new("git")
+        .arg("--exec-path")
+        .env_remove("GIT_EXEC_PATH")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| Fault::Spawn {
+            verb: "--exec-path",
+            source,
+        })?;
+    let path = output.stdout.trim_ascii();
+    if !output.status.success() || !path.starts_with(b"/") {
+        return Err(Fault::Git {
+            verb: "--exec-path",
+            message: output.status.to_string(),
+        });
+    }
+    Ok(PROGRAMS.get_or_init(|| PathBuf::from(OsStr::from_bytes(path))))
+}
+
+/// A git command on the repository, its environment cleared and hardened.
+pub(crate) fn command(repository: &Path, verb: &'static str) -> Result<Command, Fault> {
+    let programs = programs()?;
+    let mut command = Command::new(programs.join("git"));
+    let mut path = programs.as_os_str().to_owned();
+    path.push(":/usr/local/bin:/usr/bin:/bin");
+    command
+        .env_clear()
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .env("HOME", "/nonexistent")
+        .env("GIT_DIR", repository)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_ATTR_NOSYSTEM", "1")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .env("GIT_GRAFT_FILE", "/dev/null")
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .current_dir(repository);
+    for setting in OVERRIDES {
+        command.arg("-c").arg(setting);
+    }
+    command.arg(verb).stdin(Stdio::null()).stdout(Stdio::null());
+    Ok(command)
+}
+
+/// A git process. It is killed, with whatever it has started, when dropped before its end.
+#[derive(Debug)]
+pub(crate) struct Running {
+    verb: &'static str,
+    child: Child,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+    ended: bool,
+}
+
+impl Running {
+    pub(crate) fn spawn(mut command: Command, verb: &'static str) -> Result<Self, Fault> {
+        command.stderr(Stdio::piped()).process_group(0);
+        let mut child = command
+            .spawn()
+            .map_err(|source| Fault::Spawn { verb, source })?;
+        let stderr = child
+            .stderr
+            .take()
+            .map(|pipe| std::thread::spawn(move || tail(pipe)));
+        Ok(Self {
+            verb,
+            child,
+            stderr,
+            ended: false,
+        })
+    }
+
+    /// Takes the pipe to its stdin. Panics when it was not asked for.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child
+            .stdin
+            .take()
+            .expect("the caller has asked for a pipe")
+    }
+
+    /// Takes the pipe from its stdout. Panics when it was not asked for.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.child
+            .stdout
+            .take()
+            .expect("the caller has asked for a pipe")
+    }
+
+    /// Bounds what the process may use from now on.
+    pub(crate) fn limit(&self, resource: Resource, amount: u64) -> Result<(), Fault> {
+        let limit = Rlimit {
+            current: Some(amount),
+            maximum: Some(amount.saturating_add(1)),
+        };
+        match prlimit(Some(self.pid()), resource, limit) {
+            // A process that has ended already tells why when it is waited for.
+            Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(Fault::Spawn {
+                verb: self.verb,
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) fn finish(mut self) -> Result<Finished, Fault> {
+        let status = self.child.wait().map_err(Fault::stream("wait for git"))?;
+        self.ended = true;
+        let stderr = self
+            .stderr
+            .take()
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default();
+        Ok(Finished {
+            verb: self.verb,
+            status,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        })
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Failing to kill means that it has ended; then there is nothing left to do.
+            let _ = kill_process_group(self.pid(), Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Keeps the last [`STDERR_MAX`] bytes of a stream.
+fn tail(mut pipe: impl Read) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+        kept.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if kept.len() > 2 * STDERR_MAX {
+            kept.drain(..kept.len() - STDERR_MAX);
+        }
+    }
+    kept
+}
+
+/// How a git process ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    verb: &'static str,
+    pub(crate) status: ExitStatus,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    pub(crate) fn succeeded(&self) -> bool {
+        self.status.success()
+    }
+
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+
+    /// The last line of stderr, bounded and printable, or the exit status.
+    pub(crate) fn last_line(&self) -> String {
+        let line = self
+            .stderr
+            .lines()
+            .map(str::trim)
+            .rfind(|line| !line.is_empty());
+        line.map_or_else(|| self.status.to_string(), bounded)
+    }
+
+    pub(crate) fn fault(&self) -> Fault {
+        Fault::Git {
+            verb: self.verb,
+            message: self.last_line(),
+        }
+    }
+
+    /// Nothing, or the fault that it reports.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.succeeded() {
+            Ok(())
+        } else {
+            Err(self.fault())
+        }
+    }
+}
+
+/// A line of git's as we show it: without its label, printable, bounded.
+pub(crate) fn bounded(line: &str) -> String {
+    let line = line
+        .strip_prefix("fatal: ")
+        .or_else(|| line.strip_prefix("error: "))
+        .unwrap_or(line);
+    line.chars()
+        .take(LINE_MAX)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}

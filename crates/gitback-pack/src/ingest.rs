@@ -1,0 +1,312 @@
+//! From a stream to an indexed, checked pack in a quarantine.
+
+use std::io::{ErrorKind, Read, Write as _};
+use std::process::{ChildStdin, Stdio};
+
+use rustix::process::{Resource, Signal};
+
+use crate::git::{Finished, Running, bounded};
+use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
+use crate::severity::strict_argument;
+use crate::spool::Spooling;
+use crate::{Fault, Oid, Quarantine, Reject, Spool};
+
+/// How much is read at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Length of the checksum that ends a pack.
+const TRAILER_BYTES: usize = 20;
+const MIB: u64 = 1024 * 1024;
+
+/// What one pack may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes received.
+    pub input_bytes: u64,
+    /// Objects that the pack says it has.
+    pub objects: u32,
+    /// Processor time of the indexer, in seconds over all of its threads.
+    pub cpu_seconds: u64,
+    /// Memory of the indexer in bytes, mapped files not counted.
+    pub memory_bytes: u64,
+}
+
+impl Default for Limits {
+    /// Two gibibytes received, eight million objects, fifteen minutes of processor
+    /// time (twenty seconds index 90 MB), two gibibytes of memory.
+    fn default() -> Self {
+        Self {
+            input_bytes: 2048 * MIB,
+            objects: 8_000_000,
+            cpu_seconds: 900,
+            memory_bytes: 2048 * MIB,
+        }
+    }
+}
+
+/// What came in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Ingested {
+    /// The pack exactly as it was received.
+    pub spool: Spool,
+    /// How many objects it has.
+    pub objects: u32,
+}
+
+impl Quarantine {
+    /// Reads a pack to the end of the stream, keeps it as received, and indexes and
+    /// checks it on the way.
+    ///
+    /// The pack may be thin. Every object is checked by git's rules (see
+    /// [`SEVERITIES`](crate::SEVERITIES)), and whatever an object of the pack names
+    /// must be in the pack or in the repository. A stream that stalls is the reader's
+    /// to end: an error from `pack` ends the indexer.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject`]; the stream may then be read only in part, and the quarantine is
+    /// good for nothing but to be dropped.
+    pub fn ingest(&mut self, mut pack: impl Read, limits: &Limits) -> Result<Ingested, Reject> {
+        let mut header = [0; PACK_HEADER_BYTES];
+        pack.read_exact(&mut header)
+            .map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => Reject::Truncated,
+                _ => Reject::Broken(error),
+            })?;
+        let objects = object_count(&header)?;
+        if objects > limits.objects {
+            return Err(Reject::TooMany {
+                what: "objects",
+                limit: limits.objects.into(),
+            });
+        }
+        let mut tee = Tee::begin(self, limits)?;
+        if objects > 0 {
+            tee.indexer = Some(self.start_indexer(limits)?);
+        }
+        tee.write(&header)?;
+        tee.copy(&mut pack)?;
+        let spool = tee.finish(limits)?;
+        Ok(Ingested { spool, objects })
+    }
+
+    fn start_indexer(&self, limits: &Limits) -> Result<Indexer, Fault> {
+        let mut command = quarantined(self.repository().path(), self.path(), "index-pack")?;
+        command
+            .args(["--stdin", "--fix-thin"])
+            .arg(strict_argument());
+        command.arg(format!("--max-input-size={}", limits.input_bytes));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = Running::spawn(command, "index-pack")?;
+        // It has read nothing yet, so that nothing can be used up before the limits hold.
+        running.limit(Resource::Cpu, limits.cpu_seconds)?;
+        running.limit(Resource::Data, limits.memory_bytes)?;
+        Ok(Indexer {
+            input: Some(running.stdin()),
+            running,
+        })
+    }
+}
+
+/// The count in a pack's header.
+fn object_count(header: &[u8; PACK_HEADER_BYTES]) -> Result<u32, Reject> {
+    let [b'P', b'A', b'C', b'K', 0, 0, 0, 2 | 3, a, b, c, d] = *header else {
+        return Err(Reject::Corrupt {
+            message: "it does not begin like a pack of version 2 or 3".to_owned(),
+        });
+    };
+    Ok(u32::from_be_bytes([a, b, c, d]))
+}
+
+/// A git index-pack; `input` is gone once it has stopped to read.
+struct Indexer {
+    input: Option<ChildStdin>,
+    running: Running,
+}
+
+/// Sends each chunk to the spool, the checksum and the indexer.
+struct Tee {
+    spool: Spooling,
+    sum: gix::hash::Hasher,
+    /// The last bytes, which are the checksum if the stream ends here.
+    tail: Vec<u8>,
+    indexer: Option<Indexer>,
+    limit: u64,
+}
+
+impl Tee {
+    fn begin(quarantine: &Quarantine, limits: &Limits) -> Result<Self, Fault> {
+        Ok(Self {
+            spool: Spooling::begin(&quarantine.repository().spool_path())?,
+            sum: gix::hash::hasher(gix::hash::Kind::Sha1),
+            tail: Vec::with_capacity(CHUNK_BYTES + TRAILER_BYTES),
+            indexer: None,
+            limit: limits.input_bytes,
+        })
+    }
+
+    /// Copies to the end of the stream, or until the indexer has seen enough.
+    fn copy(&mut self, pack: &mut impl Read) -> Result<(), Reject> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        while self
+            .indexer
+            .as_ref()
+            .is_none_or(|indexer| indexer.input.is_some())
+        {
+            match pack.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => self.write(chunk.get(..count).unwrap_or_default())?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Reject::Broken(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Reject> {
+        self.spool.write(bytes)?;
+        if self.spool.bytes() > self.limit {
+            return Err(Reject::TooLarge { limit: self.limit });
+        }
+        self.tail.extend_from_slice(bytes);
+        let summed = self.tail.len().saturating_sub(TRAILER_BYTES);
+        self.sum.update(self.tail.get(..summed).unwrap_or_default());
+        self.tail.drain(..summed);
+        if let Some(indexer) = &mut self.indexer
+            && let Some(input) = &mut indexer.input
+            && input.write_all(bytes).is_err()
+        {
+            // It has ended; why is in how it ended.
+            indexer.input = None;
+        }
+        Ok(())
+    }
+
+    fn finish(self, limits: &Limits) -> Result<Spool, Reject> {
+        if let Some(Indexer { input, mut running }) = self.indexer {
+            drop(input);
+            let output = running.stdout();
+            // One line with the name of the pack; more only when bytes followed the pack.
+            let mut named = Vec::new();
+            output
+                .take(1024)
+                .read_to_end(&mut named)
+                .map_err(Fault::stream("read from git index-pack"))?;
+            let finished = running.finish()?;
+            if !finished.succeeded() {
+                return Err(refusal(&finished, limits));
+            }
+        }
+        if self.spool.bytes() < u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX)
+        {
+            return Err(Reject::Truncated);
+        }
+        let sum = self.sum.try_finalize().map_err(|_| Reject::Corrupt {
+            message: "its checksum was forged".to_owned(),
+        })?;
+        if sum.as_slice() != self.tail {
+            return Err(Reject::Corrupt {
+                message: "its checksum is not at its end".to_owned(),
+            });
+        }
+        Ok(self.spool.finish())
+    }
+}
+
+/// What to look for in git's last words, and what it means.
+const CAUSES: &[(&str, Cause)] = &[
+    ("early EOF", Cause::Truncated),
+    ("unresolved delta", Cause::MissingBase),
+    ("did not receive expected object", Cause::MissingObject),
+    ("fsck error", Cause::BadObject),
+    ("Not all child objects", Cause::BadObject),
+    ("invalid object", Cause::BadObject),
+    ("object type mismatch", Cause::BadObject),
+    ("object of unexpected type", Cause::BadObject),
+    ("COLLISION", Cause::BadObject),
+    ("exceeds maximum allowed size", Cause::TooLarge),
+    ("Out of memory", Cause::Memory),
+    ("out of memory", Cause::Memory),
+    ("unable to create thread", Cause::Memory),
+    ("mmap failed", Cause::Memory),
+    ("unable to create temporary", Cause::Ours),
+    ("unable to write", Cause::Ours),
+    ("write error", Cause::Ours),
+    ("cannot write", Cause::Ours),
+    ("cannot store", Cause::Ours),
+    ("unable to create", Cause::Ours),
+    ("unable to rename", Cause::Ours),
+    ("No space left", Cause::Ours),
+    ("Input/output error", Cause::Ours),
+    ("Too many open files", Cause::Ours),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Cause {
+    Truncated,
+    MissingBase,
+    MissingObject,
+    BadObject,
+    TooLarge,
+    Memory,
+    Ours,
+}
+
+/// Why the indexer ended, from how it ended and what it said.
+fn refusal(finished: &Finished, limits: &Limits) -> Reject {
+    if finished.signal() == Some(Signal::XCPU.as_raw()) {
+        return Reject::TooCostly {
+            what: "processor time",
+        };
+    }
+    let last = finished.last_line();
+    let cause = CAUSES
+        .iter()
+        .find(|(text, _)| last.contains(text))
+        .map(|(_, cause)| *cause);
+    match cause {
+        Some(Cause::Truncated) => Reject::Truncated,
+        Some(Cause::MissingBase) => Reject::MissingBase,
+        Some(Cause::MissingObject) => Reject::MissingObject {
+            oid: first_oid(&last),
+        },
+        Some(Cause::BadObject) => bad_object(finished, last),
+        Some(Cause::TooLarge) => Reject::TooLarge {
+            limit: limits.input_bytes,
+        },
+        Some(Cause::Memory) => Reject::TooCostly { what: "memory" },
+        Some(Cause::Ours) => finished.fault().into(),
+        // Killed from outside: that says nothing about the pack.
+        None if finished.signal().is_some() => finished.fault().into(),
+        None => Reject::Corrupt { message: last },
+    }
+}
+
+/// The last `error:` line names the object and the rule.
+fn bad_object(finished: &Finished, last: String) -> Reject {
+    let line = finished
+        .stderr
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("error: "));
+    let message = line.map_or(last, bounded);
+    let oid: Option<Oid> = first_oid(&message);
+    Reject::BadObject { oid, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_headers_of_other_things() {
+        assert!(object_count(b"PACK\0\0\0\x02\0\0\x01\0").is_ok_and(|count| count == 256));
+        for header in [
+            b"PACX\0\0\0\x02\0\0\0\0",
+            b"PACK\0\0\0\x04\0\0\0\0",
+            b"\0\0\0\0\0\0\0\0\0\0\0\0",
+        ] {
+            assert!(matches!(object_count(header), Err(Reject::Corrupt { .. })));
+        }
+    }
+}

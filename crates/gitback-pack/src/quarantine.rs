@@ -1,0 +1,183 @@
+//! Where a pack stays until everything about it is known to be right.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use gix::objs::Kind;
+use tempfile::TempDir;
+
+use crate::objects::Objects;
+use crate::outgoing::{connected, quarantined};
+use crate::repository::sync_directory;
+use crate::{Fault, Oid, Reject, Repository};
+
+/// Suffixes of the files of a pack, in the order in which they enter the repository.
+/// The index is last: git takes a pack for there only when it sees that.
+const ORDER: [&str; 3] = ["pack", "rev", "idx"];
+
+/// Objects that have arrived and are not yet part of the repository.
+///
+/// A directory below the repository's objects, which nothing but this value knows of.
+/// [`Quarantine::ingest`] fills it, [`Quarantine::migrate`] moves its packs into the
+/// repository; dropped before that, it vanishes with everything in it.
+#[derive(Debug)]
+pub struct Quarantine {
+    repository: Repository,
+    directory: TempDir,
+}
+
+/// What entered the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Migrated {
+    /// The packs, by path; empty when nothing had to be stored.
+    pub packs: Vec<PathBuf>,
+}
+
+impl Repository {
+    /// Makes an empty quarantine.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`].
+    pub fn quarantine(&self) -> Result<Quarantine, Fault> {
+        let objects = self.objects_path();
+        let directory = tempfile::Builder::new()
+            .prefix("tmp_objdir-gitback-")
+            .tempdir_in(&objects)
+            .map_err(Fault::io("create a directory in", &objects))?;
+        let quarantine = Quarantine {
+            repository: self.clone(),
+            directory,
+        };
+        for name in ["pack", "info"] {
+            let path = quarantine.path().join(name);
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(Fault::io("create", &path))?;
+        }
+        let alternates = quarantine.path().join("info/alternates");
+        // Relative, so that no character of the repository's path needs quoting.
+        fs::write(&alternates, b"..\n").map_err(Fault::io("write", &alternates))?;
+        Ok(quarantine)
+    }
+}
+
+impl Quarantine {
+    /// Checks that everything `tips` lead to is here or in the repository.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject::MissingObject`]; [`Reject::Fault`] if git cannot tell.
+    pub fn check_connected(&self, tips: &[Oid]) -> Result<(), Reject> {
+        connected(
+            quarantined(self.repository.path(), self.path(), "rev-list")?,
+            tips,
+        )
+    }
+
+    /// Whether `new` contains `old`, as [`Repository::is_ancestor`].
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NoObject`] if an object is neither here nor in the repository.
+    pub fn is_ancestor(&self, old: &Oid, new: &Oid) -> Result<bool, Fault> {
+        self.objects()?.is_ancestor(old, new)
+    }
+
+    /// Whether the object is here or in the repository.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if the object store cannot be opened.
+    pub fn has(&self, oid: &Oid) -> Result<bool, Fault> {
+        Ok(self.objects()?.has(oid))
+    }
+
+    /// What kind of object it is; `None` when it is neither here nor in the repository.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if the object store cannot be read.
+    pub fn kind(&self, oid: &Oid) -> Result<Option<Kind>, Fault> {
+        self.objects()?.kind(oid)
+    }
+
+    /// Moves the packs into the repository; on return they are durable there.
+    ///
+    /// Files are synced before they move, directories after. A crash on the way leaves
+    /// whole packs, or a pack without index, which git does not look at.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`]; then nothing may be said to be stored.
+    pub fn migrate(self) -> Result<Migrated, Fault> {
+        let from = self.path().join("pack");
+        let to = self.repository.objects_path().join("pack");
+        let stems = self.packs()?;
+        for stem in &stems {
+            for file in files(&from, stem) {
+                fs::set_permissions(&file, Permissions::from_mode(0o444))
+                    .map_err(Fault::io("protect", &file))?;
+                File::open(&file)
+                    .and_then(|file| file.sync_all())
+                    .map_err(Fault::io("sync", &file))?;
+            }
+        }
+        let mut migrated = Migrated { packs: Vec::new() };
+        for stem in &stems {
+            let pack = to.join(format!("{stem}.pack"));
+            // The name is the hash of the content: a pack that came twice stays as it is.
+            if !(pack.exists() && to.join(format!("{stem}.idx")).exists()) {
+                for file in files(&from, stem) {
+                    let target = to.join(file.file_name().unwrap_or_default());
+                    fs::rename(&file, &target).map_err(Fault::io("move", &file))?;
+                }
+            }
+            migrated.packs.push(pack);
+        }
+        if !stems.is_empty() {
+            sync_directory(&to)?;
+        }
+        Ok(migrated)
+    }
+
+    /// Its directory, in the form of an object store.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) const fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    fn objects(&self) -> Result<Objects, Fault> {
+        Objects::open(self.path(), &[&self.repository.objects_path()])
+    }
+
+    /// The names of the finished packs in it, without suffix.
+    fn packs(&self) -> Result<Vec<String>, Fault> {
+        let directory = self.path().join("pack");
+        let mut stems = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(Fault::io("list", &directory))? {
+            let name = entry.map_err(Fault::io("list", &directory))?.file_name();
+            stems.extend(
+                name.to_str()
+                    .and_then(|name| name.strip_suffix(".idx"))
+                    .map(str::to_owned),
+            );
+        }
+        stems.sort();
+        Ok(stems)
+    }
+}
+
+/// The files of a pack that exist, in the order in which they enter the repository.
+fn files(directory: &Path, stem: &str) -> impl Iterator<Item = PathBuf> {
+    ORDER
+        .iter()
+        .map(move |suffix| directory.join(format!("{stem}.{suffix}")))
+        .filter(|path| path.exists())
+}

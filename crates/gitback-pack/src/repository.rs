@@ -1,0 +1,305 @@
+//! A bare repository: made, opened, looked into.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use gix::objs::Kind;
+
+use crate::objects::Objects;
+use crate::recover::{self, Recovered};
+use crate::{Fault, Oid, OpenError};
+
+/// The configuration of every repository, whole. Opening one writes it anew when it differs.
+const CONFIG: &str = "\
+[core]
+\trepositoryformatversion = 0
+\tbare = true
+\tfilemode = true
+\tlogAllRefUpdates = false
+\tsharedRepository = umask
+[gc]
+\tauto = 0
+[transfer]
+\thideRefs = refs/gitback
+[uploadpack]
+\tallowFilter = true
+\tallowAnySHA1InWant = true
+";
+/// Largest configuration that is read.
+const CONFIG_MAX: u64 = 1024 * 1024;
+/// Where the packs in transit are.
+const SPOOL: &str = "gitback-spool";
+
+/// One bare repository, which only this process writes.
+///
+/// Cheap to clone. The repository is locked until the last clone and the last
+/// quarantine made from it are dropped.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    /// One change of refs at a time.
+    refs: Mutex<()>,
+    /// The directory itself, locked.
+    _lock: OwnedFd,
+}
+
+impl Repository {
+    /// Makes a repository, and everything that leads to it, readable by its owner alone.
+    ///
+    /// What a crash left of an earlier try is completed. `HEAD` points to `refs/heads/main`.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Exists`] if there is one already; [`Fault::Io`].
+    pub fn create(path: &Path) -> Result<Self, Fault> {
+        let path = std::path::absolute(path).map_err(Fault::io("resolve", path))?;
+        if path.join("HEAD").exists() {
+            return Err(Fault::Exists { path });
+        }
+        let directories = [
+            "",
+            "objects",
+            "objects/info",
+            "objects/pack",
+            "refs",
+            "refs/heads",
+            "refs/tags",
+            SPOOL,
+        ];
+        for directory in directories {
+            let directory = path.join(directory);
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
+                .map_err(Fault::io("create", &directory))?;
+        }
+        let lock = lock(&path)?.ok_or_else(|| Fault::Exists { path: path.clone() })?;
+        write_durably(&path.join("config"), CONFIG.as_bytes())?;
+        for directory in directories.iter().rev() {
+            sync_directory(&path.join(directory))?;
+        }
+        // HEAD comes last: with it the directory is a repository.
+        write_durably(&path.join("HEAD"), b"ref: refs/heads/main\n")?;
+        if let Some(parent) = path.parent() {
+            sync_directory(parent)?;
+        }
+        Ok(Self::new(path, lock))
+    }
+
+    /// Opens a repository and clears away what a killed process left in it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::NotRepository`], [`OpenError::InUse`] while another handle lives,
+    /// [`OpenError::Unsupported`] for anything but a bare SHA-1 repository whose refs
+    /// are files, [`OpenError::Planted`] for alternates and the like.
+    pub fn open(path: &Path) -> Result<(Self, Recovered), OpenError> {
+        let path = std::path::absolute(path).map_err(Fault::io("resolve", path))?;
+        let looks_right = path.join("objects").is_dir()
+            && path.join("refs").is_dir()
+            && path.join("HEAD").is_file();
+        if !looks_right {
+            return Err(OpenError::NotRepository { path });
+        }
+        let lock = lock(&path)?.ok_or_else(|| OpenError::InUse { path: path.clone() })?;
+        check_format(&path)?;
+        for planted in ["objects/info/alternates", "commondir", "shallow"] {
+            let planted = path.join(planted);
+            if planted.symlink_metadata().is_ok() {
+                return Err(OpenError::Planted { path: planted });
+            }
+        }
+        for directory in [
+            "objects/info",
+            "objects/pack",
+            "refs/heads",
+            "refs/tags",
+            SPOOL,
+        ] {
+            let directory = path.join(directory);
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
+                .map_err(Fault::io("create", &directory))?;
+        }
+        let recovered = recover::recover(&path)?;
+        Ok((Self::new(path, lock), recovered))
+    }
+
+    fn new(path: PathBuf, lock: OwnedFd) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                path,
+                refs: Mutex::new(()),
+                _lock: lock,
+            }),
+        }
+    }
+
+    /// Its directory, absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Whether the object is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if the object store cannot be opened.
+    pub fn has(&self, oid: &Oid) -> Result<bool, Fault> {
+        Ok(self.objects()?.has(oid))
+    }
+
+    /// What kind of object it is; `None` when it is not here.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if the object store cannot be read.
+    pub fn kind(&self, oid: &Oid) -> Result<Option<Kind>, Fault> {
+        self.objects()?.kind(oid)
+    }
+
+    /// Whether `new` contains `old`: the same, or a descendant.
+    ///
+    /// A tag stands for what it points to; anything but a commit contains only itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NoObject`] if one of them, or a commit between them, is not here.
+    pub fn is_ancestor(&self, old: &Oid, new: &Oid) -> Result<bool, Fault> {
+        self.objects()?.is_ancestor(old, new)
+    }
+
+    /// What its files take on disk, in bytes; those in transit included.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`].
+    pub fn size_bytes(&self) -> Result<u64, Fault> {
+        let mut total = 0_u64;
+        recover::each_file(self.path(), &mut |path| {
+            match path.symlink_metadata() {
+                Ok(metadata) => total = total.saturating_add(metadata.len()),
+                // Files in transit come and go.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(Fault::io("inspect", path)(source)),
+            }
+            Ok(())
+        })?;
+        Ok(total)
+    }
+
+    pub(crate) fn objects(&self) -> Result<Objects, Fault> {
+        Objects::open(&self.objects_path(), &[])
+    }
+
+    pub(crate) fn objects_path(&self) -> PathBuf {
+        self.path().join("objects")
+    }
+
+    pub(crate) fn spool_path(&self) -> PathBuf {
+        self.path().join(SPOOL)
+    }
+
+    /// Runs `change` while no other thread changes refs.
+    pub(crate) fn changing_refs<T>(&self, change: impl FnOnce() -> T) -> T {
+        // The mutex guards no data, so that a panic elsewhere has broken nothing.
+        let _guard = self
+            .inner
+            .refs
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        change()
+    }
+}
+
+/// Locks the directory; `None` when somebody else has.
+fn lock(path: &Path) -> Result<Option<OwnedFd>, Fault> {
+    let directory = File::open(path).map_err(Fault::io("open", path))?;
+    match rustix::fs::flock(
+        &directory,
+        rustix::fs::FlockOperation::NonBlockingLockExclusive,
+    ) {
+        Ok(()) => Ok(Some(directory.into())),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(Fault::io("lock", path)(error.into())),
+    }
+}
+
+/// Refuses what would be misread, and puts our configuration back.
+fn check_format(path: &Path) -> Result<(), OpenError> {
+    let unsupported = |what| {
+        Err(OpenError::Unsupported {
+            path: path.to_owned(),
+            what,
+        })
+    };
+    if path.join("reftable").exists() {
+        return unsupported("its refs are a reftable");
+    }
+    let file = path.join("config");
+    let bytes = match fs::metadata(&file) {
+        Ok(metadata) if metadata.len() > CONFIG_MAX => {
+            return unsupported("its configuration is too large");
+        }
+        Ok(_) => fs::read(&file).map_err(Fault::io("read", &file))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(Fault::io("inspect", &file)(source).into()),
+    };
+    if bytes == CONFIG.as_bytes() {
+        return Ok(());
+    }
+    let metadata = gix::config::file::Metadata::from(gix::config::Source::Local);
+    // A power cut can leave the file empty or torn; what no longer reads is replaced as well.
+    let config = gix::config::File::from_bytes_no_includes(&bytes, metadata, Default::default())
+        .unwrap_or_default();
+    let is_other = |key: &str, ours: &str| {
+        config
+            .string(key)
+            .is_some_and(|value| !value.eq_ignore_ascii_case(ours.as_bytes()))
+    };
+    if is_other("extensions.objectFormat", "sha1") {
+        return unsupported("its objects are not named by SHA-1");
+    }
+    if is_other("extensions.refStorage", "files") {
+        return unsupported("its refs are a reftable");
+    }
+    if matches!(config.boolean("core.bare"), Ok(Some(false))) {
+        return unsupported("it is not bare");
+    }
+    Ok(write_durably(&file, CONFIG.as_bytes())?)
+}
+
+/// Replaces a file as a whole and syncs it and its directory.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let new = path.with_extension("lock");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(Fault::io("create", &new))?;
+    file.write_all(bytes).map_err(Fault::io("write", &new))?;
+    file.sync_all().map_err(Fault::io("sync", &new))?;
+    fs::rename(&new, path).map_err(Fault::io("replace", path))?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+pub(crate) fn sync_directory(path: &Path) -> Result<(), Fault> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Fault::io("sync", path))
+}

@@ -1,0 +1,93 @@
+//! A pack on disk, exactly as it was received or made.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use tempfile::{NamedTempFile, TempPath};
+
+use crate::Fault;
+
+/// A pack exactly as it was received or made. The file is removed on drop.
+#[derive(Debug)]
+pub struct Spool {
+    path: TempPath,
+    bytes: u64,
+    blake3: [u8; 32],
+}
+
+impl Spool {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The BLAKE3 hash of its content.
+    #[must_use]
+    pub const fn blake3(&self) -> [u8; 32] {
+        self.blake3
+    }
+
+    /// Opens it for reading, from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`File::open`].
+    pub fn open(&self) -> io::Result<File> {
+        File::open(&self.path)
+    }
+}
+
+/// A spool that is being written.
+#[derive(Debug)]
+pub(crate) struct Spooling {
+    file: NamedTempFile,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Spooling {
+    pub(crate) fn begin(directory: &Path) -> Result<Self, Fault> {
+        let file = tempfile::Builder::new()
+            .prefix("pack-")
+            .tempfile_in(directory)
+            .map_err(Fault::io("create a file in", directory))?;
+        Ok(Self {
+            file,
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
+        })
+    }
+
+    pub(crate) fn write(&mut self, chunk: &[u8]) -> Result<(), Fault> {
+        self.file.write_all(chunk).map_err(|source| Fault::Io {
+            doing: "write",
+            path: self.file.path().to_owned(),
+            source,
+        })?;
+        self.hasher.update(chunk);
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn finish(self) -> Spool {
+        Spool {
+            path: self.file.into_temp_path(),
+            bytes: self.bytes,
+            blake3: self.hasher.finalize().into(),
+        }
+    }
+}
