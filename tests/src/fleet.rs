@@ -1,0 +1,526 @@
+//! Several envoys on one machine, as one thing that is started and, whatever happens, ended.
+
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::daemon::{Envoy, config};
+use crate::{Binaries, Person, Stop};
+
+/// The most envoys in one fleet; one machine would hold more, but nobody has asked yet.
+pub const ENVOYS_MAX: usize = 64;
+
+/// How often a start is tried again when a port was taken by somebody else meanwhile.
+const STARTS_MAX: usize = 5;
+
+/// Ports below the range from which the kernel takes those of outgoing connections.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// A peer in every envoy's configuration that is not started: whoever holds its key may speak for it.
+#[derive(Debug, Clone)]
+pub struct ExtraPeer {
+    /// Its name.
+    pub name: String,
+    /// Its public key, 64 hex digits.
+    pub key: String,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// What fleet is wanted.
+#[derive(Debug, Clone)]
+pub struct Options {
+    binaries: Binaries,
+    envoys: usize,
+    settings: String,
+    extra_peers: Vec<ExtraPeer>,
+    stop: Option<Stop>,
+    keep: bool,
+    puddle: Option<String>,
+}
+
+impl Options {
+    /// One envoy that runs these programs and talks to its peers often.
+    #[must_use]
+    pub fn new(binaries: Binaries) -> Self {
+        Self {
+            binaries,
+            envoys: 1,
+            settings: "contact_interval_ms = 200\nmin_free_percent = 0\n".to_owned(),
+            extra_peers: Vec::new(),
+            stop: None,
+            keep: false,
+            puddle: None,
+        }
+    }
+
+    /// So many envoys: mars, venus, titan, pluto, envoy5, …
+    #[must_use]
+    pub fn envoys(mut self, envoys: usize) -> Self {
+        self.envoys = envoys;
+        self
+    }
+
+    /// These lines in every `envoy.toml`, in place of the usual ones.
+    #[must_use]
+    pub fn settings(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.settings);
+        self
+    }
+
+    /// One more peer for all of them, that is not started.
+    #[must_use]
+    pub fn extra_peer(mut self, peer: ExtraPeer) -> Self {
+        self.extra_peers.push(peer);
+        self
+    }
+
+    /// A wish to stop that ends every wait of this fleet.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Lets [`Fleet::keep`] leave the fleet running: its daemons then do not end with this process.
+    #[must_use]
+    pub fn keepable(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+}
+
+/// Envoys on one machine. Dropping it locks their puddles, ends their daemons and removes all their files.
+#[derive(Debug)]
+pub struct Fleet {
+    envoys: Vec<Envoy>,
+    people: Vec<Person>,
+    options: Options,
+    kept: bool,
+    dir: TempDir,
+}
+
+impl Fleet {
+    /// Makes the roots and keys and starts all daemons.
+    ///
+    /// # Errors
+    ///
+    /// When a daemon does not get ready; with the end of its log.
+    pub fn start(options: Options) -> Result<Self> {
+        let mut fleet = Self::prepare(options)?;
+        for _ in 1..STARTS_MAX {
+            match fleet.start_all() {
+                Err(error) if error.to_string().to_lowercase().contains("in use") => {
+                    fleet.change_ports()?
+                }
+                other => return other.map(|()| fleet),
+            }
+        }
+        fleet.start_all()?;
+        Ok(fleet)
+    }
+
+    /// Makes the roots, keys and configurations and starts nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be made or `vigo envoy key` fails.
+    pub fn prepare(options: Options) -> Result<Self> {
+        if options.envoys == 0 || options.envoys > ENVOYS_MAX {
+            bail!(
+                "a fleet has 1 to {ENVOYS_MAX} envoys, not {}",
+                options.envoys
+            );
+        }
+        let dir = short_dir()?;
+        fs::create_dir(dir.path().join("tmp"))?;
+        fs::write(dir.path().join("gitconfig"), GITCONFIG)?;
+        fs::write(
+            dir.path().join("passphrase"),
+            "correct horse battery staple\n",
+        )?;
+        let people: Vec<Person> = (0..options.envoys)
+            .map(|index| {
+                let name = name_of(index);
+                let root = dir.path().join(&name);
+                Person::new(
+                    &name,
+                    &root,
+                    dir.path(),
+                    &options.binaries,
+                    options.stop.clone(),
+                )
+            })
+            .collect();
+        let ports = free_ports(options.envoys)?;
+        let made = people
+            .iter()
+            .zip(ports)
+            .map(|(person, port)| Envoy::new(person.clone(), person.envoy(), port, options.keep));
+        let envoys = made.collect::<Result<Vec<Envoy>>>()?;
+        let fleet = Self {
+            envoys,
+            people,
+            options,
+            kept: false,
+            dir,
+        };
+        fleet.configure()?;
+        Ok(fleet)
+    }
+
+    /// The directory that holds everything of this fleet; tests may put their own files there.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// How many envoys it was started with.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.envoys.len()
+    }
+
+    /// Whether it has no envoys, which cannot be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.envoys.is_empty()
+    }
+
+    /// The envoy `index`; 0 is mars.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    #[must_use]
+    pub fn envoy(&self, index: usize) -> &Envoy {
+        self.envoys
+            .get(index)
+            .expect("an index below the number of envoys")
+    }
+
+    /// The envoy `index`, to be started, ended or killed.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    #[must_use]
+    pub fn envoy_mut(&mut self, index: usize) -> &mut Envoy {
+        self.envoys
+            .get_mut(index)
+            .expect("an index below the number of envoys")
+    }
+
+    /// All envoys.
+    pub fn envoys(&self) -> impl Iterator<Item = &Envoy> {
+        self.envoys.iter()
+    }
+
+    /// The person at envoy `index`.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    #[must_use]
+    pub fn person(&self, index: usize) -> &Person {
+        self.people
+            .get(index)
+            .expect("an index below the number of envoys")
+    }
+
+    /// Starts the daemon of envoy `index` again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get ready.
+    pub fn restart(&mut self, index: usize) -> Result<()> {
+        let stop = self.options.stop.clone();
+        self.envoy_mut(index).start(stop.as_ref())
+    }
+
+    /// The file with the passphrase of the puddle.
+    #[must_use]
+    pub fn passphrase_file(&self) -> PathBuf {
+        self.dir.path().join("passphrase")
+    }
+
+    /// Makes a puddle on the first envoy, carries its wrapped key to the others, and unlocks it everywhere.
+    ///
+    /// # Errors
+    ///
+    /// When one of the commands fails.
+    pub fn make_puddle(&mut self, name: &str) -> Result<()> {
+        self.create_puddle(0, name)?;
+        for index in 1..self.len() {
+            self.carry_puddle(0, index)?;
+        }
+        for index in 0..self.len() {
+            self.unlock(index)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a puddle on envoy `index`.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub fn create_puddle(&mut self, index: usize, name: &str) -> Result<()> {
+        let file = self.passphrase_file();
+        let args = [
+            "swarm",
+            "puddle",
+            "init",
+            "--name",
+            name,
+            "--passphrase-file",
+        ];
+        let command = self
+            .person(index)
+            .vigo(args.iter().map(AsRef::as_ref).chain([file.as_os_str()]));
+        command.run()?.success()?;
+        self.options.puddle = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Copies the wrapped key of the puddle from one envoy to another, as a person with a USB stick would.
+    ///
+    /// # Errors
+    ///
+    /// When the file is not there or cannot be written.
+    pub fn carry_puddle(&self, from: usize, to: usize) -> Result<()> {
+        const WRAPPED: &str = "home/.vigo-puddle/identity.wrapped";
+        let source = self.person(from).root().join(WRAPPED);
+        let target = self.person(to).root().join(WRAPPED);
+        let dir = target.parent().context("a file in a directory")?;
+        fs::create_dir_all(dir)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        fs::copy(&source, &target).with_context(|| format!("cannot copy {}", source.display()))?;
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o600))?;
+        Ok(())
+    }
+
+    /// Unlocks the puddle on envoy `index`.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub fn unlock(&self, index: usize) -> Result<()> {
+        let file = self.passphrase_file();
+        let args = ["swarm", "puddle", "unlock", "--passphrase-file"];
+        let command = self
+            .person(index)
+            .vigo(args.iter().map(AsRef::as_ref).chain([file.as_os_str()]));
+        command.run()?.success()?;
+        Ok(())
+    }
+
+    /// Locks the puddle on envoy `index`.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub fn lock(&self, index: usize) -> Result<()> {
+        self.person(index)
+            .vigo(["swarm", "puddle", "lock"])
+            .run()?
+            .success()?;
+        Ok(())
+    }
+
+    /// Writes every envoy's configuration again, for the ports that they have now.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn configure(&self) -> Result<()> {
+        for envoy in &self.envoys {
+            if envoy.root().exists() {
+                fs::write(envoy.config_file(), self.config_of(envoy)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The configuration of one envoy: itself, and everybody else as a peer.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice; writing text cannot fail.
+    pub fn config_of(&self, envoy: &Envoy) -> Result<String> {
+        let others = self
+            .envoys
+            .iter()
+            .filter(|other| other.name() != envoy.name());
+        let peers = others.map(|other| {
+            (
+                other.name().to_owned(),
+                other.key().to_owned(),
+                other.address(),
+            )
+        });
+        let extra = self
+            .options
+            .extra_peers
+            .iter()
+            .cloned()
+            .map(|peer| (peer.name, peer.key, peer.address));
+        let peers: Vec<_> = peers.chain(extra).collect();
+        config(
+            (envoy.name(), &envoy.address()),
+            &self.options.settings,
+            &peers,
+        )
+    }
+
+    /// Leaves everything running and on disk, and returns the directory.
+    ///
+    /// Only a fleet whose options said [`Options::keepable`] survives the end of this process.
+    #[must_use]
+    pub fn keep(mut self) -> PathBuf {
+        self.kept = true;
+        self.dir.disable_cleanup(true);
+        for envoy in &mut self.envoys {
+            envoy.leave_running();
+        }
+        self.dir.path().to_owned()
+    }
+
+    fn start_all(&mut self) -> Result<()> {
+        let stop = self.options.stop.clone();
+        for envoy in &mut self.envoys {
+            if envoy.pid().is_none() {
+                envoy.start(stop.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn change_ports(&mut self) -> Result<()> {
+        let ports = free_ports(self.envoys.len())?;
+        for (envoy, port) in self.envoys.iter_mut().zip(ports) {
+            envoy.kill()?;
+            envoy.move_to(port);
+        }
+        self.configure()
+    }
+
+    /// Locks the puddles, so that no process stays that holds a key.
+    fn lock_all(&self) {
+        if self.options.puddle.is_none() {
+            return;
+        }
+        for person in self.people.iter().filter(|person| person.root().exists()) {
+            // What does not lock in time is killed with the stragglers.
+            let lock = person.vigo(["swarm", "puddle", "lock"]).stop(None);
+            let _ = lock.deadline(std::time::Duration::from_secs(10)).run();
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        self.lock_all();
+        for envoy in &mut self.envoys {
+            let _ = envoy.kill();
+        }
+        crate::end_stragglers(self.dir.path());
+        // A straggler may have been writing while its directory was removed; the second try finds nobody there.
+        if fs::remove_dir_all(self.dir.path()).is_err() {
+            let _ = fs::remove_dir_all(self.dir.path());
+        }
+    }
+}
+
+/// What a person's git would say about itself, and nothing that depends on this machine.
+const GITCONFIG: &str = "[user]\n\tname = Dan\n\temail = dan@example.org\n\
+    [init]\n\tdefaultBranch = main\n\
+    [safe]\n\tdirectory = *\n\
+    [advice]\n\tdetachedHead = false\n\
+    [gc]\n\tauto = 0\n\
+    [maintenance]\n\tauto = false\n\
+    [protocol]\n\tversion = 2\n";
+
+fn name_of(index: usize) -> String {
+    match ["mars", "venus", "titan", "pluto"].get(index) {
+        Some(name) => (*name).to_owned(),
+        None => format!("envoy{}", index + 1),
+    }
+}
+
+/// A directory whose path leaves room for a socket's: those have at most 108 bytes.
+fn short_dir() -> Result<TempDir> {
+    const PATH_MAX: usize = 50;
+    let usual = std::env::temp_dir();
+    let parent = if usual.as_os_str().len() > PATH_MAX {
+        PathBuf::from("/tmp")
+    } else {
+        usual
+    };
+    let dir = tempfile::Builder::new().prefix("gb-").tempdir_in(&parent);
+    let dir = dir.with_context(|| format!("cannot make a directory in {}", parent.display()))?;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(dir)
+}
+
+/// Ports that nobody listens on, held until all are found so that none comes twice.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    const TRIES_MAX: usize = 10_000;
+    let width = u64::from(PORTS.end - PORTS.start);
+    let mut held = Vec::with_capacity(count);
+    for _ in 0..TRIES_MAX {
+        if held.len() == count {
+            break;
+        }
+        let offset = RandomState::new().build_hasher().finish() % width;
+        let port = PORTS.start + u16::try_from(offset).unwrap_or(0);
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            held.push((port, listener));
+        }
+    }
+    if held.len() < count {
+        bail!("no {count} free ports on 127.0.0.1");
+    }
+    Ok(held.into_iter().map(|(port, _)| port).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_fit_below_the_directory() {
+        let dir = short_dir().expect("a directory");
+        let longest = dir
+            .path()
+            .join(name_of(ENVOYS_MAX))
+            .join("var/run/vigo/gitback.sock");
+        assert!(longest.as_os_str().len() < 108, "{}", longest.display());
+    }
+
+    #[test]
+    fn ports_are_different() {
+        let mut ports = free_ports(8).expect("ports");
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 8);
+    }
+
+    #[test]
+    fn every_envoy_has_a_name_of_its_own() {
+        let names: Vec<String> = (0..6).map(name_of).collect();
+        assert_eq!(
+            names,
+            ["mars", "venus", "titan", "pluto", "envoy5", "envoy6"]
+        );
+    }
+}
