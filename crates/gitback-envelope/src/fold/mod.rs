@@ -1,0 +1,500 @@
+//! The state of a project, folded from a set of envelopes.
+//!
+//! Only the set matters: not the order in which it arrived, not how often, not any clock.
+//!
+//! Source: docs/spec/fold.md.
+
+mod clock;
+mod graph;
+mod refs;
+mod standing;
+mod waiting;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use gitback_identity::{EnvoyKey, Handle, ProjectId, PublicKey, PuddleKey};
+
+use crate::envelope::Verified;
+use crate::id::{EnvelopeId, Incarnation, Oid};
+use crate::refname::RefName;
+use crate::reject::Reject;
+use crate::statement::{Act, DEPS_MAX, Statement, Update};
+
+use graph::{Chain, Graph, Place};
+use refs::Refs;
+use standing::{Authority, Standing};
+use waiting::Waiting;
+
+pub use refs::{Claim, Head, RefState};
+pub use standing::{Verdict, VoidReason};
+pub use waiting::{WAITING_BYTES_MAX, WAITING_MAX};
+
+/// The most envelopes one project keeps.
+pub const ENVELOPES_MAX: usize = 1 << 24;
+/// The most envelopes of kinds that this version does not know that one project keeps.
+pub const UNKNOWN_MAX: usize = 1024;
+
+/// One project's envelopes and the state they fold to.
+///
+/// An envelope folds when its whole past is here; until then it waits. Putting one into a project of 100,000 costs
+/// about what it costs in a project of 100.
+#[derive(Debug)]
+pub struct Project {
+    id: ProjectId,
+    graph: Graph,
+    waiting: Waiting,
+    authority: Authority,
+    refs: Refs,
+    /// Updates known to lie about the git graph, whether they are here or not.
+    held_out: BTreeSet<EnvelopeId>,
+    /// Valid envelopes that no valid one descends from.
+    valid_heads: BTreeSet<EnvelopeId>,
+    unknown: usize,
+}
+
+/// What became of an envelope that was put in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It was here already.
+    Duplicate,
+    /// Something in its past is missing; it is kept.
+    Waiting,
+    /// It folded, and with it those that had waited for it: all of them, each after its past.
+    Folded(Vec<EnvelopeId>),
+}
+
+/// An envelope that somebody holds, and with it its whole past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tip {
+    /// The key that signs the chain.
+    pub signer: PublicKey,
+    /// The puddle acted for.
+    pub puddle: PuddleKey,
+    /// The life of the author's log.
+    pub incarnation: Incarnation,
+    /// The number on the chain.
+    pub seq: u64,
+    /// The envelope.
+    pub id: EnvelopeId,
+}
+
+/// Two or more envelopes at one number of one chain: evidence of a copied key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Equivocation {
+    /// The key that signed both.
+    pub signer: PublicKey,
+    /// The puddle acted for.
+    pub puddle: PuddleKey,
+    /// The life of the author's log.
+    pub incarnation: Incarnation,
+    /// The number on the chain.
+    pub seq: u64,
+    /// The envelopes, ascending.
+    pub ids: Vec<EnvelopeId>,
+}
+
+impl Project {
+    /// A project of which nothing is known yet.
+    #[must_use]
+    pub fn new(id: ProjectId) -> Self {
+        Self {
+            id,
+            graph: Graph::default(),
+            waiting: Waiting::default(),
+            authority: Authority::default(),
+            refs: Refs::default(),
+            held_out: BTreeSet::new(),
+            valid_heads: BTreeSet::new(),
+            unknown: 0,
+        }
+    }
+
+    /// Which project this is.
+    #[must_use]
+    pub const fn id(&self) -> &ProjectId {
+        &self.id
+    }
+
+    /// Puts an envelope in and folds whatever can fold now.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject::WrongProject`]; [`Reject::BrokenChain`] if its `prev` is here and is not the one before on its
+    /// chain; [`Reject::WaitingFull`], [`Reject::UnknownFull`] or [`Reject::ProjectFull`] if there is no room. The
+    /// project is then as it was.
+    pub fn insert(&mut self, verified: Verified) -> Result<Inserted, Reject> {
+        if verified.statement().project != self.id {
+            return Err(Reject::WrongProject);
+        }
+        if self.contains(verified.id()) {
+            return Ok(Inserted::Duplicate);
+        }
+        if let Err(reject) = self.check_chain(verified.statement()) {
+            self.waiting.abandon(verified.id());
+            return Err(reject);
+        }
+        self.check_room(&verified)?;
+        let parents = verified.statement().parents();
+        let missing: BTreeSet<EnvelopeId> = parents
+            .filter(|parent| !self.graph.contains(parent))
+            .copied()
+            .collect();
+        if missing.is_empty() {
+            Ok(Inserted::Folded(self.fold_all(verified)))
+        } else {
+            self.waiting.park(verified, &missing)?;
+            Ok(Inserted::Waiting)
+        }
+    }
+
+    /// How many envelopes have folded.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.graph.len()
+    }
+
+    /// Whether nothing has folded.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.graph.len() == 0
+    }
+
+    /// How many envelopes wait for their past.
+    #[must_use]
+    pub fn waiting_len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether the envelope is here, folded or waiting.
+    #[must_use]
+    pub fn contains(&self, id: &EnvelopeId) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// The envelope, folded or waiting.
+    #[must_use]
+    pub fn get(&self, id: &EnvelopeId) -> Option<&Verified> {
+        let folded = self.graph.find(id).map(|node| &node.verified);
+        folded.or_else(|| self.waiting.find(id))
+    }
+
+    /// The folded envelopes, each after its past.
+    pub fn iter(&self) -> impl Iterator<Item = &Verified> {
+        self.graph.nodes().map(|node| &node.verified)
+    }
+
+    /// Envelopes that waiting ones name and that are not here, ascending.
+    #[must_use]
+    pub fn missing(&self) -> Vec<EnvelopeId> {
+        self.waiting.missing().copied().collect()
+    }
+
+    /// Folded envelopes that no other folded one descends from, ascending.
+    #[must_use]
+    pub fn heads(&self) -> Vec<EnvelopeId> {
+        self.graph.heads().copied().collect()
+    }
+
+    /// What a new envelope that follows `prev` names as its `deps`: the valid heads that are not in the past of
+    /// `prev`, ascending, the first [`DEPS_MAX`]. Void envelopes are left out, so that nothing valid comes to
+    /// depend on them.
+    #[must_use]
+    pub fn deps_after(&self, prev: Option<&EnvelopeId>) -> Vec<EnvelopeId> {
+        let seen = |head: &EnvelopeId| {
+            prev.is_some_and(|prev| prev == head || self.is_ancestor(head, prev))
+        };
+        let heads = self.valid_heads.iter().filter(|head| !seen(head));
+        heads.take(DEPS_MAX).copied().collect()
+    }
+
+    /// What is held here, for [`Self::lacking`] on another envoy: the end of each branch of each chain, and some
+    /// envelopes before it at growing distances, so that one who is behind still finds a place in common.
+    #[must_use]
+    pub fn tips(&self) -> Vec<Tip> {
+        self.graph.tips()
+    }
+
+    /// Folded envelopes that a holder of `tips` may lack, each after its past: all that are in the past of no tip
+    /// known here. Never too few; too many only where a tip is unknown.
+    #[must_use]
+    pub fn lacking(&self, tips: &[Tip]) -> Vec<Verified> {
+        self.graph.lacking(tips)
+    }
+
+    /// The number and the `prev` of the next envelope of a chain. Where a chain has several ends, the longest
+    /// counts, then the one with the lowest id.
+    #[must_use]
+    pub fn next(
+        &self,
+        signer: &PublicKey,
+        puddle: &PuddleKey,
+        incarnation: &Incarnation,
+    ) -> (u64, Option<EnvelopeId>) {
+        let chain = Chain {
+            signer: *signer,
+            puddle: *puddle,
+            incarnation: *incarnation,
+        };
+        self.graph.chain_end(&chain).map_or((0, None), |end| {
+            let seq = end.statement().seq.saturating_add(1);
+            (seq, Some(*end.id()))
+        })
+    }
+
+    /// Whether `ancestor` lies in the past of `descendant`. Nothing lies in its own past; neither does anything that
+    /// has not folded.
+    #[must_use]
+    pub fn is_ancestor(&self, ancestor: &EnvelopeId, descendant: &EnvelopeId) -> bool {
+        let places = (self.graph.place(ancestor), self.graph.place(descendant));
+        match places {
+            (Some(ancestor), Some(descendant)) => self.graph.is_ancestor(ancestor, descendant),
+            _ => false,
+        }
+    }
+
+    /// A digest of the set of folded envelopes: the sum modulo 2^256 of the SHA-256 of each id.
+    #[must_use]
+    pub const fn digest(&self) -> [u8; 32] {
+        self.graph.digest()
+    }
+
+    /// Numbers of chains at which more than one envelope stands.
+    #[must_use]
+    pub fn equivocations(&self) -> Vec<Equivocation> {
+        self.graph.equivocations().collect()
+    }
+
+    /// How many folded envelopes are of kinds that this version does not know: above 0, an upgrade is needed.
+    #[must_use]
+    pub const fn unknown_len(&self) -> usize {
+        self.unknown
+    }
+
+    /// The puddle that founded the project, once `init` is here.
+    #[must_use]
+    pub fn founder(&self) -> Option<PuddleKey> {
+        self.authority.founder()
+    }
+
+    /// What the founder calls the project, once `init` is here.
+    #[must_use]
+    pub fn handle(&self) -> Option<&Handle> {
+        self.authority.handle()
+    }
+
+    /// Whether the puddle is a member.
+    #[must_use]
+    pub fn member(&self, puddle: &PuddleKey) -> bool {
+        self.authority.is_member(puddle)
+    }
+
+    /// The counting grant by which `envoy` may sign when `uid` asks. Of several, the one that expires last, then the
+    /// one with the lowest id. Whether it has expired is for the caller, who has a clock.
+    #[must_use]
+    pub fn grant(&self, envoy: &EnvoyKey, uid: u32) -> Option<&Verified> {
+        let candidates = self.authority.grants(envoy).filter_map(|place| {
+            let verified = &self.graph.node(place).verified;
+            match &verified.statement().act {
+                Act::Grant(grant) if grant.uid == uid => Some((grant.expires_ms, verified)),
+                Act::Init { .. } | Act::Grant(_) | Act::Update(_) | Act::Unknown { .. } => None,
+            }
+        });
+        let lasting = |expires_ms: Option<u64>| core::cmp::Reverse(expires_ms.unwrap_or(u64::MAX));
+        candidates
+            .min_by_key(|(expires_ms, verified)| (lasting(*expires_ms), *verified.id()))
+            .map(|(_, verified)| verified)
+    }
+
+    /// Whether any member lets `envoy` sign.
+    #[must_use]
+    pub fn granted_envoy(&self, envoy: &EnvoyKey) -> bool {
+        self.authority.grants(envoy).next().is_some()
+    }
+
+    /// Every ref that is not deleted.
+    #[must_use]
+    pub fn refs(&self) -> BTreeMap<RefName, RefState> {
+        self.refs.states(&self.graph, self.founder())
+    }
+
+    /// The heads of one ref: the visible one first, deletions included and last.
+    #[must_use]
+    pub fn heads_of(&self, name: &RefName) -> Vec<Head> {
+        self.refs.heads_of(&self.graph, self.founder(), name)
+    }
+
+    /// Where HEAD points, if an update has said so.
+    #[must_use]
+    pub fn head_target(&self) -> Option<RefName> {
+        self.refs.head_target(&self.graph, self.founder())
+    }
+
+    /// What git is shown: each visible ref under its own name, and every other live head as
+    /// `refs/envoys/<envoy, 16 digits>/<name without refs/>@<update, 8 digits>`. No name is a folder of another.
+    #[must_use]
+    pub fn served(&self) -> BTreeMap<Vec<u8>, Oid> {
+        refs::served(&self.refs())
+    }
+
+    /// What an update says about the git graph, with what follows from it. Empty for anything but a folded update.
+    #[must_use]
+    pub fn claims(&self, id: &EnvelopeId) -> Vec<Claim> {
+        refs::claims(&self.graph, id)
+    }
+
+    /// Whether an envelope counts.
+    #[must_use]
+    pub fn verdict(&self, id: &EnvelopeId) -> Verdict {
+        match self.graph.find(id).map(|node| node.standing) {
+            Some(Standing::Valid) => Verdict::Valid,
+            Some(Standing::Void(reason)) => Verdict::Void(reason),
+            Some(Standing::Beyond) => Verdict::Waiting,
+            None if self.waiting.find(id).is_some() => Verdict::Waiting,
+            None => Verdict::Unknown,
+        }
+    }
+
+    /// Says that an update lies about the git graph: it is void from now on, here already or not. The graph is the
+    /// same everywhere, so every envoy comes to say this of the same updates.
+    pub fn hold_out(&mut self, id: &EnvelopeId) {
+        if !self.held_out.insert(*id) {
+            return;
+        }
+        let Some(place) = self.graph.place(id) else {
+            return;
+        };
+        let node = self.graph.node(place);
+        let Some(update) = as_update(node.verified.statement()).cloned() else {
+            return;
+        };
+        if node.standing == Standing::Beyond {
+            return;
+        }
+        let void = Standing::Void(VoidReason::HeldOut);
+        self.graph.set_standing(place, void);
+        self.refs.recompute(&self.graph, &update);
+        self.retire_valid_head(id);
+    }
+
+    /// `prev`, if it is here, must be the one before on the same chain.
+    fn check_chain(&self, statement: &Statement) -> Result<(), Reject> {
+        let Some(prev) = statement.prev.and_then(|prev| self.get(&prev)) else {
+            return Ok(());
+        };
+        let prev = prev.statement();
+        let follows = Chain::of(prev) == Chain::of(statement)
+            && prev.seq.checked_add(1) == Some(statement.seq);
+        if follows {
+            Ok(())
+        } else {
+            Err(Reject::BrokenChain)
+        }
+    }
+
+    fn check_room(&self, verified: &Verified) -> Result<(), Reject> {
+        if self.graph.len().saturating_add(self.waiting.len()) >= ENVELOPES_MAX {
+            return Err(Reject::ProjectFull);
+        }
+        if is_unknown(verified) && self.unknown >= UNKNOWN_MAX {
+            return Err(Reject::UnknownFull);
+        }
+        Ok(())
+    }
+
+    /// Folds `first`, whose past is here, and then whatever waited for nothing else.
+    fn fold_all(&mut self, first: Verified) -> Vec<EnvelopeId> {
+        let mut folded = Vec::new();
+        let mut ready = VecDeque::from([first]);
+        while let Some(verified) = ready.pop_front() {
+            let id = *verified.id();
+            let may_fold = self.check_chain(verified.statement()).is_ok()
+                && self.check_room(&verified).is_ok();
+            if may_fold {
+                self.fold(&verified);
+                folded.push(id);
+                ready.extend(self.waiting.release(&id));
+            } else {
+                self.waiting.abandon(&id);
+            }
+        }
+        folded
+    }
+
+    fn fold(&mut self, verified: &Verified) {
+        let id = *verified.id();
+        self.unknown += usize::from(is_unknown(verified));
+        let place = self.graph.add(verified.clone());
+        let mut standing = self.authority.admit(&self.graph, place);
+        let update = as_update(verified.statement());
+        if update.is_some() && standing != Standing::Beyond && self.held_out.contains(&id) {
+            standing = Standing::Void(VoidReason::HeldOut);
+        }
+        self.graph.set_standing(place, standing);
+        if standing != Standing::Valid {
+            return;
+        }
+        if let Some(update) = update {
+            self.refs.apply(&self.graph, place, update);
+        }
+        self.add_valid_head(place, verified);
+    }
+
+    /// A new valid envelope stands in for the valid ones in its past.
+    fn add_valid_head(&mut self, place: Place, verified: &Verified) {
+        let mut through_void = false;
+        for parent in verified.statement().parents() {
+            self.valid_heads.remove(parent);
+            through_void |= self.verdict(parent) != Verdict::Valid;
+        }
+        if through_void {
+            let graph = &self.graph;
+            let seen = |head: &EnvelopeId| {
+                let head = graph.place(head);
+                head.is_some_and(|head| graph.is_ancestor(head, place))
+            };
+            self.valid_heads.retain(|head| !seen(head));
+        }
+        self.valid_heads.insert(*verified.id());
+    }
+
+    /// A head that is valid no more makes room for the nearest valid ones in its past.
+    fn retire_valid_head(&mut self, id: &EnvelopeId) {
+        if !self.valid_heads.remove(id) {
+            return;
+        }
+        let mut candidates = BTreeSet::new();
+        let mut seen = BTreeSet::from([*id]);
+        let mut open = Vec::from([*id]);
+        while let Some(id) = open.pop() {
+            let Some(node) = self.graph.find(&id) else {
+                continue;
+            };
+            for parent in node.verified.statement().parents() {
+                if !seen.insert(*parent) {
+                    continue;
+                }
+                if self.verdict(parent) == Verdict::Valid {
+                    candidates.insert(*parent);
+                } else {
+                    open.push(*parent);
+                }
+            }
+        }
+        candidates.extend(&self.valid_heads);
+        let covered = |head: &EnvelopeId| candidates.iter().any(|by| self.is_ancestor(head, by));
+        let heads = candidates.iter().filter(|head| !covered(head)).copied();
+        self.valid_heads = heads.collect();
+    }
+}
+
+fn as_update(statement: &Statement) -> Option<&Update> {
+    match &statement.act {
+        Act::Update(update) => Some(update),
+        Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => None,
+    }
+}
+
+fn is_unknown(verified: &Verified) -> bool {
+    matches!(verified.statement().act, Act::Unknown { .. })
+}
