@@ -1,1 +1,42 @@
-//! One person's key: at rest, and in the session that signs with it
+//! One person's key: at rest, and in the session that signs with it.
+//!
+//! Decides how a puddle's secret lies on disk (wrapped by a passphrase, see
+//! [`create`] and [`unwrap`]) and what a running session signs with it: only
+//! well-formed envelopes of kinds it knows that name its own key as signer.
+//! Never prompts, prints, or decides what an envelope means.
+//!
+//! Read [`Public`] first, then [`session`]. The formats are written down in
+//! `docs/spec/puddle.md`.
+//!
+//! ```
+//! use gitback_puddle::{Cost, Passphrase, create, generate, read_public, unwrap};
+//!
+//! let home = tempfile::tempdir()?;
+//! let dir = home.path().join(".vigo-puddle");
+//! let passphrase = Passphrase::new("correct horse battery staple".to_owned())?;
+//! let secret = generate()?;
+//! # let standard = Cost::new(64, 1, 1)?;
+//! # /*
+//! let standard = Cost::STANDARD;
+//! # */
+//! create(&dir, &"dan".parse()?, &passphrase, &secret, standard, 1_700_000_000_000)?;
+//!
+//! assert_eq!(read_public(&dir)?.name.as_str(), "dan");
+//! assert_eq!(unwrap(&dir, &passphrase)?.public(), secret.public());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cost;
+mod files;
+mod passphrase;
+pub mod session;
+mod store;
+mod wrapped;
+
+pub use cost::{Cost, CostReject};
+pub use files::FILE_MAX;
+pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
+pub use store::{
+    CreateError, NoRandomness, Public, ReadError, UnwrapError, create, generate, read_public,
+    unwrap,
+};

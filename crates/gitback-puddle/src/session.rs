@@ -1,0 +1,35 @@
+//! The session helper: a process of the user that holds the unwrapped key and
+//! signs for the user's other processes.
+//!
+//! [`serve`] runs it, on one thread; [`Client`] talks to it. Only processes of
+//! the same user are answered. The session is no oracle: it signs envelopes
+//! that decode, that are of a kind it knows, and that name its own key as
+//! signer, and nothing else.
+//!
+//! Source: docs/spec/puddle.md.
+
+mod client;
+mod deadline;
+mod message;
+mod server;
+
+pub use client::{CallError, Client, ConnectError};
+pub use server::{Ended, Hardened, ServeError, harden, serve};
+
+use gitback_identity::{PuddleKey, PuddleName};
+
+/// The longest message on the socket, in bytes: an update's body in hex, and
+/// room for what surrounds it.
+pub const FRAME_MAX: usize = (2 << 20) + 4096;
+
+/// Who is unlocked, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The name people type.
+    pub name: PuddleName,
+    /// The key that signs.
+    pub key: PuddleKey,
+    /// The end of the session by the wall clock at its start, in milliseconds
+    /// since 1970; for display.
+    pub until_ms: u64,
+}

@@ -1,0 +1,433 @@
+//! The half that holds the key.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use gitback_envelope::{Act, Statement, signing_bytes};
+use gitback_identity::{SecretKey, Signature, hex};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
+use rustix::mm::MlockAllFlags;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::time::{ClockId, clock_gettime};
+use thiserror::Error;
+
+use super::FRAME_MAX;
+use super::deadline::Deadline;
+use super::message::{self, Reply, Request};
+use crate::Public;
+
+/// How long one connection may keep the session busy.
+const CONNECTION: Duration = Duration::from_secs(5);
+/// Requests on one connection.
+const REQUESTS_MAX: u32 = 64;
+/// Connections that wait while one is served.
+const BACKLOG: i32 = 16;
+/// The longest sleep: a machine that was suspended must notice soon after
+/// waking that the session is over.
+const NAP: Duration = Duration::from_secs(15);
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// Somebody asked for it.
+    Locked,
+    /// Its time was up.
+    TimeUp,
+    /// Nobody had it sign anything for so long.
+    Idle,
+    /// Its socket was removed, or another session has taken it.
+    Replaced,
+}
+
+/// Why a session did not start, or broke down.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A session answers on the socket already.
+    #[error("a session runs already on {socket}")]
+    Running {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// Something that is no socket has its name; it was left alone.
+    #[error("{path} is not a socket")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The socket could not be made or used.
+    #[error("cannot {action} {socket}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The socket, or its directory.
+        socket: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What [`harden`] achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hardened {
+    /// No other process of the user can read this one's memory, and it leaves
+    /// no core file.
+    pub not_dumpable: bool,
+    /// The memory is never swapped out.
+    pub memory_locked: bool,
+}
+
+/// Closes this process to debuggers and its memory to the swap, as far as the
+/// system allows. Call it before the secret enters the process.
+pub fn harden() -> Hardened {
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let no_core = rustix::process::setrlimit(Resource::Core, no_core);
+    let closed = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    let locked = rustix::mm::mlockall(all);
+    Hardened {
+        not_dumpable: no_core.is_ok() && closed.is_ok(),
+        memory_locked: locked.is_ok(),
+    }
+}
+
+/// Serves `socket` with `secret` until the session ends, then removes the
+/// socket and wipes the secret.
+///
+/// The session lasts `until` (time asleep counts), or shorter if nothing is
+/// signed for `idle`. A socket that nobody serves any more is replaced. The
+/// socket is 0600; a directory that is missing is made 0700.
+///
+/// # Errors
+///
+/// [`ServeError::Running`] if a session is there already; otherwise
+/// [`ServeError`] for what failed.
+pub fn serve(
+    socket: &Path,
+    secret: SecretKey,
+    public: Public,
+    until: Duration,
+    idle: Option<Duration>,
+) -> Result<Ended, ServeError> {
+    let bound = Bound::new(socket)?;
+    let session = Session {
+        until_ms: wall_clock_ms().saturating_add(millis(until)),
+        secret,
+        public,
+    };
+    let mut clock = Clock::start(until, idle);
+    loop {
+        if let Some(ended) = clock.ended() {
+            return Ok(ended);
+        }
+        if !bound.is_ours() {
+            return Ok(Ended::Replaced);
+        }
+        let Some(stream) = bound.accept(clock.nap())? else {
+            continue;
+        };
+        match session.converse(stream, &mut clock) {
+            Next::Go => {}
+            Next::End(reply) => {
+                // The socket goes first: who is told "locked" finds it gone.
+                drop(bound);
+                reply.send();
+                return Ok(Ended::Locked);
+            }
+        }
+    }
+}
+
+/// The socket, removed when dropped.
+struct Bound {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode, by which the socket is told from a successor's.
+    place: (u64, u64),
+}
+
+impl Bound {
+    fn new(path: &Path) -> Result<Self, ServeError> {
+        if let Some(dir) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(fault("create the directory", dir))?;
+        }
+        remove_stale(path)?;
+        let listener = listen(path).map_err(fault("listen on", path))?;
+        let place = place(path).map_err(fault("look at", path))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            place,
+        })
+    }
+
+    fn is_ours(&self) -> bool {
+        place(&self.path).is_ok_and(|place| place == self.place)
+    }
+
+    /// The next connection of the same user; `None` after `nap`.
+    fn accept(&self, nap: Duration) -> Result<Option<UnixStream>, ServeError> {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(nap.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(nap.subsec_nanos()),
+        };
+        let mut watched = [PollFd::new(&self.listener, PollFlags::IN)];
+        match poll(&mut watched, Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+            Ok(_) => {}
+            Err(error) => return Err(fault("wait on", &self.path)(error.into())),
+        }
+        let stream = match self.listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if is_passing(&error) => return Ok(None),
+            Err(error) => return Err(fault("accept on", &self.path)(error)),
+        };
+        let same_user =
+            socket_peercred(&stream).is_ok_and(|peer| peer.uid == rustix::process::geteuid());
+        Ok(same_user.then_some(stream))
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // Nothing is lost if it stays: the next session replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What to do after a connection.
+enum Next {
+    Go,
+    End(LastReply),
+}
+
+/// The answer to LOCK, held back until the socket is gone.
+struct LastReply(Deadline);
+
+impl LastReply {
+    fn send(mut self) {
+        // The session ends whether or not the client still listens.
+        let _ = message::write(&mut self.0, &Reply::Locked);
+    }
+}
+
+struct Session {
+    secret: SecretKey,
+    public: Public,
+    until_ms: u64,
+}
+
+impl Session {
+    /// Answers the requests of one connection. What a client does wrong ends
+    /// its connection and nothing else.
+    fn converse(&self, stream: UnixStream, clock: &mut Clock) -> Next {
+        let mut stream = Deadline::new(stream, CONNECTION);
+        for _ in 0..REQUESTS_MAX {
+            let Ok(Some(request)) = message::read::<Request>(&mut stream) else {
+                return Next::Go;
+            };
+            // The time may have run out while the client was slow.
+            if clock.ended().is_some() {
+                return Next::Go;
+            }
+            let reply = match request {
+                Request::Lock => return Next::End(LastReply(stream)),
+                Request::Status => self.status(),
+                Request::Sign { type_name, body } => {
+                    clock.used();
+                    self.sign(&type_name, &body)
+                }
+            };
+            if message::write(&mut stream, &reply).is_err() {
+                return Next::Go;
+            }
+        }
+        Next::Go
+    }
+
+    fn status(&self) -> Reply {
+        Reply::Status {
+            name: self.public.name.to_string(),
+            key: self.secret.public().to_string(),
+            until_ms: self.until_ms,
+        }
+    }
+
+    fn sign(&self, type_name: &str, body: &str) -> Reply {
+        match self.judge(type_name, body) {
+            Ok(signature) => Reply::Signed {
+                signature: hex::encode(signature.as_bytes()),
+            },
+            Err((code, reason)) => Reply::Refused {
+                code: code.to_owned(),
+                reason,
+            },
+        }
+    }
+
+    fn judge(&self, type_name: &str, body: &str) -> Result<Signature, (&'static str, String)> {
+        let body = hex::decode(body, FRAME_MAX)
+            .ok_or_else(|| ("not-hex", "the body is not lowercase hex".to_owned()))?;
+        let statement = Statement::decode(type_name, &body)
+            .map_err(|reject| (reject.code(), with_causes(&reject)))?;
+        let own = self.secret.public();
+        if statement.signer != own {
+            let reason = format!("the signer is {}, not {own}", statement.signer);
+            return Err(("foreign-signer", reason));
+        }
+        match statement.act {
+            Act::Init { .. } | Act::Grant(_) | Act::Update(_) => {}
+            Act::Unknown { kind } => {
+                return Err(("unknown-kind", format!("the kind {kind} is not known")));
+            }
+        }
+        Ok(self.secret.sign(&signing_bytes(type_name, &body)))
+    }
+}
+
+/// An error and what is behind it, on one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// When the session ends, by a clock that counts time asleep.
+struct Clock {
+    end: Duration,
+    idle: Option<Duration>,
+    last_use: Duration,
+}
+
+impl Clock {
+    fn start(until: Duration, idle: Option<Duration>) -> Self {
+        let now = since_boot();
+        Self {
+            end: now.saturating_add(until),
+            idle,
+            last_use: now,
+        }
+    }
+
+    fn used(&mut self) {
+        self.last_use = since_boot();
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        let now = since_boot();
+        if now >= self.end {
+            return Some(Ended::TimeUp);
+        }
+        let idle = self.idle?;
+        (now >= self.last_use.saturating_add(idle)).then_some(Ended::Idle)
+    }
+
+    fn nap(&self) -> Duration {
+        let idle_end = self
+            .idle
+            .map_or(Duration::MAX, |idle| self.last_use.saturating_add(idle));
+        let next = self.end.min(idle_end).saturating_sub(since_boot());
+        // One millisecond more, so as not to wake just before the end.
+        next.saturating_add(Duration::from_millis(1)).min(NAP)
+    }
+}
+
+fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
+}
+
+fn wall_clock_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, millis)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Removes a socket that refuses connections: its session is dead.
+fn remove_stale(path: &Path) -> Result<(), ServeError> {
+    let kind = match path.symlink_metadata() {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fault("look at", path)(error)),
+    };
+    if !kind.is_socket() {
+        return Err(ServeError::NotASocket {
+            path: path.to_owned(),
+        });
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(ServeError::Running {
+            socket: path.to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(fault("remove", path))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(fault("connect to", path)(error)),
+    }
+}
+
+/// Listens on `path`. The mode is set before the name exists, so that the
+/// socket is never open to others.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket: OwnedFd =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(UnixListener::from(socket))
+}
+
+fn place(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = path.symlink_metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// True for failures of one connection rather than of the socket.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+    )
+}
+
+fn fault(action: &'static str, socket: &Path) -> impl FnOnce(io::Error) -> ServeError {
+    let socket = socket.to_owned();
+    move |source| ServeError::Io {
+        action,
+        socket,
+        source,
+    }
+}

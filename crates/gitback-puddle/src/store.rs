@@ -1,0 +1,329 @@
+//! The files of a puddle in a person's home.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gitback_identity::{PublicKey, PuddleKey, PuddleName, SecretKey};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::files::{self, FileFault, Placed};
+use crate::wrapped::{Fresh, Malformed, OpenFailure, Wrapped, pretty};
+use crate::{Cost, CostReject, Passphrase};
+
+/// The secret, wrapped. This file alone is the puddle.
+const WRAPPED: &str = "identity.wrapped";
+/// What anybody may know.
+const PUBLIC: &str = "identity.pub";
+
+/// What anybody may know about a puddle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Public {
+    /// The name people type.
+    pub name: PuddleName,
+    /// The key.
+    pub key: PuddleKey,
+    /// When the key was made, in milliseconds since 1970; for display.
+    pub created_ms: u64,
+}
+
+/// The operating system gave no random bytes.
+#[derive(Debug, Error)]
+#[error("the operating system gave no random bytes")]
+pub struct NoRandomness {
+    #[source]
+    source: getrandom::Error,
+}
+
+/// Why no puddle was made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// There is one already; nothing was changed.
+    #[error("{path} exists already")]
+    Exists {
+        /// The file that is there.
+        path: PathBuf,
+        /// Whose it is, if it can be read.
+        public: Option<Box<Public>>,
+    },
+    /// A file or directory could not be made durable.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// There is not enough memory to wrap the key.
+    #[error("cannot derive a key from the passphrase with {memory_kib} KiB")]
+    Derive {
+        /// The memory asked for.
+        memory_kib: u32,
+        /// The cause.
+        #[source]
+        source: argon2::Error,
+    },
+    /// There is no randomness for salt and nonce.
+    #[error("cannot wrap the key")]
+    NoRandomness(#[source] NoRandomness),
+}
+
+/// Why a puddle's files could not be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// There is no puddle here.
+    #[error("there is no puddle in {dir}")]
+    Missing {
+        /// Where one would be.
+        dir: PathBuf,
+    },
+    /// A file is there and cannot be read.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file was read and is no puddle's.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of a later version of gitback.
+    #[error("{path} has version {version}, which this version cannot read")]
+    UnknownVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version it names.
+        version: u64,
+    },
+    /// The file asks for more memory or time than any honest one.
+    #[error("{path} is not safe to open")]
+    Cost {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for.
+        #[source]
+        source: CostReject,
+    },
+}
+
+/// Why a puddle's secret could not be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UnwrapError {
+    /// Wrong, or the file was changed: the seal cannot tell which.
+    #[error("wrong passphrase for {name}")]
+    WrongPassphrase {
+        /// The puddle.
+        name: PuddleName,
+    },
+    /// The file cannot be used.
+    #[error("cannot read the wrapped key")]
+    Read(#[source] ReadError),
+    /// There is not enough memory to unwrap the key.
+    #[error("cannot derive a key from the passphrase")]
+    Derive(#[source] argon2::Error),
+}
+
+/// The JSON form of `identity.pub`.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    name: String,
+    public_key: String,
+    fingerprint: String,
+    created_ms: u64,
+}
+
+/// Makes a new secret key.
+///
+/// # Errors
+///
+/// [`NoRandomness`] if the operating system gives none.
+pub fn generate() -> Result<SecretKey, NoRandomness> {
+    let mut seed = Zeroizing::new([0; 32]);
+    fill(seed.as_mut())?;
+    Ok(SecretKey::from_seed(&seed))
+}
+
+/// Wraps `secret` under `passphrase` and stores it in `dir`.
+///
+/// Shape: `dir` 0700; `identity.wrapped` 0600; `identity.pub` 0644; all durable
+/// when this returns. `now_ms` is milliseconds since 1970. Real keys take
+/// [`Cost::STANDARD`].
+///
+/// # Errors
+///
+/// [`CreateError::Exists`] if `dir` holds either file; an existing puddle is
+/// never touched. Otherwise [`CreateError`] for what failed.
+///
+/// Source: docs/spec/puddle.md.
+pub fn create(
+    dir: &Path,
+    name: &PuddleName,
+    passphrase: &Passphrase,
+    secret: &SecretKey,
+    cost: Cost,
+    now_ms: u64,
+) -> Result<Public, CreateError> {
+    for path in [dir.join(WRAPPED), dir.join(PUBLIC)] {
+        if path.symlink_metadata().is_ok() {
+            return Err(exists(dir, path));
+        }
+    }
+    let wrapped = wrap(name, passphrase, secret, cost, now_ms)?;
+    let public = public_of(&wrapped);
+    files::private_dir(dir).map_err(CreateError::from)?;
+    if files::place(dir, WRAPPED, 0o600, &wrapped.encode())? == Placed::NameTaken {
+        return Err(exists(dir, dir.join(WRAPPED)));
+    }
+    let form = Form {
+        name: public.name.to_string(),
+        public_key: public.key.to_string(),
+        fingerprint: public.key.fingerprint().to_string(),
+        created_ms: public.created_ms,
+    };
+    // Losing a race for this one is harmless: the wrapped key is ours.
+    files::place(dir, PUBLIC, 0o644, &pretty(&form))?;
+    Ok(public)
+}
+
+/// Reads whose puddle lies in `dir`, without a passphrase. Where only
+/// `identity.wrapped` was carried over, that file says it.
+///
+/// # Errors
+///
+/// [`ReadError::Missing`] if there is no puddle; otherwise [`ReadError`] for
+/// what is wrong with its files.
+pub fn read_public(dir: &Path) -> Result<Public, ReadError> {
+    let path = dir.join(PUBLIC);
+    match files::read(&path)? {
+        Some(bytes) => decode_public(&bytes).map_err(|why| ReadError::Damaged { path, why }),
+        None => Ok(public_of(&read_wrapped(dir)?)),
+    }
+}
+
+/// Unwraps the secret key in `dir`.
+///
+/// # Errors
+///
+/// [`UnwrapError::WrongPassphrase`] if the seal does not open; otherwise
+/// [`UnwrapError`] for what is wrong with the file.
+pub fn unwrap(dir: &Path, passphrase: &Passphrase) -> Result<SecretKey, UnwrapError> {
+    let wrapped = read_wrapped(dir).map_err(UnwrapError::Read)?;
+    wrapped.open(passphrase).map_err(|failure| match failure {
+        OpenFailure::Sealed => UnwrapError::WrongPassphrase { name: wrapped.name },
+        OpenFailure::Derive(source) => UnwrapError::Derive(source),
+    })
+}
+
+fn wrap(
+    name: &PuddleName,
+    passphrase: &Passphrase,
+    secret: &SecretKey,
+    cost: Cost,
+    now_ms: u64,
+) -> Result<Wrapped, CreateError> {
+    let mut fresh = Fresh {
+        salt: [0; 16],
+        nonce: [0; 24],
+    };
+    fill(&mut fresh.salt).map_err(CreateError::NoRandomness)?;
+    fill(&mut fresh.nonce).map_err(CreateError::NoRandomness)?;
+    Wrapped::seal(name, secret, passphrase, cost, &fresh, now_ms).map_err(|source| {
+        CreateError::Derive {
+            memory_kib: cost.memory_kib(),
+            source,
+        }
+    })
+}
+
+fn exists(dir: &Path, path: PathBuf) -> CreateError {
+    CreateError::Exists {
+        path,
+        public: read_public(dir).ok().map(Box::new),
+    }
+}
+
+fn read_wrapped(dir: &Path) -> Result<Wrapped, ReadError> {
+    let path = dir.join(WRAPPED);
+    let Some(bytes) = files::read(&path)? else {
+        return Err(ReadError::Missing {
+            dir: dir.to_owned(),
+        });
+    };
+    Wrapped::decode(&bytes).map_err(|malformed| match malformed {
+        Malformed::UnknownVersion(version) => ReadError::UnknownVersion { path, version },
+        Malformed::Cost(source) => ReadError::Cost { path, source },
+        other @ (Malformed::Json(_) | Malformed::Field(_)) => ReadError::Damaged {
+            path,
+            why: other.to_string(),
+        },
+    })
+}
+
+fn decode_public(bytes: &[u8]) -> Result<Public, String> {
+    let form: Form = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let bad = |field: &str| format!("the field {field} is not valid");
+    let key: PublicKey = form.public_key.parse().map_err(|_| bad("public_key"))?;
+    Ok(Public {
+        name: form.name.parse().map_err(|_| bad("name"))?,
+        key: PuddleKey::new(key),
+        created_ms: form.created_ms,
+    })
+}
+
+fn public_of(wrapped: &Wrapped) -> Public {
+    Public {
+        name: wrapped.name.clone(),
+        key: wrapped.key,
+        created_ms: wrapped.created_ms,
+    }
+}
+
+fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
+    getrandom::fill(bytes).map_err(|source| NoRandomness { source })
+}
+
+impl From<FileFault> for CreateError {
+    fn from(fault: FileFault) -> Self {
+        let FileFault {
+            action,
+            path,
+            source,
+        } = fault;
+        Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+impl From<FileFault> for ReadError {
+    fn from(fault: FileFault) -> Self {
+        let FileFault {
+            action,
+            path,
+            source,
+        } = fault;
+        Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
