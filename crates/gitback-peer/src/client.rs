@@ -1,0 +1,267 @@
+//! Calling other envoys.
+
+mod call;
+mod dial;
+mod outgoing;
+mod pool;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gitback_identity::{EnvoyKey, ProjectId, SecretKey};
+
+use crate::limits::{DIGESTS_MAX, PUSH_ANSWER_MAX, Patience, SYNC_ANSWER_MAX};
+use crate::refusal::Refusal;
+use crate::reject::Reject;
+use crate::tls::{Identity, TlsFault};
+use crate::wire::{Digests, PushAnswer, SyncAnswer, SyncRequest};
+use dial::TlsDialer;
+pub use dial::{Dialer, Link};
+use outgoing::Outgoing;
+use pool::Pool;
+
+/// Whom to call: the key that must answer, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PeerAddress {
+    /// The envoy key that the other side must prove.
+    pub key: EnvoyKey,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// A pack on disk, to be sent with a push. Its length and digest are declared to the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its exact length.
+    pub bytes: u64,
+    /// Its BLAKE3 digest.
+    pub blake3: [u8; 32],
+}
+
+/// Calls other envoys. Clones share one pool, with one connection for each [`PeerAddress`].
+///
+/// The methods want a Tokio runtime with time and I/O; a blocking caller uses `Handle::block_on`.
+/// Dropping a call's future cancels the call.
+#[derive(Clone)]
+pub struct Client {
+    pool: Arc<Pool>,
+    patience: Patience,
+}
+
+/// Why a call did not give its answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No connection came about.
+    #[error("cannot reach {address}")]
+    Unreachable {
+        /// The address dialled.
+        address: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else answers at that address.
+    #[error("the envoy there is not {expected}")]
+    WrongKey {
+        /// The key asked for.
+        expected: EnvoyKey,
+        /// The key shown; `None` when it was no sound key.
+        found: Option<EnvoyKey>,
+    },
+    /// The connection broke while the call was in progress. Whether the peer carried it out is not
+    /// known; every call may be made again.
+    #[error("connection lost")]
+    Lost {
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The peer said no.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Nothing came for too long.
+    #[error("no answer in {} s", after.as_secs_f32())]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The peer answered what is no answer.
+    #[error("answer not understood")]
+    Protocol {
+        /// What is wrong with it.
+        #[source]
+        source: Reject,
+    },
+    /// What should be sent breaks the limits of the protocol.
+    #[error("the message cannot be sent")]
+    Unsendable {
+        /// Which limit.
+        #[source]
+        source: Reject,
+    },
+    /// The pack to send cannot be read, or the sink cannot be written.
+    #[error("local file failed")]
+    Local {
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Our own TLS set-up failed.
+    #[error("cannot set up the connection")]
+    Setup {
+        /// The cause.
+        #[source]
+        source: TlsFault,
+    },
+}
+
+impl Client {
+    /// Makes a client that proves `identity` to every peer.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsFault`] when the key cannot be used.
+    pub fn new(identity: &SecretKey) -> Result<Self, TlsFault> {
+        let dialer = TlsDialer::new(Identity::new(identity)?);
+        Ok(Self::with_dialer(Arc::new(dialer), Patience::default()))
+    }
+
+    /// Makes a client as [`Self::new`] does, with other deadlines.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsFault`] when the key cannot be used.
+    pub fn with_patience(identity: &SecretKey, patience: Patience) -> Result<Self, TlsFault> {
+        let dialer = TlsDialer::new(Identity::new(identity)?);
+        Ok(Self::with_dialer(Arc::new(dialer), patience))
+    }
+
+    /// Makes a client that reaches peers by another route.
+    #[must_use]
+    pub fn with_dialer(dialer: Arc<dyn Dialer>, patience: Patience) -> Self {
+        Self {
+            pool: Arc::new(Pool::new(dialer, patience.connect)),
+            patience,
+        }
+    }
+
+    /// Compares what both envoys hold.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`] that says what went wrong.
+    pub async fn digests(&self, to: &PeerAddress, ours: &Digests) -> Result<Digests, CallError> {
+        let body = ours.encode().map_err(unsendable)?;
+        let path = "/swarm/gitback/digests".to_owned();
+        let answer = self.query(to, path, body, DIGESTS_MAX).await?;
+        Digests::decode(&answer).map_err(protocol)
+    }
+
+    /// Asks for one page of envelopes.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`] that says what went wrong.
+    pub async fn sync(
+        &self,
+        to: &PeerAddress,
+        project: &ProjectId,
+        request: &SyncRequest,
+    ) -> Result<SyncAnswer, CallError> {
+        let body = request.encode().map_err(unsendable)?;
+        let path = format!("/swarm/gitback/sync/{project}");
+        let answer = self.query(to, path, body, SYNC_ANSWER_MAX).await?;
+        SyncAnswer::decode(&answer).map_err(protocol)
+    }
+
+    /// Sends a pack and envelopes, and waits until the peer says that they are durable there. A
+    /// refusal ends the sending.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`] that says what went wrong.
+    pub async fn push(
+        &self,
+        to: &PeerAddress,
+        project: &ProjectId,
+        envelopes: Vec<Vec<u8>>,
+        pack: Option<PackFile>,
+    ) -> Result<PushAnswer, CallError> {
+        let path = format!("/swarm/gitback/push/{project}");
+        let (body, feeder) = Outgoing::push(envelopes, pack)?;
+        let answer = self.feed(to, path, body, feeder, PUSH_ANSWER_MAX).await?;
+        PushAnswer::decode(&answer).map_err(protocol)
+    }
+
+    /// Sends one stateless `git-upload-pack` request and writes the answer to `sink`, on a blocking
+    /// thread. Returns the number of bytes written.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`] that says what went wrong; part of the answer may be in `sink` then.
+    pub async fn upload_pack(
+        &self,
+        to: &PeerAddress,
+        project: &ProjectId,
+        request: Vec<u8>,
+        sink: impl io::Write + Send + 'static,
+    ) -> Result<u64, CallError> {
+        let path = format!("/swarm/gitback/{project}/git-upload-pack");
+        self.download(to, path, request, sink).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CallError {
+    /// Says it in a few words, for a list of peers: "connection refused", "wrong key".
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unreachable { source, .. } => unreachable_reason(source),
+            Self::WrongKey { .. } => "wrong key".to_owned(),
+            Self::Lost { .. } => "connection lost".to_owned(),
+            Self::Refused(refusal) => format!("refused: {}", refusal.reason),
+            Self::TimedOut { .. } => self.to_string(),
+            Self::Protocol { source } => format!("answer not understood: {source}"),
+            Self::Unsendable { source } => source.to_string(),
+            Self::Local { source } => source.to_string(),
+            Self::Setup { .. } => "own key not usable".to_owned(),
+        }
+    }
+}
+
+fn unreachable_reason(source: &io::Error) -> String {
+    use io::ErrorKind;
+    match source.kind() {
+        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "no route".to_owned(),
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => "connection closed by the other side".to_owned(),
+        ErrorKind::InvalidData | ErrorKind::Unsupported => "not an envoy".to_owned(),
+        ErrorKind::InvalidInput => "bad address".to_owned(),
+        _ => source.to_string(),
+    }
+}
+
+fn protocol(source: Reject) -> CallError {
+    CallError::Protocol { source }
+}
+
+fn unsendable(source: Reject) -> CallError {
+    CallError::Unsendable { source }
+}

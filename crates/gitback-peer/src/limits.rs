@@ -1,0 +1,151 @@
+//! Every bound of this crate, in one place.
+//!
+//! Source: docs/spec/peer.md §6.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Longest body of a `digests` request or answer, in bytes.
+pub const DIGESTS_MAX: usize = 4 * MIB;
+/// Most projects in one [`Digests`](crate::Digests); so many fit in [`DIGESTS_MAX`].
+pub const PROJECTS_MAX: usize = 25_000;
+/// Longest display name of an envoy, in bytes.
+pub const NAME_MAX: usize = 64;
+
+/// Longest body of a `sync` request, in bytes.
+pub const SYNC_REQUEST_MAX: usize = 4 * MIB;
+/// Most bytes of envelopes in one page of a `sync` answer.
+pub const SYNC_PAGE_MAX: usize = 8 * MIB;
+/// Longest body of a `sync` answer: the page, its header and a frame head for each envelope.
+pub const SYNC_ANSWER_MAX: usize = SYNC_PAGE_MAX + SYNC_HEADER_MAX + 512 * KIB;
+/// Longest JSON header of a `sync` request or answer, in bytes.
+pub const SYNC_HEADER_MAX: usize = 4 * MIB;
+/// Most tips in one message.
+pub const TIPS_MAX: usize = 8_192;
+/// Most object ids in a `need` answer.
+pub const HAVES_MAX: usize = 8_192;
+
+/// Longest single envelope, in bytes.
+pub const ENVELOPE_MAX: usize = MIB + 4 * KIB;
+/// Most envelopes in one push, one request or one page.
+pub const ENVELOPES_MAX: u32 = 65_536;
+/// Most bytes of envelopes in one push.
+pub const PUSH_ENVELOPES_MAX: u64 = 64 * MIB as u64;
+/// Longest JSON header of a push, in bytes.
+pub const PUSH_HEADER_MAX: usize = 4 * KIB;
+/// Longest payload of one pack frame, in bytes.
+pub const PACK_FRAME_MAX: usize = 64 * KIB;
+/// Longest answer to a push, in bytes.
+pub const PUSH_ANSWER_MAX: usize = 4 * MIB;
+
+/// Longest `git-upload-pack` request, in bytes.
+pub const UPLOAD_REQUEST_MAX: usize = 4 * MIB;
+
+/// Longest body of a refusal that a client reads, in bytes.
+pub const REFUSAL_MAX: usize = 64 * KIB;
+/// Longest code of a refusal, in bytes.
+pub const CODE_MAX: usize = 64;
+/// Longest reason of a refusal, in bytes.
+pub const REASON_MAX: usize = 2 * KIB;
+
+/// Service methods that run at the same time, unless configured otherwise.
+pub const BLOCKING_MAX: usize = 32;
+/// Connections a server holds, unless configured otherwise.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Requests in progress for all callers together, unless configured otherwise.
+pub const REQUESTS_MAX: usize = 128;
+/// Requests in progress for one envoy key, unless configured otherwise.
+pub const KEY_REQUESTS_MAX: usize = 16;
+/// A body that is collected whole must arrive within so many times [`Limits::idle`].
+pub const SMALL_BODY_FACTOR: u32 = 4;
+/// HTTP/2 streams a peer may have open on one connection.
+pub(crate) const STREAMS_MAX: u32 = 32;
+/// Connections a client keeps.
+pub const POOL_MAX: usize = 256;
+
+/// Flow-control window of one stream: what a slow reader makes this side hold.
+pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
+/// Flow-control window of one connection.
+pub(crate) const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// Bytes HTTP/2 buffers for each stream that sends.
+pub(crate) const SEND_BUFFER: usize = 128 * KIB;
+/// Longest header list of a request or an answer, in bytes.
+pub(crate) const HEADER_LIST_MAX: u32 = 16 * 1024;
+/// Chunks of at most [`PACK_FRAME_MAX`] bytes between a blocking thread and a socket.
+pub(crate) const CHUNKS_MAX: usize = 4;
+
+/// How often a connection without traffic is pinged.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(20);
+/// How long the answer to a ping may take.
+pub(crate) const PING_ANSWER: Duration = Duration::from_secs(10);
+/// How long to wait before accepting again after the system refused to (too many open files).
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a server allows its callers. `Default` gives the documented values.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest declared pack of a push, in bytes (4 GiB).
+    pub push_bytes: u64,
+    /// Connections held at the same time ([`CONNECTIONS_MAX`]).
+    pub connections: usize,
+    /// Requests in progress at the same time ([`REQUESTS_MAX`]). Connections that never had a
+    /// request granted share one half of it.
+    pub requests: usize,
+    /// Requests in progress at the same time for one envoy key ([`KEY_REQUESTS_MAX`]).
+    pub key_requests: usize,
+    /// Service methods running at the same time ([`BLOCKING_MAX`]), at most 1024.
+    pub jobs: usize,
+    /// Time from the accepted connection to the end of the TLS handshake (10 s); also how long a
+    /// new connection may take to send its first request, and a push to send its header.
+    pub handshake: Duration,
+    /// Time without a byte moving before a body is given up (30 s). A body that is collected before
+    /// it is looked at (digests, sync) has [`SMALL_BODY_FACTOR`] times as long to arrive.
+    pub idle: Duration,
+    /// Time a request may wait for a free job before it is refused as busy (10 s).
+    pub queue: Duration,
+    /// Time the requests in progress get to finish once the server was told to stop (10 s).
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            push_bytes: 4 << 30,
+            connections: CONNECTIONS_MAX,
+            requests: REQUESTS_MAX,
+            key_requests: KEY_REQUESTS_MAX,
+            jobs: BLOCKING_MAX,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            queue: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How long a client waits. `Default` gives the documented values.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// For the TCP connection and the TLS handshake together (5 s).
+    pub connect: Duration,
+    /// For the head of an answer to a small request (30 s).
+    pub answer: Duration,
+    /// For the next byte of a body, in either direction (30 s).
+    pub idle: Duration,
+    /// For the answer to a push once all of it is sent: the peer indexes and syncs the pack then
+    /// (10 min). A peer that dies meanwhile is noticed by pings within half a minute.
+    pub push_answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(30),
+            idle: Duration::from_secs(30),
+            push_answer: Duration::from_secs(600),
+        }
+    }
+}

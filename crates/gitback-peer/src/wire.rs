@@ -1,0 +1,401 @@
+//! The messages between envoys, and their encoding.
+//!
+//! Decoders bound everything; encoders refuse what a peer would refuse, so that the fault shows
+//! where it is. Unknown JSON fields are ignored: a later version may add some.
+//!
+//! Source: docs/spec/peer.md §5.
+
+use gitback_identity::{ProjectId, hex};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::frame::{self, Frames, Head, Kind};
+use crate::limits::{
+    DIGESTS_MAX, ENVELOPE_MAX, ENVELOPES_MAX, HAVES_MAX, NAME_MAX, PROJECTS_MAX, PUSH_ANSWER_MAX,
+    PUSH_HEADER_MAX, SYNC_HEADER_MAX, SYNC_PAGE_MAX, SYNC_REQUEST_MAX, TIPS_MAX,
+};
+use crate::reject::Reject;
+
+/// What an envoy holds: a digest for each project it shares with the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// The envoy's display name, at most [`NAME_MAX`] bytes, no control characters.
+    pub name: String,
+    /// A project and the digest of its folded envelopes.
+    pub projects: Vec<(ProjectId, [u8; 32])>,
+}
+
+/// The last envelope of one branch of one chain, as a holder knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tip {
+    /// The key that signs the chain.
+    #[serde(with = "hexed")]
+    pub signer: [u8; 32],
+    /// The puddle acted for.
+    #[serde(with = "hexed")]
+    pub puddle: [u8; 32],
+    /// The chain's incarnation.
+    #[serde(with = "hexed")]
+    pub incarnation: [u8; 16],
+    /// The number of the last envelope.
+    pub seq: u64,
+    /// The id of the last envelope.
+    #[serde(with = "hexed")]
+    pub id: [u8; 32],
+}
+
+/// Asks for the envelopes that a holder of `tips` lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SyncRequest {
+    /// Envelopes that prove the right to ask, for an envoy the peer does not know yet.
+    pub token: Vec<Vec<u8>>,
+    /// What the asker holds; empty: nothing.
+    pub tips: Vec<Tip>,
+    /// How many envelopes of the answer the asker already got (paging).
+    pub skip: u64,
+}
+
+/// One page of envelopes, ancestors first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncAnswer {
+    /// At most [`SYNC_PAGE_MAX`] bytes together.
+    pub envelopes: Vec<Vec<u8>>,
+    /// Whether another page follows: ask again with a larger `skip`.
+    pub more: bool,
+    /// The digest of the answering side.
+    pub digest: [u8; 32],
+    /// The tips of the answering side.
+    pub tips: Vec<Tip>,
+}
+
+/// The pack that a push carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackInfo {
+    /// Its exact length.
+    pub bytes: u64,
+    /// Its BLAKE3 digest. The receiver of the bytes checks it, not this crate.
+    #[serde(with = "hexed")]
+    pub blake3: [u8; 32],
+}
+
+/// What a push declares before anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushHeader {
+    /// The pack that follows, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackInfo>,
+    /// How many envelopes follow the pack.
+    pub envelopes: u32,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushAnswer {
+    /// The closure, the envelopes and the refs are synced to disk there.
+    Durable,
+    /// The peer lacks ancestors or bases. Push again with what it says it has in mind.
+    Need {
+        /// The envelopes it holds.
+        tips: Vec<Tip>,
+        /// Objects it has, to build a pack on.
+        haves: Vec<[u8; 20]>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct DigestsBody {
+    name: String,
+    projects: Vec<(Hex<32>, Hex<32>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SyncRequestHead {
+    #[serde(default)]
+    tips: Vec<Tip>,
+    #[serde(default)]
+    skip: u64,
+    envelopes: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SyncAnswerHead {
+    more: bool,
+    digest: Hex<32>,
+    tips: Vec<Tip>,
+    envelopes: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+enum PushAnswerBody {
+    Durable,
+    Need { tips: Vec<Tip>, haves: Vec<Hex<20>> },
+}
+
+impl Digests {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
+        self.check()?;
+        let body = DigestsBody {
+            name: self.name.clone(),
+            projects: self
+                .projects
+                .iter()
+                .map(|(project, digest)| (Hex(*project.as_bytes()), Hex(*digest)))
+                .collect(),
+        };
+        to_json(&body, "digests", DIGESTS_MAX)
+    }
+
+    pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
+        let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
+        let digests = Self {
+            name: body.name,
+            projects: body
+                .projects
+                .into_iter()
+                .map(|(project, digest)| (ProjectId::from_bytes(&project.0), digest.0))
+                .collect(),
+        };
+        digests.check()?;
+        Ok(digests)
+    }
+
+    fn check(&self) -> Result<(), Reject> {
+        if self.name.len() > NAME_MAX || self.name.chars().any(char::is_control) {
+            return Err(Reject::Malformed { what: "the name" });
+        }
+        at_most(self.projects.len(), PROJECTS_MAX, "projects")
+    }
+}
+
+impl SyncRequest {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
+        at_most(self.tips.len(), TIPS_MAX, "tips")?;
+        let head = SyncRequestHead {
+            tips: self.tips.clone(),
+            skip: self.skip,
+            envelopes: envelope_count(&self.token)?,
+        };
+        let body = framed(&head, &self.token)?;
+        within(body.len(), SYNC_REQUEST_MAX, "the sync request")?;
+        Ok(body)
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Reject> {
+        within(body.len(), SYNC_REQUEST_MAX, "the sync request")?;
+        let mut frames = Frames::new(body);
+        let head: SyncRequestHead = header(&mut frames, SYNC_HEADER_MAX)?;
+        at_most(head.tips.len(), TIPS_MAX, "tips")?;
+        Ok(Self {
+            token: envelopes(frames, head.envelopes, SYNC_REQUEST_MAX)?,
+            tips: head.tips,
+            skip: head.skip,
+        })
+    }
+}
+
+impl SyncAnswer {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
+        at_most(self.tips.len(), TIPS_MAX, "tips")?;
+        let page = self.envelopes.iter().map(Vec::len).sum();
+        within(page, SYNC_PAGE_MAX, "the page")?;
+        let head = SyncAnswerHead {
+            more: self.more,
+            digest: Hex(self.digest),
+            tips: self.tips.clone(),
+            envelopes: envelope_count(&self.envelopes)?,
+        };
+        framed(&head, &self.envelopes)
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Reject> {
+        let mut frames = Frames::new(body);
+        let head: SyncAnswerHead = header(&mut frames, SYNC_HEADER_MAX)?;
+        at_most(head.tips.len(), TIPS_MAX, "tips")?;
+        Ok(Self {
+            envelopes: envelopes(frames, head.envelopes, SYNC_PAGE_MAX)?,
+            more: head.more,
+            digest: head.digest.0,
+            tips: head.tips,
+        })
+    }
+}
+
+impl PushHeader {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
+        to_json(self, "the push header", PUSH_HEADER_MAX)
+    }
+
+    pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
+        let header: Self = from_json(json, "the push header", PUSH_HEADER_MAX)?;
+        if header.envelopes > ENVELOPES_MAX {
+            return Err(Reject::TooMany {
+                what: "envelopes",
+                limit: u64::from(ENVELOPES_MAX),
+            });
+        }
+        if header.pack.is_some_and(|pack| pack.bytes == 0) {
+            return Err(Reject::Malformed {
+                what: "the length of the pack",
+            });
+        }
+        Ok(header)
+    }
+}
+
+impl PushAnswer {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
+        let body = match self {
+            Self::Durable => PushAnswerBody::Durable,
+            Self::Need { tips, haves } => {
+                at_most(tips.len(), TIPS_MAX, "tips")?;
+                at_most(haves.len(), HAVES_MAX, "haves")?;
+                PushAnswerBody::Need {
+                    tips: tips.clone(),
+                    haves: haves.iter().copied().map(Hex).collect(),
+                }
+            }
+        };
+        to_json(&body, "the push answer", PUSH_ANSWER_MAX)
+    }
+
+    pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
+        Ok(match from_json(json, "the push answer", PUSH_ANSWER_MAX)? {
+            PushAnswerBody::Durable => Self::Durable,
+            PushAnswerBody::Need { tips, haves } => {
+                at_most(tips.len(), TIPS_MAX, "tips")?;
+                at_most(haves.len(), HAVES_MAX, "haves")?;
+                Self::Need {
+                    tips,
+                    haves: haves.into_iter().map(|have| have.0).collect(),
+                }
+            }
+        })
+    }
+}
+
+pub(crate) fn envelope_count(envelopes: &[Vec<u8>]) -> Result<u32, Reject> {
+    match u32::try_from(envelopes.len()) {
+        Ok(count) if count <= ENVELOPES_MAX => Ok(count),
+        _ => Err(Reject::TooMany {
+            what: "envelopes",
+            limit: u64::from(ENVELOPES_MAX),
+        }),
+    }
+}
+
+fn framed(head: &impl Serialize, envelopes: &[Vec<u8>]) -> Result<Vec<u8>, Reject> {
+    let mut body = Vec::new();
+    let json = to_json(head, "the header", SYNC_HEADER_MAX)?;
+    frame::put(&mut body, Kind::Header, &json, SYNC_HEADER_MAX)?;
+    for envelope in envelopes {
+        frame::put(&mut body, Kind::Envelope, envelope, ENVELOPE_MAX)?;
+    }
+    body.extend_from_slice(&Head::END.to_bytes());
+    Ok(body)
+}
+
+fn header<T: DeserializeOwned>(frames: &mut Frames<&[u8]>, limit: usize) -> Result<T, Reject> {
+    let head = frames.head()?.expect(Kind::Header, "the header")?;
+    from_json(
+        &frames.payload(head, limit, "the header")?,
+        "the header",
+        limit,
+    )
+}
+
+/// Reads exactly `count` envelopes of at most `limit` bytes together, the end frame, and nothing more.
+fn envelopes(mut frames: Frames<&[u8]>, count: u32, limit: usize) -> Result<Vec<Vec<u8>>, Reject> {
+    if count > ENVELOPES_MAX {
+        return Err(Reject::TooMany {
+            what: "envelopes",
+            limit: u64::from(ENVELOPES_MAX),
+        });
+    }
+    let mut envelopes = Vec::new();
+    let mut total = 0;
+    for _ in 0..count {
+        let head = frames.head()?.expect(Kind::Envelope, "an envelope")?;
+        let envelope = frames.payload(head, ENVELOPE_MAX, "an envelope")?;
+        total += envelope.len();
+        within(total, limit, "the page")?;
+        envelopes.push(envelope);
+    }
+    let end = frames.head()?.expect(Kind::End, "the end")?;
+    if end != Head::END || !frames.into_input().is_empty() {
+        return Err(Reject::Malformed { what: "the end" });
+    }
+    Ok(envelopes)
+}
+
+fn to_json(body: &impl Serialize, what: &'static str, limit: usize) -> Result<Vec<u8>, Reject> {
+    let json = serde_json::to_vec(body).map_err(|source| Reject::Json { what, source })?;
+    within(json.len(), limit, what)?;
+    Ok(json)
+}
+
+fn from_json<T: DeserializeOwned>(
+    json: &[u8],
+    what: &'static str,
+    limit: usize,
+) -> Result<T, Reject> {
+    within(json.len(), limit, what)?;
+    serde_json::from_slice(json).map_err(|source| Reject::Json { what, source })
+}
+
+fn within(len: usize, limit: usize, what: &'static str) -> Result<(), Reject> {
+    if len <= limit {
+        return Ok(());
+    }
+    Err(Reject::TooLong {
+        what,
+        limit: limit as u64,
+    })
+}
+
+fn at_most(count: usize, limit: usize, what: &'static str) -> Result<(), Reject> {
+    if count <= limit {
+        return Ok(());
+    }
+    Err(Reject::TooMany {
+        what,
+        limit: limit as u64,
+    })
+}
+
+/// Bytes as lowercase hex text.
+struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> Serialize for Hex<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        hexed::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        hexed::deserialize(deserializer).map(Self)
+    }
+}
+
+mod hexed {
+    use super::{Deserialize, Deserializer, Serializer, hex};
+
+    pub(super) fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        hex::decode_exact(&text)
+            .ok_or_else(|| serde::de::Error::custom(format_args!("not {N} bytes of lowercase hex")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+use super::*;
+
+fn tip(seed: u8) -> Tip {
+    Tip {
+        signer: [seed; 32],
+        puddle: [seed ^ 1; 32],
+        incarnation: [seed ^ 2; 16],
+        seq: u64::from(seed) << 56,
+        id: [seed ^ 3; 32],
+    }
+}
+
+#[test]
+fn digests_round_trip_and_look_as_specified() {
+    let digests = Digests {
+        name: "mars".to_owned(),
+        projects: vec![(ProjectId::from_bytes(&[1; 32]), [0xab; 32])],
+    };
+    let json = digests.encode().expect("small");
+    let expected = format!(
+        r#"{{"name":"mars","projects":[["{}","{}"]]}}"#,
+        "01".repeat(32),
+        "ab".repeat(32)
+    );
+    assert_eq!(String::from_utf8_lossy(&json), expected);
+    assert_eq!(Digests::decode(&json).expect("own bytes"), digests);
+}
+
+#[test]
+fn the_most_projects_fit() {
+    let digests = Digests {
+        name: "n".repeat(NAME_MAX),
+        projects: vec![(ProjectId::from_bytes(&[0xff; 32]), [0xff; 32]); PROJECTS_MAX],
+    };
+    assert_eq!(
+        Digests::decode(&digests.encode().expect("fits")).expect("own bytes"),
+        digests
+    );
+}
+
+#[test]
+fn refuses_bad_digests() {
+    let code = |json: &str| Digests::decode(json.as_bytes()).unwrap_err().code();
+    assert_eq!(code("{"), "malformed");
+    assert_eq!(code(r#"{"name":"x"}"#), "malformed");
+    let short = r#"{"name":"x","projects":[["00","00"]]}"#;
+    assert_eq!(code(short), "malformed");
+    let upper = format!(
+        r#"{{"name":"x","projects":[["{0}","{0}"]]}}"#,
+        "AB".repeat(32)
+    );
+    assert_eq!(code(&upper), "malformed");
+    assert_eq!(code(r#"{"name":"a\u001bb","projects":[]}"#), "malformed");
+    let long = format!(r#"{{"name":"{}","projects":[]}}"#, "n".repeat(NAME_MAX + 1));
+    assert_eq!(code(&long), "malformed");
+    let pair = format!(r#"["{0}","{0}"]"#, "00".repeat(32));
+    let pairs = vec![pair; PROJECTS_MAX + 1].join(",");
+    let many = format!(r#"{{"name":"x","projects":[{pairs}]}}"#);
+    assert_eq!(code(&many), "too-many");
+    assert_eq!(code(&" ".repeat(DIGESTS_MAX + 1)), "too-long");
+}
+
+#[test]
+fn ignores_fields_of_a_later_version() {
+    let json = r#"{"name":"x","projects":[],"later":{"a":[1]}}"#;
+    assert!(Digests::decode(json.as_bytes()).is_ok());
+}
+
+#[test]
+fn sync_round_trips() {
+    let request = SyncRequest {
+        token: vec![b"init".to_vec(), b"grant".to_vec()],
+        tips: vec![tip(1), tip(200)],
+        skip: u64::MAX,
+    };
+    let body = request.encode().expect("small");
+    assert_eq!(SyncRequest::decode(&body).expect("own bytes"), request);
+
+    let answer = SyncAnswer {
+        envelopes: vec![vec![9; 1000], Vec::new()],
+        more: true,
+        digest: [5; 32],
+        tips: vec![tip(3)],
+    };
+    let body = answer.encode().expect("small");
+    assert_eq!(SyncAnswer::decode(&body).expect("own bytes"), answer);
+}
+
+#[test]
+fn the_most_tips_fit_everywhere() {
+    let tips = vec![tip(255); TIPS_MAX];
+    let request = SyncRequest {
+        tips: tips.clone(),
+        ..SyncRequest::default()
+    };
+    let body = request.encode().expect("fits");
+    assert_eq!(SyncRequest::decode(&body).expect("own bytes"), request);
+    let need = PushAnswer::Need {
+        tips,
+        haves: vec![[255; 20]; HAVES_MAX],
+    };
+    let json = need.encode().expect("fits");
+    assert_eq!(PushAnswer::decode(&json).expect("own bytes"), need);
+}
+
+#[test]
+fn a_full_page_fits_its_answer() {
+    let answer = SyncAnswer {
+        envelopes: vec![vec![1; SYNC_PAGE_MAX / 65_536]; 65_536],
+        more: true,
+        digest: [5; 32],
+        tips: vec![tip(255); TIPS_MAX],
+    };
+    let body = answer.encode().expect("fits");
+    assert!(body.len() <= crate::limits::SYNC_ANSWER_MAX);
+    assert_eq!(SyncAnswer::decode(&body).expect("own bytes"), answer);
+}
+
+#[test]
+fn refuses_pages_that_are_too_large() {
+    let answer = |envelopes| SyncAnswer {
+        envelopes,
+        more: false,
+        digest: [0; 32],
+        tips: Vec::new(),
+    };
+    let large = answer(vec![vec![0; 1024 * 1024]; 9]);
+    assert_eq!(large.encode().unwrap_err().code(), "too-long");
+    let one = answer(vec![vec![0; ENVELOPE_MAX + 1]]);
+    assert_eq!(one.encode().unwrap_err().code(), "too-long");
+    let request = SyncRequest {
+        tips: vec![tip(0); TIPS_MAX + 1],
+        ..SyncRequest::default()
+    };
+    assert_eq!(request.encode().unwrap_err().code(), "too-many");
+}
+
+#[test]
+fn every_cut_and_every_addition_is_refused() {
+    let request = SyncRequest {
+        token: vec![b"one".to_vec()],
+        tips: vec![tip(1)],
+        skip: 3,
+    };
+    let body = request.encode().expect("small");
+    for cut in 0..body.len() {
+        let reject = SyncRequest::decode(&body[..cut]).unwrap_err();
+        assert_eq!(reject.code(), "truncated", "cut at {cut}");
+    }
+    let mut long = body;
+    long.push(0);
+    assert_eq!(SyncRequest::decode(&long).unwrap_err().code(), "malformed");
+}
+
+#[test]
+fn push_messages_look_as_specified() {
+    let json = PushAnswer::Durable.encode().expect("small");
+    assert_eq!(json, br#"{"answer":"durable"}"#);
+    let need = PushAnswer::Need {
+        tips: Vec::new(),
+        haves: vec![[0x0f; 20]],
+    };
+    let expected = format!(
+        r#"{{"answer":"need","tips":[],"haves":["{}"]}}"#,
+        "0f".repeat(20)
+    );
+    assert_eq!(need.encode().expect("small"), expected.as_bytes());
+    let header = PushHeader {
+        pack: Some(PackInfo {
+            bytes: 12,
+            blake3: [0; 32],
+        }),
+        envelopes: 1,
+    };
+    let expected = format!(
+        r#"{{"pack":{{"bytes":12,"blake3":"{}"}},"envelopes":1}}"#,
+        "00".repeat(32)
+    );
+    assert_eq!(header.encode().expect("small"), expected.as_bytes());
+    assert_eq!(
+        PushHeader::decode(br#"{"envelopes":0}"#).expect("no pack"),
+        PushHeader {
+            pack: None,
+            envelopes: 0
+        }
+    );
+}
