@@ -1,0 +1,4 @@
+//! The crate as its users see it: every vector, and properties that hold for any input.
+
+mod properties;
+mod vectors;
