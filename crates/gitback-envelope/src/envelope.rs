@@ -87,9 +87,9 @@ impl Envelope {
             .signer
             .verify(&self.signed, &self.signature)
             .map_err(|_| Reject::Signature)?;
-        let digest: [u8; 32] = Sha256::digest(&self.signed).into();
+        let id = id_of(&self.signed);
         Ok(Verified(Arc::new(Inner {
-            id: EnvelopeId::from_bytes(&digest),
+            id,
             bytes: self.bytes,
             statement: self.statement,
         })))
@@ -100,6 +100,11 @@ impl Envelope {
     pub const fn unverified_statement(&self) -> &Statement {
         &self.statement
     }
+}
+
+/// The id of an envelope: the SHA-256 of what its signature covers.
+pub(crate) fn id_of(signed: &[u8]) -> EnvelopeId {
+    EnvelopeId::from_bytes(&Sha256::digest(signed).into())
 }
 
 /// An envelope whose form and signature hold. Only [`Envelope::verify`] and [`Statement::seal`] make one.

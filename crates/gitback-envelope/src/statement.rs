@@ -174,6 +174,15 @@ impl Statement {
         Ok(envelope::signing_bytes(&self.type_name(), &body))
     }
 
+    /// The id that its envelope will have: it does not depend on the signature.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::encode_body`].
+    pub fn id(&self) -> Result<EnvelopeId, Reject> {
+        Ok(envelope::id_of(&self.signing_bytes()?))
+    }
+
     /// Joins the statement and its signature into an envelope.
     ///
     /// # Errors

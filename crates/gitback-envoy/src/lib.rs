@@ -1,1 +1,36 @@
-//! The daemon: composes the layers and owns the clock
+//! The daemon of one envoy: composes the layers below it and owns the only clock.
+//!
+//! It decides who may push and fetch here, in which order a push becomes durable, whom to send it to, and when to
+//! ask a peer for what is missing. It never decides what an envelope means (that is the fold's, in
+//! `gitback-envelope`) and never touches a git object (that is `gitback-pack`'s).
+//!
+//! Read [`Config`] first, then [`run`]. The commit point of a push is in the module `push`, the path of a forwarded
+//! push in `service`, catch-up in `contact`.
+//!
+//! ```
+//! let config = gitback_envoy::Config::parse("name = \"mars\"\nlisten = \"127.0.0.1:0\"\n").expect("valid");
+//! assert_eq!(config.name(), "mars");
+//! ```
+
+mod cell;
+mod clock;
+mod config;
+mod contact;
+mod daemon;
+mod disk;
+mod fanout;
+mod key;
+mod local;
+mod peers;
+mod push;
+mod service;
+mod status;
+mod store;
+mod wait;
+
+pub use cell::Fault;
+pub use config::{
+    CONFIG_BYTES_MAX, Config, ConfigError, DEFAULT_LISTEN, ENVOY_NAME_MAX, PEERS_MAX, Peer,
+};
+pub use daemon::{Options, RunError, run};
+pub use key::{KeyError, envoy_key};

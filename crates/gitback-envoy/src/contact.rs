@@ -1,0 +1,335 @@
+//! Making contact with each peer: comparing digests, and bringing in what is missing here.
+//!
+//! Each envoy pulls for itself: envelopes first, in causal order, then the objects that their heads name. Whoever
+//! notices a difference only pokes the other side.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gitback_envelope::{Act, Envelope, Oid, Verified};
+use gitback_identity::ProjectId;
+use gitback_pack::Limits;
+use gitback_peer::{CallError, SyncRequest};
+
+use crate::cell::{Cell, Fault, git, pack_fault};
+use crate::daemon::{Envoy, chain, tip_from_peer, tip_to_peer};
+use crate::fanout;
+use crate::peers::Neighbour;
+use crate::service::HAVES_MAX;
+
+/// Most pages of envelopes that one catch-up asks for.
+const PAGES_MAX: usize = 100_000;
+
+/// Most object ids that one fetch asks for.
+const WANTS_MAX: usize = 4096;
+
+/// Most rounds of fetching in one catch-up: heads first, then what only old updates name.
+const ROUNDS_MAX: usize = 8;
+
+/// Why a catch-up did not finish.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CatchUpError {
+    /// The peer did not answer, or refused.
+    #[error("cannot get it from {peer}")]
+    Call {
+        peer: String,
+        #[source]
+        source: CallError,
+    },
+    /// What the peer sent is not acceptable.
+    #[error("{peer} sent {what}")]
+    Sent { peer: String, what: String },
+    /// Our own disk or git failed.
+    #[error("cannot keep it here")]
+    Ours(#[source] Fault),
+    /// The peer lacks objects too.
+    #[error("{peer} does not have all of it either")]
+    Short { peer: String },
+}
+
+/// Runs until the daemon stops: contact with one peer at every interval, at once when poked.
+pub(crate) fn keep_contact(envoy: &Arc<Envoy>, neighbour: &Neighbour) {
+    loop {
+        let (to, ours) = (neighbour.address(), envoy.digests());
+        match envoy.handle().block_on(envoy.client().digests(&to, &ours)) {
+            Ok(theirs) => {
+                neighbour.note_answer();
+                compare(envoy, neighbour, &theirs.projects);
+            }
+            Err(error) => {
+                tracing::debug!(
+                    peer = neighbour.name(),
+                    reason = error.reason(),
+                    "no contact"
+                );
+                neighbour.note_failure(&error);
+            }
+        }
+        if !neighbour.wait(jittered(envoy.config().contact_interval())) {
+            return;
+        }
+    }
+}
+
+fn compare(envoy: &Arc<Envoy>, neighbour: &Neighbour, theirs: &[(ProjectId, [u8; 32])]) {
+    for (id, digest) in theirs {
+        let ours = envoy.store().founded(id);
+        let same = ours
+            .as_ref()
+            .is_some_and(|cell| cell.lock().fold().digest() == *digest);
+        neighbour.note_holding(*id, *digest, None, same);
+        let complete = ours
+            .as_ref()
+            .is_some_and(|cell| cell.lock().lacking().is_empty());
+        if same && complete {
+            continue;
+        }
+        match envoy.store().find_or_make(id) {
+            Ok(cell) => {
+                let Some(_only_one) = cell.try_catch_up() else {
+                    continue;
+                };
+                if let Err(error) = catch_up(envoy, &cell, neighbour, &[], &mut |_| {}) {
+                    tracing::warn!(peer = neighbour.name(), project = %id, error = %chain(&error), "cannot catch up");
+                }
+                drop(_only_one);
+                envoy.store().discard_if_unfounded(cell);
+            }
+            Err(fault) => {
+                tracing::error!(project = %id, error = %chain(&fault), "cannot open a project")
+            }
+        }
+    }
+    for cell in envoy.store().all() {
+        if !theirs.iter().any(|(id, _)| id == cell.id()) {
+            neighbour.note_behind(*cell.id(), "has not taken it in yet".to_owned());
+        }
+    }
+}
+
+/// Brings envelopes and then objects of one project in from one peer. The caller holds the project's catch-up right.
+///
+/// `token` proves a membership to a peer that does not know this envoy.
+pub(crate) fn catch_up(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    neighbour: &Neighbour,
+    token: &[Verified],
+    progress: &mut dyn FnMut(String),
+) -> Result<(), CatchUpError> {
+    bring_envelopes(envoy, cell, neighbour, token)?;
+    bring_objects(envoy, cell, neighbour, progress)
+}
+
+fn bring_envelopes(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    neighbour: &Neighbour,
+    token: &[Verified],
+) -> Result<(), CatchUpError> {
+    let peer = || neighbour.name().to_owned();
+    for _ in 0..PAGES_MAX {
+        let request = SyncRequest {
+            token: token
+                .iter()
+                .map(|envelope| envelope.bytes().to_vec())
+                .collect(),
+            tips: cell.lock().fold().tips().iter().map(tip_to_peer).collect(),
+            skip: 0,
+        };
+        let to = neighbour.address();
+        let call = envoy.client().sync(&to, cell.id(), &request);
+        let answer = envoy
+            .handle()
+            .block_on(call)
+            .map_err(|source| CatchUpError::Call {
+                peer: peer(),
+                source,
+            })?;
+        neighbour.note_answer();
+        let batch = verify_all(cell.id(), &answer.envelopes)
+            .map_err(|what| CatchUpError::Sent { peer: peer(), what })?;
+        let mut state = cell.lock();
+        if state.shows_own_future(envoy.public(), &batch) {
+            cell.reincarnate(&mut state).map_err(CatchUpError::Ours)?;
+        }
+        let before = state.fold().len();
+        let admitted = state.admit(batch).map_err(CatchUpError::Ours)?;
+        for (id, reject) in &admitted.refused {
+            tracing::warn!(peer = neighbour.name(), project = %cell.id(), envelope = %id, code = reject.code(), "refused an envelope");
+        }
+        let same = state.fold().digest() == answer.digest;
+        let tips = answer.tips.iter().filter_map(tip_from_peer).collect();
+        neighbour.note_holding(*cell.id(), answer.digest, Some(tips), same);
+        if !answer.more || state.fold().len() == before {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn verify_all(project: &ProjectId, envelopes: &[Vec<u8>]) -> Result<Vec<Verified>, String> {
+    let mut verified = Vec::with_capacity(envelopes.len());
+    for bytes in envelopes {
+        let envelope = Envelope::decode(bytes).and_then(Envelope::verify);
+        let envelope =
+            envelope.map_err(|reject| format!("an envelope that is refused: {reject}"))?;
+        if envelope.statement().project != *project {
+            return Err("an envelope of another project".to_owned());
+        }
+        verified.push(envelope);
+    }
+    Ok(verified)
+}
+
+fn bring_objects(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    neighbour: &Neighbour,
+    progress: &mut dyn FnMut(String),
+) -> Result<(), CatchUpError> {
+    for _ in 0..ROUNDS_MAX {
+        let wants = {
+            let mut state = cell.lock();
+            cell.judge(&mut state).map_err(CatchUpError::Ours)?;
+            cell.settle(&mut state, &[]).map_err(CatchUpError::Ours)?;
+            let heads: Vec<Oid> = state.lacking().iter().copied().take(WANTS_MAX).collect();
+            if heads.is_empty() {
+                absent(cell, state.unjudged_objects()).map_err(CatchUpError::Ours)?
+            } else {
+                heads
+            }
+        };
+        if wants.is_empty() {
+            return Ok(());
+        }
+        fetch(envoy, cell, neighbour, &wants, progress)?;
+    }
+    let complete = cell.lock().lacking().is_empty();
+    if complete {
+        Ok(())
+    } else {
+        Err(CatchUpError::Short {
+            peer: neighbour.name().to_owned(),
+        })
+    }
+}
+
+/// Those of `oids` that are not here, a bounded number of them.
+fn absent(cell: &Cell, mut oids: Vec<Oid>) -> Result<Vec<Oid>, Fault> {
+    oids.sort_unstable();
+    oids.dedup();
+    let mut absent = Vec::new();
+    for oid in oids {
+        if absent.len() < WANTS_MAX
+            && !cell
+                .repo()
+                .has(&git(oid))
+                .map_err(pack_fault(*cell.id(), "look into"))?
+        {
+            absent.push(oid);
+        }
+    }
+    Ok(absent)
+}
+
+fn fetch(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    neighbour: &Neighbour,
+    wants: &[Oid],
+    progress: &mut dyn FnMut(String),
+) -> Result<(), CatchUpError> {
+    let peer = || neighbour.name().to_owned();
+    let wants: Vec<_> = wants.iter().map(|oid| git(*oid)).collect();
+    let haves = fanout::haves(cell, HAVES_MAX).map_err(CatchUpError::Ours)?;
+    let haves: Vec<_> = haves
+        .into_iter()
+        .map(|have| git(Oid::from_bytes(&have)))
+        .collect();
+    let request = gitback_pack::fetch::request(&wants, &haves);
+    progress(format!("bringing it in from {}", neighbour.name()));
+    let (reader, writer) = std::io::pipe().map_err(|source| {
+        CatchUpError::Ours(Fault::File {
+            doing: "open a pipe beside",
+            path: cell.log_dir().to_owned(),
+            source,
+        })
+    })?;
+    let (client, to, id) = (envoy.client().clone(), neighbour.address(), *cell.id());
+    let call = envoy
+        .handle()
+        .spawn(async move { client.upload_pack(&to, &id, request, Sink(writer)).await });
+    let mut quarantine = cell
+        .repo()
+        .quarantine()
+        .map_err(|fault| ours(cell, fault))?;
+    let ingested = quarantine.ingest(
+        gitback_pack::fetch::PackReader::new(reader),
+        &Limits::default(),
+    );
+    let called = envoy.handle().block_on(call);
+    if let Ok(Err(source)) = called {
+        return Err(CatchUpError::Call {
+            peer: peer(),
+            source,
+        });
+    }
+    neighbour.note_answer();
+    let refused = |reject: &gitback_pack::Reject| CatchUpError::Sent {
+        peer: peer(),
+        what: format!("a pack that is refused: {}", chain(reject)),
+    };
+    let ingested = ingested.map_err(|reject| refused(&reject))?;
+    quarantine
+        .check_connected(&wants)
+        .map_err(|reject| refused(&reject))?;
+    quarantine.migrate().map_err(|fault| ours(cell, fault))?;
+    progress(format!(
+        "received {} objects from {}",
+        ingested.objects,
+        neighbour.name()
+    ));
+    Ok(())
+}
+
+fn ours(cell: &Cell, fault: gitback_pack::Fault) -> CatchUpError {
+    CatchUpError::Ours(pack_fault(*cell.id(), "store objects in")(fault))
+}
+
+/// The writing half of a pipe, as what a peer's answer is written to.
+struct Sink(std::io::PipeWriter);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The interval, up to a quarter longer: peers that started together drift apart.
+fn jittered(interval: Duration) -> Duration {
+    let mut byte = [0];
+    // Without randomness the interval is as good.
+    let _ = getrandom::fill(&mut byte);
+    interval + interval * u32::from(byte[0]) / 1024
+}
+
+/// Whether the envelopes prove a membership for bootstrapping: an init of `project` and a grant.
+pub(crate) fn is_token(project: &ProjectId, token: &[Verified]) -> bool {
+    let of_project = token
+        .iter()
+        .all(|envelope| envelope.statement().project == *project);
+    let has = |wanted: fn(&Act) -> bool| {
+        token
+            .iter()
+            .any(|envelope| wanted(&envelope.statement().act))
+    };
+    of_project
+        && has(|act| matches!(act, Act::Init { .. }))
+        && has(|act| matches!(act, Act::Grant(_)))
+}

@@ -1,0 +1,417 @@
+//! The daemon's life: start, serve, stop.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gitback_envelope::{EnvelopeId, Incarnation, Tip};
+use gitback_helper::{AcceptError, Layout, Listener};
+use gitback_identity::{EnvoyKey, PublicKey, PuddleKey, SecretKey};
+use gitback_peer::{Client, Digests, Server};
+use rustix::fs::FlockOperation;
+use tokio::runtime::Handle;
+
+use crate::cell::Fault;
+use crate::config::Config;
+use crate::peers::Neighbour;
+use crate::service::Surface;
+use crate::store::Store;
+use crate::{clock, contact, key, local};
+
+/// How long a stopping daemon waits for transfers in progress.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a daemon is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// Where its state lives.
+    pub layout: Layout,
+    /// Its configuration.
+    pub config: Config,
+    /// The user it runs as.
+    pub uid: u32,
+}
+
+/// Why a daemon did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Another daemon serves this root.
+    #[error("another envoy already runs on {path}")]
+    AlreadyRuns {
+        /// The folder that is taken.
+        path: PathBuf,
+    },
+    /// The state folder cannot be made or locked.
+    #[error("cannot prepare {path}")]
+    Prepare {
+        /// Which folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no usable envoy key.
+    #[error("cannot load the envoy key")]
+    Key(#[source] key::KeyError),
+    /// The projects' folders cannot be used.
+    #[error("cannot open the projects")]
+    Projects(#[source] Fault),
+    /// The helper socket cannot be bound.
+    #[error("cannot open the helper socket")]
+    Helper(#[source] gitback_helper::BindError),
+    /// The peers' port cannot be bound.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The configured address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The TLS client cannot be made.
+    #[error("cannot set up the connections to peers")]
+    Client(#[source] gitback_peer::TlsFault),
+    /// The server for peers failed.
+    #[error("the server for peers ended")]
+    Serve(#[source] gitback_peer::TlsFault),
+    /// No threads or no runtime.
+    #[error("cannot start {what}")]
+    Start {
+        /// What was to start.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What the threads of a daemon share.
+#[derive(Debug)]
+pub(crate) struct Envoy {
+    config: Config,
+    layout: Layout,
+    uid: u32,
+    key: SecretKey,
+    public: EnvoyKey,
+    store: Store,
+    neighbours: Vec<Arc<Neighbour>>,
+    client: Client,
+    handle: Handle,
+    started_ms: u64,
+}
+
+impl Envoy {
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.config.name()
+    }
+
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    pub(crate) fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
+    pub(crate) fn public(&self) -> &EnvoyKey {
+        &self.public
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn neighbours(&self) -> &[Arc<Neighbour>] {
+        &self.neighbours
+    }
+
+    pub(crate) fn neighbour(&self, key: &EnvoyKey) -> Option<&Arc<Neighbour>> {
+        self.neighbours
+            .iter()
+            .find(|neighbour| neighbour.key() == key)
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.layout.state_dir
+    }
+
+    /// What this envoy shows its peers of itself.
+    pub(crate) fn digests(&self) -> Digests {
+        let projects = self
+            .store
+            .all()
+            .iter()
+            .map(|cell| (*cell.id(), cell.lock().fold().digest()))
+            .collect();
+        Digests {
+            name: self.name().to_owned(),
+            projects,
+        }
+    }
+
+    /// The name of the envoy with this key, as far as it is known here.
+    pub(crate) fn name_of(&self, key: &EnvoyKey) -> String {
+        if *key == self.public {
+            return self.name().to_owned();
+        }
+        self.neighbour(key).map_or_else(
+            || crate::service::short_key(key),
+            |neighbour| neighbour.name().to_owned(),
+        )
+    }
+}
+
+/// Runs the daemon until `stop` fires.
+///
+/// `ready` is called once, when both sockets answer, with the address peers reach it at.
+///
+/// # Errors
+///
+/// [`RunError`] when it cannot start. Whatever goes wrong later is logged, and the daemon goes on.
+pub fn run(
+    options: Options,
+    ready: impl FnOnce(std::net::SocketAddr),
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let Options {
+        layout,
+        config,
+        uid,
+    } = options;
+    let _lock = lock(&layout.state_dir)?;
+    let key = key::envoy_key(&layout.identity_dir).map_err(RunError::Key)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(128)
+        .thread_name("peers")
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::Start {
+            what: "the runtime",
+            source,
+        })?;
+    let store =
+        Store::open(&layout.repositories_dir, &layout.envelopes_dir).map_err(RunError::Projects)?;
+    let address = config.listen();
+    let bound = runtime
+        .block_on(Server::bind(address))
+        .map_err(|source| RunError::Listen { address, source })?;
+    let listener =
+        Listener::bind(&layout.helper_socket, layout.socket_mode()).map_err(RunError::Helper)?;
+    let local_address = bound.local_addr();
+    let envoy = Arc::new(Envoy {
+        neighbours: config
+            .peers()
+            .iter()
+            .cloned()
+            .map(Neighbour::new)
+            .map(Arc::new)
+            .collect(),
+        client: Client::new(&key).map_err(RunError::Client)?,
+        public: EnvoyKey::new(key.public()),
+        handle: runtime.handle().clone(),
+        started_ms: clock::now_ms(),
+        config,
+        layout,
+        uid,
+        key,
+        store,
+    });
+    let threads = Threads::start(&envoy, listener)?;
+    tracing::info!(name = envoy.name(), key = %envoy.public, address = %local_address, "envoy runs");
+    ready(local_address);
+    let served =
+        runtime.block_on(bound.run(&envoy.key, Arc::new(Surface(Arc::clone(&envoy))), stop));
+    threads.end(&envoy);
+    runtime.shutdown_timeout(DRAIN);
+    served.map_err(RunError::Serve)
+}
+
+/// One daemon for one state folder.
+fn lock(state_dir: &Path) -> Result<std::fs::File, RunError> {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    let prepare = |source| RunError::Prepare {
+        path: state_dir.to_owned(),
+        source,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .map_err(prepare)?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(state_dir.join("lock"))
+        .map_err(prepare)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(RunError::AlreadyRuns {
+            path: state_dir.to_owned(),
+        }),
+        Err(error) => Err(prepare(error.into())),
+    }
+}
+
+/// The threads beside the runtime: one accepts local users, one keeps contact with each peer.
+struct Threads {
+    stopper: gitback_helper::Stopper,
+    joins: Vec<std::thread::JoinHandle<()>>,
+    conversations: Arc<Mutex<usize>>,
+}
+
+impl Threads {
+    fn start(envoy: &Arc<Envoy>, listener: Listener) -> Result<Self, RunError> {
+        let stopper = listener.stopper();
+        let conversations = Arc::new(Mutex::new(0));
+        let mut joins = Vec::new();
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .stack_size(1 << 20)
+                .spawn(work)
+                .map_err(|source| RunError::Start {
+                    what: "a thread",
+                    source,
+                })
+        };
+        let (host, running) = (Arc::clone(envoy), Arc::clone(&conversations));
+        joins.push(spawn(
+            "local",
+            Box::new(move || accept_locals(&host, &listener, &running)),
+        )?);
+        for neighbour in envoy.neighbours() {
+            let (host, neighbour) = (Arc::clone(envoy), Arc::clone(neighbour));
+            joins.push(spawn(
+                "contact",
+                Box::new(move || contact::keep_contact(&host, &neighbour)),
+            )?);
+        }
+        Ok(Self {
+            stopper,
+            joins,
+            conversations,
+        })
+    }
+
+    /// Ends what can end now; a conversation that is in the middle of a push gets a bounded time.
+    fn end(self, envoy: &Envoy) {
+        self.stopper.stop();
+        for neighbour in envoy.neighbours() {
+            neighbour.stop();
+        }
+        let begun = std::time::Instant::now();
+        let busy = || {
+            *self
+                .conversations
+                .lock()
+                .expect("no thread panics with the count")
+                > 0
+        };
+        while begun.elapsed() < DRAIN
+            && (busy() || self.joins.iter().any(|join| !join.is_finished()))
+        {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn accept_locals(envoy: &Arc<Envoy>, listener: &Listener, running: &Arc<Mutex<usize>>) {
+    loop {
+        let connection = match listener.accept() {
+            Ok(connection) => connection,
+            Err(AcceptError::Stopped) => return,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the helper socket failed");
+                return;
+            }
+        };
+        let guard = Running::new(running);
+        let envoy = Arc::clone(envoy);
+        let work = move || {
+            let _guard = guard;
+            local::converse(&envoy, connection);
+        };
+        // The number of connections is bounded by the listener, and so is the number of threads.
+        if let Err(error) = std::thread::Builder::new()
+            .name("user".to_owned())
+            .stack_size(2 << 20)
+            .spawn(work)
+        {
+            tracing::error!(%error, "cannot start a thread for a local user");
+        }
+    }
+}
+
+/// Counts one conversation for as long as it lives.
+struct Running(Arc<Mutex<usize>>);
+
+impl Running {
+    fn new(count: &Arc<Mutex<usize>>) -> Self {
+        *count.lock().expect("no thread panics with the count") += 1;
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.0.lock().expect("no thread panics with the count") -= 1;
+    }
+}
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A peer's account of a chain's end; nothing when a key in it is none.
+pub(crate) fn tip_from_peer(tip: &gitback_peer::Tip) -> Option<Tip> {
+    Some(Tip {
+        signer: PublicKey::from_bytes(&tip.signer).ok()?,
+        puddle: PuddleKey::from_bytes(&tip.puddle).ok()?,
+        incarnation: Incarnation::from_bytes(&tip.incarnation),
+        seq: tip.seq,
+        id: EnvelopeId::from_bytes(&tip.id),
+    })
+}
+
+/// The end of a chain, for a peer.
+pub(crate) fn tip_to_peer(tip: &Tip) -> gitback_peer::Tip {
+    gitback_peer::Tip {
+        signer: *tip.signer.as_bytes(),
+        puddle: *tip.puddle.as_bytes(),
+        incarnation: *tip.incarnation.as_bytes(),
+        seq: tip.seq,
+        id: *tip.id.as_bytes(),
+    }
+}

@@ -1,0 +1,733 @@
+//! Conversations with local users on the helper socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gitback_envelope::{Act, Envelope, Grant, Statement, Verified};
+use gitback_helper::{Connection, Draft, Failure, Reply, Request, Service, VERSION, exit_code};
+use gitback_identity::{Handle, ProjectId, PuddleKey, hex};
+
+use crate::cell::{Cell, Fault, State};
+use crate::contact::{catch_up, is_token};
+use crate::daemon::{Envoy, chain};
+use crate::fanout::spread;
+use crate::push::{Pusher, receive};
+use crate::{clock, status};
+
+/// The longest that a user can ask a push to wait.
+const PUSH_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// What becomes of a conversation after one answer.
+enum Next {
+    /// The client may ask again.
+    Answered(Box<Reply>),
+    /// The connection becomes a stream of git's protocol.
+    Stream(Stream),
+}
+
+struct Stream {
+    cell: Arc<Cell>,
+    service: Service,
+    protocol: Option<String>,
+    pusher: Pusher,
+}
+
+/// Serves one connection to its end.
+pub(crate) fn converse(envoy: &Arc<Envoy>, mut connection: Connection) {
+    loop {
+        let request = match connection.read_request() {
+            Ok(request) => request,
+            Err(error) if error.is_closed() => return,
+            Err(error) => {
+                let failure = fail(
+                    exit_code::FAILED,
+                    chain(&error),
+                    None,
+                    &["use the same version of vigo and git-remote-gitback"],
+                );
+                let _ = connection.reply(&Reply::Failed(failure));
+                return;
+            }
+        };
+        let uid = connection.uid();
+        let mut progress = |text: String| drop(connection.reply(&Reply::Progress { text }));
+        match answer(envoy, uid, request, &mut progress) {
+            Ok(Next::Answered(reply)) => {
+                if connection.reply(&reply).is_err() {
+                    return;
+                }
+            }
+            Ok(Next::Stream(stream)) => return serve(envoy, connection, &stream),
+            Err(failure) => {
+                if connection.reply(&Reply::Failed(failure)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn serve(envoy: &Arc<Envoy>, mut connection: Connection, stream: &Stream) {
+    if connection.reply(&Reply::Ready).is_err() {
+        return;
+    }
+    let Ok((socket, _slot)) = connection.into_stream() else {
+        return;
+    };
+    let Ok(mut reader) = socket.try_clone() else {
+        return;
+    };
+    let mut writer = socket;
+    let project = stream.cell.id();
+    match stream.service {
+        Service::UploadPack => {
+            let output = gitback_pack::HangUp::new(writer);
+            let served = stream
+                .cell
+                .repo()
+                .upload_pack(reader, output, stream.protocol.as_deref());
+            if let Err(fault) = served {
+                tracing::debug!(project = %project, error = %chain(&fault), "a fetch ended early");
+            }
+        }
+        Service::ReceivePack => {
+            if let Err(error) = receive(
+                envoy,
+                &stream.cell,
+                &stream.pusher,
+                &mut reader,
+                &mut writer,
+            ) {
+                tracing::info!(project = %project, error = %chain(&error), "a push ended early");
+            }
+        }
+    }
+}
+
+fn answer(
+    envoy: &Arc<Envoy>,
+    uid: u32,
+    request: Request,
+    progress: &mut dyn FnMut(String),
+) -> Result<Next, Failure> {
+    let sees_all = uid == 0 || uid == envoy.uid();
+    if let Request::Envoy = request {
+        return Ok(Next::Answered(Box::new(Reply::Envoy(status::envoy(envoy)))));
+    }
+    if !envoy.config().allows(uid, envoy.uid()) && !sees_all {
+        return Err(not_allowed(envoy, uid));
+    }
+    let reply = match request {
+        Request::Open {
+            version,
+            service,
+            project,
+            handle,
+            puddle,
+            protocol,
+            push_wait_ms,
+            quiet,
+            progress: _,
+        } => {
+            if version != VERSION {
+                let why = format!(
+                    "it speaks version {version} of the helper protocol, this daemon version {VERSION}"
+                );
+                return Err(fail(
+                    exit_code::FAILED,
+                    "git-remote-gitback is of another version".to_owned(),
+                    Some(why),
+                    &[],
+                ));
+            }
+            let asked = Asked {
+                uid,
+                id: parse_id(&project)?,
+                handle,
+                puddle: parse_puddle(puddle.as_deref())?,
+            };
+            let (cell, member) = match admit(envoy, &asked)? {
+                Admission::Member(cell, member) => (cell, member),
+                Admission::Reply(reply) => return Ok(Next::Answered(reply)),
+            };
+            if service == Service::UploadPack {
+                make_complete(envoy, &cell, progress)?;
+            }
+            let push_wait = push_wait_ms.map(|ms| Duration::from_millis(ms).min(PUSH_WAIT_MAX));
+            let pusher = Pusher {
+                puddle: member,
+                push_wait,
+                quiet,
+            };
+            return Ok(Next::Stream(Stream {
+                cell,
+                service,
+                protocol,
+                pusher,
+            }));
+        }
+        Request::Draft {
+            project,
+            handle,
+            puddle,
+        } => {
+            let puddle = parse_puddle(Some(&puddle))?;
+            let asked = Asked {
+                uid,
+                id: parse_id(&project)?,
+                handle,
+                puddle,
+            };
+            match (envoy.store().founded(&asked.id), puddle) {
+                (Some(cell), Some(puddle)) => {
+                    Reply::Draft(grant_draft(envoy, &cell.lock(), puddle, uid)?)
+                }
+                _ => Reply::Draft(token_draft(envoy, &asked)?),
+            }
+        }
+        Request::Found { envelope } => found(envoy, &envelope)?,
+        Request::Submit { project, envelope } => {
+            submit(envoy, uid, &parse_id(&project)?, &envelope)?
+        }
+        Request::Bootstrap {
+            project,
+            init,
+            grant,
+        } => bootstrap(envoy, uid, &parse_id(&project)?, [&init, &grant], progress)?,
+        Request::Envoy => Reply::Envoy(status::envoy(envoy)),
+        Request::Projects => Reply::Projects(status::projects(envoy, uid, sees_all)),
+        Request::Project { project } => {
+            let id = parse_id(&project)?;
+            let cell = envoy
+                .store()
+                .founded(&id)
+                .ok_or_else(|| unknown_project(envoy, &project, None))?;
+            Reply::Project(status::project(envoy, &cell, uid, true))
+        }
+    };
+    Ok(Next::Answered(Box::new(reply)))
+}
+
+/// Who asks for what.
+struct Asked {
+    uid: u32,
+    id: ProjectId,
+    handle: String,
+    puddle: Option<PuddleKey>,
+}
+
+enum Admission {
+    Member(Arc<Cell>, PuddleKey),
+    Reply(Box<Reply>),
+}
+
+/// Finds the project and the member for whom this user may act; or says what to sign first.
+fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
+    let Some(cell) = envoy.store().founded(&asked.id) else {
+        let draft = token_draft(envoy, asked)?;
+        return Ok(Admission::Reply(Box::new(Reply::NeedToken { draft })));
+    };
+    let state = cell.lock();
+    let founder = state
+        .fold()
+        .founder()
+        .expect("a founded project has a founder");
+    let handle = state
+        .fold()
+        .handle()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    if handle != asked.handle {
+        let why = format!("project {} is called {handle}", asked.id.short());
+        let hint = format!("use gitback://{}/{handle}", asked.id);
+        return Err(fail(
+            exit_code::UNKNOWN,
+            format!(
+                "the address says {}, which is not this project's handle",
+                asked.handle
+            ),
+            Some(why),
+            &[&hint],
+        ));
+    }
+    let now = clock::now_ms();
+    if let Some(grant) = state.fold().grant(envoy.public(), asked.uid) {
+        let expired = match &grant.statement().act {
+            Act::Grant(grant) => grant.expires_ms.is_some_and(|at| at <= now),
+            Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => false,
+        };
+        if !expired {
+            let member = grant.statement().puddle;
+            drop(state);
+            return Ok(Admission::Member(cell, member));
+        }
+    }
+    match asked.puddle {
+        Some(puddle) if state.fold().member(&puddle) => {
+            let draft = grant_draft(envoy, &state, puddle, asked.uid)?;
+            let founder = founder.to_string();
+            Ok(Admission::Reply(Box::new(Reply::NeedGrant {
+                draft,
+                founder,
+                handle,
+            })))
+        }
+        Some(puddle) => {
+            let why = format!(
+                "its founder is {} ({}); this user's puddle is {}",
+                founder.fingerprint(),
+                short(&founder),
+                puddle.fingerprint()
+            );
+            Err(fail(
+                exit_code::NOT_PERMITTED,
+                format!("this user's puddle is not a member of {handle}"),
+                Some(why),
+                &["only the founder's machines can use a project in this version"],
+            ))
+        }
+        None => {
+            let why = format!(
+                "no member has granted user {} on {} the use of {handle}, and this user has no puddle",
+                asked.uid,
+                envoy.name()
+            );
+            Err(fail(
+                exit_code::NOT_PERMITTED,
+                format!("no grant for {handle}"),
+                Some(why),
+                &[
+                    "vigo swarm puddle init, or bring your puddle's identity.wrapped to this machine",
+                ],
+            ))
+        }
+    }
+}
+
+/// Brings the objects of a half-finished foothold in before it is served.
+fn make_complete(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    progress: &mut dyn FnMut(String),
+) -> Result<(), Failure> {
+    if cell.lock().lacking().is_empty() {
+        return Ok(());
+    }
+    progress("this envoy is still catching up".to_owned());
+    let _only_one = cell.wait_catch_up();
+    let mut reasons = Vec::new();
+    for neighbour in envoy.neighbours() {
+        if cell.lock().lacking().is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = catch_up(envoy, cell, neighbour, &[], progress) {
+            reasons.push(format!("{}: {}", neighbour.name(), chain(&error)));
+        }
+    }
+    if cell.lock().lacking().is_empty() {
+        return Ok(());
+    }
+    // What is whole is served as it was; only a foothold that never was whole has nothing to serve.
+    if cell.repo().refs().is_ok_and(|refs| !refs.is_empty()) {
+        progress("warning: serving an older state; the newest has not arrived here yet".to_owned());
+        return Ok(());
+    }
+    let what = format!("the project has not arrived on {} yet", envoy.name());
+    Err(fail(
+        exit_code::FAILED,
+        what,
+        Some(reasons.join("; ")),
+        &["turn one of these envoys on and try again: vigo envoy status"],
+    ))
+}
+
+/// A grant of the project's member for this envoy and user, unsigned.
+fn grant_draft(
+    envoy: &Envoy,
+    state: &State,
+    puddle: PuddleKey,
+    uid: u32,
+) -> Result<Draft, Failure> {
+    let act = Act::Grant(Grant {
+        envoy: *envoy.public(),
+        uid,
+        expires_ms: None,
+    });
+    encode(&state.draft(*puddle.key(), puddle, *envoy.public(), act))
+}
+
+/// The same for a project that is not here: it follows the `init` alone, in an incarnation of its own.
+fn token_draft(envoy: &Envoy, asked: &Asked) -> Result<Draft, Failure> {
+    let unknown = || unknown_project(envoy, &asked.id.to_string(), Some(&asked.handle));
+    let puddle = asked.puddle.ok_or_else(unknown)?;
+    let handle: Handle = asked.handle.parse().map_err(|_| unknown())?;
+    if ProjectId::derive(&puddle, &handle) != asked.id || envoy.neighbours().is_empty() {
+        return Err(unknown());
+    }
+    let init = Statement::init(&puddle, &handle)
+        .id()
+        .map_err(|reject| failed(&reject.to_string()))?;
+    let mut incarnation = [0; 16];
+    getrandom::fill(&mut incarnation).map_err(|_| failed("the system gave no randomness"))?;
+    let statement = Statement {
+        project: asked.id,
+        signer: *puddle.key(),
+        puddle,
+        envoy: Some(*envoy.public()),
+        incarnation: gitback_envelope::Incarnation::from_bytes(&incarnation),
+        seq: 0,
+        prev: None,
+        deps: vec![init],
+        time_ms: Some(clock::now_ms()),
+        act: Act::Grant(Grant {
+            envoy: *envoy.public(),
+            uid: asked.uid,
+            expires_ms: None,
+        }),
+    };
+    encode(&statement)
+}
+
+fn encode(statement: &Statement) -> Result<Draft, Failure> {
+    let body = statement
+        .encode_body()
+        .map_err(|reject| failed(&reject.to_string()))?;
+    Ok(Draft {
+        type_name: statement.type_name(),
+        body: hex::encode(&body),
+    })
+}
+
+/// `project init`: takes the founder's `init`. Doing it again changes nothing.
+fn found(envoy: &Arc<Envoy>, envelope: &str) -> Result<Reply, Failure> {
+    let init = verified(envelope)?;
+    let Act::Init { handle } = &init.statement().act else {
+        return Err(failed(
+            "a project is founded with an init envelope, and this is none",
+        ));
+    };
+    let handle = handle.to_string();
+    let id = init.statement().project;
+    let cell = envoy
+        .store()
+        .find_or_make(&id)
+        .map_err(|fault| ours(&fault))?;
+    let admitted = cell
+        .lock()
+        .admit(vec![init])
+        .map_err(|fault| ours(&fault))?;
+    let notes = match admitted.folded.as_slice() {
+        [] => vec![format!("{handle} was here already")],
+        new => {
+            drop(spread(envoy, &cell, new, None));
+            Vec::new()
+        }
+    };
+    Ok(Reply::Accepted { notes })
+}
+
+/// Takes a sealed grant for this envoy and this user.
+fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Result<Reply, Failure> {
+    let cell = envoy
+        .store()
+        .founded(id)
+        .ok_or_else(|| unknown_project(envoy, &id.to_string(), None))?;
+    let grant = verified(envelope)?;
+    check_grant(envoy, uid, &grant)?;
+    let new = {
+        let mut state = cell.lock();
+        let statement = grant.statement();
+        if !state.fold().member(&statement.puddle) {
+            return Err(fail(
+                exit_code::NOT_PERMITTED,
+                "the signer of this grant is not a member of the project".to_owned(),
+                None,
+                &[],
+            ));
+        }
+        let place = state
+            .fold()
+            .next(&statement.signer, &statement.puddle, &state.incarnation());
+        if (statement.seq, statement.prev) != place || statement.incarnation != state.incarnation()
+        {
+            return Err(fail(
+                exit_code::FAILED,
+                "another grant was signed meanwhile".to_owned(),
+                None,
+                &["try again"],
+            ));
+        }
+        state
+            .admit(vec![grant])
+            .map_err(|fault| ours(&fault))?
+            .folded
+    };
+    drop(spread(envoy, &cell, &new, None));
+    Ok(Reply::Accepted { notes: Vec::new() })
+}
+
+fn check_grant(envoy: &Envoy, uid: u32, envelope: &Verified) -> Result<(), Failure> {
+    match &envelope.statement().act {
+        Act::Grant(grant) if grant.envoy == *envoy.public() && grant.uid == uid => Ok(()),
+        Act::Grant(_) => Err(failed("this grant is for another envoy or another user")),
+        Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => {
+            Err(failed("this envelope is not a grant"))
+        }
+    }
+}
+
+/// Brings a project in that is not here, from the first peer that holds it and takes the proof.
+fn bootstrap(
+    envoy: &Arc<Envoy>,
+    uid: u32,
+    id: &ProjectId,
+    token: [&str; 2],
+    progress: &mut dyn FnMut(String),
+) -> Result<Reply, Failure> {
+    let token = token
+        .into_iter()
+        .map(verified)
+        .collect::<Result<Vec<_>, _>>()?;
+    let [init, grant] = token.as_slice() else {
+        return Err(failed("a token is an init and a grant"));
+    };
+    if !is_token(id, &token) || grant.statement().puddle != init.statement().puddle {
+        return Err(failed(
+            "this token does not prove a membership of this project",
+        ));
+    }
+    check_grant(envoy, uid, grant)?;
+    let handle = match &init.statement().act {
+        Act::Init { handle } => handle.to_string(),
+        Act::Grant(_) | Act::Update(_) | Act::Unknown { .. } => {
+            return Err(failed("a token begins with its init"));
+        }
+    };
+    let cell = envoy
+        .store()
+        .find_or_make(id)
+        .map_err(|fault| ours(&fault))?;
+    let brought = bring(envoy, &cell, &token, progress);
+    let complete = { cell.lock().fold().founder().is_some() };
+    if !complete {
+        envoy.store().discard_if_unfounded(cell);
+        return Err(nobody_has_it(envoy, &handle, &brought));
+    }
+    let admitted = cell.lock().admit(token).map_err(|fault| ours(&fault))?;
+    drop(spread(envoy, &cell, &admitted.folded, None));
+    if !cell.lock().lacking().is_empty() {
+        return Err(fail(
+            exit_code::FAILED,
+            format!("{handle} could not be brought in whole"),
+            Some(brought.join("; ")),
+            &["it goes on in the background; try again later"],
+        ));
+    }
+    Ok(Reply::Accepted { notes: Vec::new() })
+}
+
+/// Tries every peer until the project is here and whole. Returns what each one that failed said.
+fn bring(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    token: &[Verified],
+    progress: &mut dyn FnMut(String),
+) -> Vec<String> {
+    let _only_one = cell.wait_catch_up();
+    let mut failures = Vec::new();
+    for neighbour in envoy.neighbours() {
+        match catch_up(envoy, cell, neighbour, token, progress) {
+            Ok(()) => return failures,
+            Err(error) => {
+                if let crate::contact::CatchUpError::Call { source, .. } = &error {
+                    neighbour.note_failure(source);
+                }
+                failures.push(chain(&error));
+            }
+        }
+    }
+    failures
+}
+
+fn nobody_has_it(envoy: &Envoy, handle: &str, failures: &[String]) -> Failure {
+    let unknown = failures
+        .iter()
+        .any(|failure| failure.contains("does not hold project"));
+    let away: Vec<String> = envoy
+        .neighbours()
+        .iter()
+        .filter(|neighbour| {
+            neighbour
+                .seen()
+                .away
+                .as_ref()
+                .is_some_and(|away| !away.refused)
+        })
+        .map(|neighbour| neighbour.away_line())
+        .collect();
+    let what = format!("nobody reachable has {handle}");
+    let why = if away.is_empty() {
+        failures.join("; ")
+    } else {
+        away.join("; ")
+    };
+    let near = nearest(envoy, handle).map(|near| format!("did you mean {near}?"));
+    let mut hints: Vec<String> = near.into_iter().collect();
+    if !away.is_empty() {
+        hints.push("turn one of them on and try again".to_owned());
+    }
+    if unknown {
+        hints.push("to start it: vigo swarm gitback project init".to_owned());
+    }
+    Failure {
+        code: exit_code::UNKNOWN,
+        what,
+        why: Some(why),
+        hints,
+    }
+}
+
+fn unknown_project(envoy: &Envoy, id: &str, handle: Option<&str>) -> Failure {
+    let name = handle.unwrap_or(id);
+    let what = format!("no project {name} is known on {}", envoy.name());
+    let mut hints: Vec<String> = handle
+        .and_then(|handle| nearest(envoy, handle))
+        .map(|near| format!("did you mean {near}?"))
+        .into_iter()
+        .collect();
+    hints.push("what is here: vigo swarm gitback project list".to_owned());
+    hints.push("to start it:  vigo swarm gitback project init".to_owned());
+    Failure {
+        code: exit_code::UNKNOWN,
+        what,
+        why: None,
+        hints,
+    }
+}
+
+/// The handle of a project here that is one or two letters away.
+fn nearest(envoy: &Envoy, handle: &str) -> Option<String> {
+    let handles = envoy
+        .store()
+        .all()
+        .into_iter()
+        .filter_map(|cell| cell.lock().fold().handle().map(ToString::to_string));
+    let near = handles
+        .map(|known| (distance(&known, handle), known))
+        .filter(|(distance, _)| (1..=2).contains(distance));
+    near.min().map(|(_, known)| known)
+}
+
+/// The number of single-character edits between two short names.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut before = i + 1;
+        for (cell, right) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let cost = usize::from(left != right);
+            let best = (diagonal + cost).min(before + 1).min(*cell + 1);
+            diagonal = std::mem::replace(cell, best);
+            before = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+fn verified(envelope: &str) -> Result<Verified, Failure> {
+    let bytes = hex::decode(envelope, gitback_envelope::ENVELOPE_MAX)
+        .ok_or_else(|| failed("an envelope is sent as lowercase hex"))?;
+    Envelope::decode(&bytes)
+        .and_then(Envelope::verify)
+        .map_err(|reject| {
+            fail(
+                exit_code::FAILED,
+                "the envelope was refused".to_owned(),
+                Some(format!("{}: {reject}", reject.code())),
+                &[],
+            )
+        })
+}
+
+fn parse_id(text: &str) -> Result<ProjectId, Failure> {
+    text.parse().map_err(|_| {
+        fail(
+            exit_code::USAGE,
+            "a project id is 64 lowercase hex digits".to_owned(),
+            None,
+            &[],
+        )
+    })
+}
+
+fn parse_puddle(text: Option<&str>) -> Result<Option<PuddleKey>, Failure> {
+    let parsed = text.map(str::parse).transpose();
+    parsed.map_err(|_| {
+        fail(
+            exit_code::USAGE,
+            "a puddle key is 64 lowercase hex digits".to_owned(),
+            None,
+            &[],
+        )
+    })
+}
+
+fn not_allowed(envoy: &Envoy, uid: u32) -> Failure {
+    let why = format!(
+        "allow_uids in {} does not list {uid}",
+        envoy.layout().config_file.display()
+    );
+    let hint = format!(
+        "who administers {} can add it and start the daemon again",
+        envoy.name()
+    );
+    fail(
+        exit_code::NOT_PERMITTED,
+        format!("user {uid} may not use gitback on {}", envoy.name()),
+        Some(why),
+        &[&hint],
+    )
+}
+
+fn ours(fault: &Fault) -> Failure {
+    tracing::error!(error = %chain(fault), "a local request failed");
+    fail(
+        exit_code::FAILED,
+        "this envoy could not store it".to_owned(),
+        Some(chain(fault)),
+        &["see the daemon's log"],
+    )
+}
+
+fn failed(what: &str) -> Failure {
+    fail(exit_code::FAILED, what.to_owned(), None, &[])
+}
+
+fn fail(code: u8, what: String, why: Option<String>, hints: &[&str]) -> Failure {
+    Failure {
+        code,
+        what,
+        why,
+        hints: hints.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn short(key: &PuddleKey) -> String {
+    key.to_string().chars().take(12).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn distance_counts_single_edits() {
+        assert_eq!(distance("notes", "notes"), 0);
+        assert_eq!(distance("notes", "ntoes"), 2);
+        assert_eq!(distance("notes", "note"), 1);
+        assert_eq!(distance("", "ab"), 2);
+    }
+}

@@ -1,0 +1,188 @@
+//! What is known of each peer: when it was seen, why it is away, what it holds.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use gitback_envelope::Tip;
+use gitback_identity::{EnvoyKey, ProjectId};
+use gitback_peer::{CallError, PeerAddress};
+
+use crate::clock;
+use crate::config::Peer;
+
+/// One configured peer, shared by the threads that talk to it.
+#[derive(Debug)]
+pub(crate) struct Neighbour {
+    peer: Peer,
+    seen: Mutex<Seen>,
+    wake: Condvar,
+}
+
+/// What a peer has shown of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) last_seen_ms: Option<u64>,
+    /// Since when it is away, and why.
+    pub(crate) away: Option<Away>,
+    pub(crate) projects: BTreeMap<ProjectId, Holding>,
+    poked: bool,
+    stopping: bool,
+}
+
+/// Why a peer does not answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Away {
+    pub(crate) since_ms: u64,
+    pub(crate) reason: String,
+    /// It answered, and said no.
+    pub(crate) refused: bool,
+}
+
+/// What a peer holds of one project.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Holding {
+    pub(crate) digest: [u8; 32],
+    /// Its chains, when it has told them.
+    pub(crate) tips: Vec<Tip>,
+    /// Since when it is known to hold less than we do, or something else.
+    pub(crate) differs_since_ms: Option<u64>,
+    pub(crate) reason: Option<String>,
+}
+
+impl Neighbour {
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            seen: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.peer.name
+    }
+
+    pub(crate) fn key(&self) -> &EnvoyKey {
+        &self.peer.key
+    }
+
+    pub(crate) fn address(&self) -> PeerAddress {
+        PeerAddress {
+            key: self.peer.key,
+            address: self.peer.address.clone(),
+        }
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen
+            .lock()
+            .expect("no thread panics with a peer's state")
+    }
+
+    /// Notes that the peer answered.
+    pub(crate) fn note_answer(&self) {
+        let mut seen = self.seen();
+        seen.last_seen_ms = Some(clock::now_ms());
+        seen.away = None;
+    }
+
+    /// Notes that a call failed; the time of the first of a row of failures stays.
+    pub(crate) fn note_failure(&self, error: &CallError) {
+        let refused = matches!(error, CallError::Refused(_));
+        let mut seen = self.seen();
+        let since_ms = seen
+            .away
+            .as_ref()
+            .map_or_else(clock::now_ms, |away| away.since_ms);
+        seen.away = Some(Away {
+            since_ms,
+            reason: error.reason(),
+            refused,
+        });
+        if refused {
+            seen.last_seen_ms = Some(clock::now_ms());
+        }
+    }
+
+    /// Notes what the peer holds of a project.
+    pub(crate) fn note_holding(
+        &self,
+        project: ProjectId,
+        digest: [u8; 32],
+        tips: Option<Vec<Tip>>,
+        same_as_ours: bool,
+    ) {
+        let mut seen = self.seen();
+        let holding = seen.projects.entry(project).or_default();
+        holding.digest = digest;
+        if let Some(tips) = tips {
+            holding.tips = tips;
+        }
+        holding.reason = None;
+        holding.differs_since_ms = if same_as_ours {
+            None
+        } else {
+            holding.differs_since_ms.or(Some(clock::now_ms()))
+        };
+    }
+
+    /// Notes why the peer does not have the newest of a project.
+    pub(crate) fn note_behind(&self, project: ProjectId, reason: String) {
+        let mut seen = self.seen();
+        let holding = seen.projects.entry(project).or_default();
+        holding.differs_since_ms = holding.differs_since_ms.or(Some(clock::now_ms()));
+        holding.reason = Some(reason);
+    }
+
+    /// The tips of a project that the peer is known to hold; empty when nothing is known.
+    pub(crate) fn tips(&self, project: &ProjectId) -> Vec<Tip> {
+        self.seen()
+            .projects
+            .get(project)
+            .map(|holding| holding.tips.clone())
+            .unwrap_or_default()
+    }
+
+    /// Asks the contact thread of this peer to make contact now.
+    pub(crate) fn poke(&self) {
+        self.seen().poked = true;
+        self.wake.notify_all();
+    }
+
+    /// Asks the contact thread to end.
+    pub(crate) fn stop(&self) {
+        self.seen().stopping = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for a poke, a stop, or `interval`. Returns whether to go on.
+    pub(crate) fn wait(&self, interval: Duration) -> bool {
+        let idle = |seen: &mut Seen| !seen.poked && !seen.stopping;
+        let (mut seen, _) = self
+            .wake
+            .wait_timeout_while(self.seen(), interval, idle)
+            .expect("no thread panics with a peer's state");
+        seen.poked = false;
+        !seen.stopping
+    }
+
+    /// One line for people: "pluto offline (last seen 2 h ago): connection refused".
+    pub(crate) fn away_line(&self) -> String {
+        let seen = self.seen();
+        let name = self.name();
+        let Some(away) = &seen.away else {
+            return format!("{name} has not confirmed yet");
+        };
+        let word = if away.refused { "refused" } else { "offline" };
+        match seen.last_seen_ms.filter(|_| !away.refused) {
+            Some(at) => format!(
+                "{name} {word} (last seen {} ago): {}",
+                clock::age(at, clock::now_ms()),
+                away.reason
+            ),
+            None if away.refused => format!("{name} {word}: {}", away.reason),
+            None => format!("{name} {word} (never seen): {}", away.reason),
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! A push by a local user: from git's commands to a durable update, refs, and the lines that name who holds it.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use gitback_envelope::{Change, EnvelopeId, Oid, PackHint, RefName, Update};
+use gitback_identity::PuddleKey;
+use gitback_pack::receive::{Command, Request, Session};
+use gitback_pack::{Kind, Quarantine, Reject, Spool};
+
+use crate::cell::{Cell, Fault, State, git, own, pack_fault};
+use crate::daemon::{Envoy, chain};
+use crate::disk;
+use crate::fanout::{Answer, Outcome, spread};
+use crate::wait::{Standing, Wait};
+
+/// Most refs that one update moves.
+const REFS_MAX: usize = 8192;
+
+/// Who pushes, and how.
+#[derive(Debug)]
+pub(crate) struct Pusher {
+    /// The member puddle for whom the update is signed.
+    pub(crate) puddle: PuddleKey,
+    pub(crate) push_wait: Option<Duration>,
+    pub(crate) quiet: bool,
+}
+
+/// One command and, once it is known, why it cannot be done.
+struct Verdict {
+    command: Command,
+    refusal: Option<String>,
+}
+
+/// What a push asked for by `-o gitback.…`.
+struct Wishes {
+    wait: Wait,
+    head: Option<RefName>,
+}
+
+/// What the commit point left to send on.
+struct Stored {
+    ids: Vec<EnvelopeId>,
+    spool: Option<Spool>,
+}
+
+/// Serves one `git receive-pack` conversation. The error is the client's: it broke the protocol or hung up.
+pub(crate) fn receive(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    pusher: &Pusher,
+    input: &mut dyn Read,
+    output: &mut dyn Write,
+) -> Result<(), Reject> {
+    let agent = concat!("gitback/", env!("CARGO_PKG_VERSION"));
+    let mut session = Session::advertise(cell.repo(), input, output, agent)?;
+    let Some(request) = session.request()? else {
+        return Ok(());
+    };
+    let Request {
+        commands,
+        options,
+        atomic,
+        quiet,
+        ..
+    } = request;
+    let mut verdicts: Vec<Verdict> = commands
+        .into_iter()
+        .map(|command| Verdict {
+            command,
+            refusal: None,
+        })
+        .collect();
+    let wishes = match wishes(&options) {
+        Ok(wishes) => wishes,
+        Err(problem) => {
+            refuse_all(&mut verdicts, &problem);
+            drain(&mut session, &verdicts);
+            return finish(session, Ok(()), &verdicts);
+        }
+    };
+    check_names(&mut verdicts);
+    check_disk(envoy, cell, &mut verdicts);
+    let unpacked = unpack(cell, &mut session, &mut verdicts);
+    let quarantine = match unpacked {
+        Ok(quarantine) => quarantine,
+        Err(problem) => {
+            refuse_all(&mut verdicts, &problem);
+            return finish(session, Err(problem), &verdicts);
+        }
+    };
+    let stored = match commit(
+        envoy,
+        cell,
+        pusher.puddle,
+        &mut verdicts,
+        atomic,
+        quarantine,
+        &wishes,
+    ) {
+        Ok(stored) => stored,
+        Err(fault) => {
+            tracing::error!(project = %cell.id(), error = %chain(&fault), "cannot store a push");
+            refuse_all(
+                &mut verdicts,
+                &format!("{} could not store it: {}", envoy.name(), chain(&fault)),
+            );
+            None
+        }
+    };
+    if let Some(stored) = stored {
+        let quiet = quiet || pusher.quiet;
+        let limit = wishes
+            .wait
+            .limit(pusher.push_wait.unwrap_or(envoy.config().push_wait()));
+        let answers = spread(envoy, cell, &stored.ids, stored.spool);
+        let standing = await_peers(envoy, &answers, wishes.wait, limit);
+        for line in standing.lines() {
+            if !quiet || line.starts_with("warning:") {
+                session.message(&line)?;
+            }
+        }
+    }
+    finish(session, Ok(()), &verdicts)
+}
+
+fn finish<R: Read, W: Write>(
+    session: Session<R, W>,
+    unpack: Result<(), String>,
+    verdicts: &[Verdict],
+) -> Result<(), Reject> {
+    let results: Vec<(Vec<u8>, Result<(), String>)> = verdicts
+        .iter()
+        .map(|verdict| {
+            (
+                verdict.command.name.clone(),
+                verdict.refusal.clone().map_or(Ok(()), Err),
+            )
+        })
+        .collect();
+    session.report(unpack, &results)
+}
+
+/// Reads what the client still sends, so that it sees the report and not a broken pipe.
+fn drain<R: Read, W: Write>(session: &mut Session<R, W>, verdicts: &[Verdict]) {
+    if verdicts
+        .iter()
+        .any(|verdict| !verdict.command.new.is_null())
+    {
+        let mut reader = session.pack_reader();
+        let mut buffer = [0; 65_536];
+        while matches!(reader.read(&mut buffer), Ok(1..)) {}
+    }
+}
+
+fn wishes(options: &[Vec<u8>]) -> Result<Wishes, String> {
+    let mut wishes = Wishes {
+        wait: Wait::Default,
+        head: None,
+    };
+    for option in options {
+        let text = String::from_utf8_lossy(option);
+        if let Some(value) = text.strip_prefix("gitback.wait=") {
+            wishes.wait = Wait::parse(value)
+                .ok_or_else(|| format!("gitback.wait={value}: say all, majority or a number"))?;
+        } else if let Some(value) = text.strip_prefix("gitback.head=") {
+            let name = RefName::new(value.as_bytes())
+                .map_err(|_| format!("gitback.head={value}: not the full name of a branch"))?;
+            wishes.head = Some(name);
+        } else if text.starts_with("gitback.") {
+            return Err(format!(
+                "unknown push option {text}; known: gitback.wait, gitback.head"
+            ));
+        }
+    }
+    Ok(wishes)
+}
+
+fn refuse_all(verdicts: &mut [Verdict], why: &str) {
+    for verdict in verdicts
+        .iter_mut()
+        .filter(|verdict| verdict.refusal.is_none())
+    {
+        verdict.refusal = Some(why.to_owned());
+    }
+}
+
+fn check_names(verdicts: &mut [Verdict]) {
+    for (index, verdict) in verdicts.iter_mut().enumerate() {
+        let name = &verdict.command.name;
+        verdict.refusal = if name.starts_with(b"refs/envoys/") || name.starts_with(b"refs/gitback/")
+        {
+            Some("this name is reserved: gitback writes it itself".to_owned())
+        } else if RefName::new(name).is_err() {
+            Some("not a name that git takes for a ref".to_owned())
+        } else if index >= REFS_MAX {
+            Some(format!(
+                "one push moves at most {REFS_MAX} refs; push the rest in a second one"
+            ))
+        } else {
+            None
+        };
+    }
+}
+
+fn check_disk(envoy: &Envoy, cell: &Cell, verdicts: &mut [Verdict]) {
+    let needed = envoy.config().min_free_percent();
+    // Deletions free nothing at once, and yet must work on a full disk.
+    let all_deletions = verdicts.iter().all(|verdict| verdict.command.new.is_null());
+    let free = disk::free_percent(cell.repo().path()).unwrap_or(100);
+    if needed > 0 && free <= needed && !all_deletions {
+        refuse_all(
+            verdicts,
+            &format!(
+                "{}: {free}% disk free, more than {needed}% needed",
+                envoy.name()
+            ),
+        );
+    }
+}
+
+/// Takes the pack into a quarantine and checks it. The error is a line for the client.
+fn unpack<R: Read, W: Write>(
+    cell: &Cell,
+    session: &mut Session<R, W>,
+    verdicts: &mut [Verdict],
+) -> Result<Option<(Quarantine, Spool)>, String> {
+    let wanted = |verdict: &&Verdict| verdict.refusal.is_none() && !verdict.command.new.is_null();
+    if verdicts.iter().all(|verdict| verdict.command.new.is_null()) {
+        return Ok(None);
+    }
+    if !verdicts.iter().any(|verdict| wanted(&verdict)) {
+        drain(session, verdicts);
+        return Ok(None);
+    }
+    let mut quarantine = cell.repo().quarantine().map_err(|fault| chain(&fault))?;
+    let limits = gitback_pack::Limits::default();
+    let ingested = quarantine
+        .ingest(session.pack_reader(), &limits)
+        .map_err(|reject| chain(&reject))?;
+    let tips: Vec<_> = verdicts
+        .iter()
+        .filter(wanted)
+        .map(|verdict| verdict.command.new)
+        .collect();
+    if quarantine.check_connected(&tips).is_err() {
+        // Find out which: one broken branch must not stop the others.
+        for verdict in verdicts.iter_mut().filter(|verdict| wanted(&&**verdict)) {
+            if let Err(reject) = quarantine.check_connected(&[verdict.command.new]) {
+                verdict.refusal = Some(chain(&reject));
+            }
+        }
+    }
+    let is_branch = |verdict: &Verdict| verdict.command.name.starts_with(b"refs/heads/");
+    for verdict in verdicts
+        .iter_mut()
+        .filter(|verdict| wanted(&&**verdict) && is_branch(verdict))
+    {
+        if quarantine
+            .kind(&verdict.command.new)
+            .map_err(|fault| chain(&fault))?
+            != Some(Kind::Commit)
+        {
+            verdict.refusal = Some("a branch must point at a commit".to_owned());
+        }
+    }
+    Ok(Some((quarantine, ingested.spool)))
+}
+
+/// The commit point: objects, then the signed update, then refs, each durable before the next.
+fn commit(
+    envoy: &Envoy,
+    cell: &Cell,
+    puddle: PuddleKey,
+    verdicts: &mut [Verdict],
+    atomic: bool,
+    quarantine: Option<(Quarantine, Spool)>,
+    wishes: &Wishes,
+) -> Result<Option<Stored>, Fault> {
+    let mut state = cell.lock();
+    check_current(&state, verdicts);
+    if atomic && verdicts.iter().any(|verdict| verdict.refusal.is_some()) {
+        refuse_all(
+            verdicts,
+            "the push is atomic and another of its refs was refused",
+        );
+    }
+    if verdicts.iter().all(|verdict| verdict.refusal.is_some()) {
+        return Ok(None);
+    }
+    let spool = match quarantine {
+        Some((quarantine, spool)) => {
+            quarantine
+                .migrate()
+                .map_err(pack_fault(*cell.id(), "store objects in"))?;
+            Some(spool)
+        }
+        None => None,
+    };
+    let update = update(cell, &state, verdicts, spool.as_ref(), wishes)?;
+    if update.changes.is_empty() {
+        return Ok(None);
+    }
+    let tips: Vec<Oid> = update
+        .changes
+        .iter()
+        .map(|change| change.new)
+        .filter(|oid| !oid.is_zero())
+        .collect();
+    let envelope = state.sign_update(envoy.key(), puddle, update)?;
+    let admitted = state.admit(vec![envelope])?;
+    state.mark_judged(&admitted.folded);
+    cell.settle(&mut state, &tips)?;
+    Ok(Some(Stored {
+        ids: admitted.folded,
+        spool,
+    }))
+}
+
+/// Refuses commands whose idea of the ref is no longer true, and names that clash with others.
+fn check_current(state: &State, verdicts: &mut [Verdict]) {
+    let served = state.fold().served();
+    let mut after: BTreeMap<Vec<u8>, bool> =
+        served.keys().map(|name| (name.clone(), true)).collect();
+    for verdict in verdicts.iter().filter(|verdict| verdict.refusal.is_none()) {
+        after.insert(verdict.command.name.clone(), !verdict.command.new.is_null());
+    }
+    after.retain(|_, lives| *lives);
+    for verdict in verdicts
+        .iter_mut()
+        .filter(|verdict| verdict.refusal.is_none())
+    {
+        let Command { name, old, new } = &verdict.command;
+        let now = served.get(name);
+        let expected = if old.is_null() { None } else { Some(own(old)) };
+        if now.copied() != expected {
+            let at = now.map_or_else(|| "gone".to_owned(), |oid| format!("at {}", short(oid)));
+            verdict.refusal = Some(format!("fetch first: it is {at} here now"));
+        } else if let Some(other) = (!new.is_null()).then(|| clash(name, &after)).flatten() {
+            verdict.refusal = Some(format!(
+                "{} exists; git cannot keep both",
+                String::from_utf8_lossy(&other)
+            ));
+        }
+    }
+}
+
+/// A living ref that is a folder of `name`, or below it.
+fn clash(name: &[u8], after: &BTreeMap<Vec<u8>, bool>) -> Option<Vec<u8>> {
+    let slashes = name
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| at);
+    let above = slashes
+        .filter_map(|at| name.get(..at))
+        .find(|parent| after.contains_key(*parent));
+    if let Some(parent) = above {
+        return Some(parent.to_vec());
+    }
+    let mut below = name.to_vec();
+    below.push(b'/');
+    after
+        .range(below.clone()..)
+        .next()
+        .filter(|(other, _)| other.starts_with(&below))
+        .map(|(other, _)| other.clone())
+}
+
+/// Fills in, from the git graph, which heads each new value contains and which it forces away.
+fn update(
+    cell: &Cell,
+    state: &State,
+    verdicts: &[Verdict],
+    spool: Option<&Spool>,
+    wishes: &Wishes,
+) -> Result<Update, Fault> {
+    let mut changes = Vec::new();
+    for verdict in verdicts
+        .iter()
+        .filter(|verdict| verdict.refusal.is_none() && verdict.command.old != verdict.command.new)
+    {
+        let name =
+            RefName::new(&verdict.command.name).expect("refused above when it is no ref name");
+        changes.push(change(cell, state, name, own(&verdict.command.new))?);
+    }
+    changes.sort_by(|a: &Change, b: &Change| a.name.cmp(&b.name));
+    changes.dedup_by(|a, b| a.name == b.name);
+    let head = head_after(state, &changes, wishes.head.as_ref());
+    let pack = spool.map(|spool| PackHint {
+        blake3: spool.blake3(),
+        bytes: spool.bytes(),
+    });
+    Ok(Update {
+        changes,
+        head,
+        pack,
+    })
+}
+
+fn change(cell: &Cell, state: &State, name: RefName, new: Oid) -> Result<Change, Fault> {
+    let visible = state.fold().served().get(name.as_bytes()).copied();
+    let (mut contained, mut forced) = (Vec::new(), Vec::new());
+    for head in state.fold().heads_of(&name) {
+        let inside = head.oid.is_zero()
+            || (!new.is_zero()
+                && cell
+                    .repo()
+                    .is_ancestor(&git(head.oid), &git(new))
+                    .map_err(pack_fault(*cell.id(), "walk"))?);
+        if new.is_zero() || (!inside && visible == Some(head.oid)) {
+            forced.push(head.update);
+        } else if inside {
+            contained.push(head.update);
+        }
+    }
+    contained.sort_unstable();
+    forced.sort_unstable();
+    Ok(Change {
+        name,
+        new,
+        contained,
+        forced,
+    })
+}
+
+/// HEAD's target, when this push changes it: asked for, or chosen by the first push that brings a branch.
+fn head_after(state: &State, changes: &[Change], wish: Option<&RefName>) -> Option<RefName> {
+    let current = state.fold().head_target();
+    let lives = |name: &RefName| {
+        changes
+            .iter()
+            .any(|change| change.name == *name && !change.new.is_zero())
+    };
+    if let Some(wish) = wish {
+        let known = lives(wish) || state.fold().served().contains_key(wish.as_bytes());
+        return (known && current.as_ref() != Some(wish)).then(|| wish.clone());
+    }
+    if current.is_some() {
+        return None;
+    }
+    let branches = || {
+        changes.iter().filter(|change| {
+            change.name.as_bytes().starts_with(b"refs/heads/") && !change.new.is_zero()
+        })
+    };
+    let usual = |wanted: &[u8]| branches().find(|change| change.name.as_bytes() == wanted);
+    let chosen = usual(b"refs/heads/main")
+        .or_else(|| usual(b"refs/heads/master"))
+        .or_else(|| branches().next());
+    chosen.map(|change| change.name.clone())
+}
+
+/// Waits until enough peers have answered, or the limit is over.
+fn await_peers(envoy: &Envoy, answers: &Receiver<Answer>, wait: Wait, limit: Duration) -> Standing {
+    let mut open: Vec<String> = envoy
+        .neighbours()
+        .iter()
+        .map(|neighbour| neighbour.name().to_owned())
+        .collect();
+    let needed = wait.needed(open.len());
+    let begun = Instant::now();
+    let mut standing = Standing {
+        own: envoy.name().to_owned(),
+        did_not_wait: limit.is_zero(),
+        ..Standing::default()
+    };
+    while standing.durable.len() < needed && !open.is_empty() {
+        let Some(left) = limit
+            .checked_sub(begun.elapsed())
+            .filter(|left| !left.is_zero())
+        else {
+            break;
+        };
+        let answer = match answers.recv_timeout(left) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        };
+        open.retain(|name| *name != answer.peer);
+        match answer.outcome {
+            Outcome::Durable => standing.durable.push(answer.peer),
+            Outcome::Away(line) => standing.away.push(line),
+        }
+    }
+    standing.durable.sort();
+    standing.away.sort();
+    standing.open = open;
+    standing.waited_s = begun.elapsed().as_secs();
+    standing.short_of = match wait {
+        Wait::Default => 0,
+        Wait::All | Wait::Majority | Wait::Peers(_) => {
+            needed.saturating_sub(standing.durable.len())
+        }
+    };
+    standing
+}
+
+fn short(oid: &Oid) -> String {
+    oid.to_string().chars().take(7).collect()
+}

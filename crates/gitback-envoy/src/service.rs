@@ -1,0 +1,490 @@
+//! What this envoy answers to other envoys.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use gitback_envelope::{Act, Envelope, EnvelopeId, Oid, Verified};
+use gitback_identity::{EnvoyKey, ProjectId, hex};
+use gitback_pack::{Limits, Quarantine, Reject, Spool};
+use gitback_peer::{
+    Caller, Digests, Part, PushAnswer, PushBody, PushHeader, Refusal, RefusalKind, Service,
+    SyncAnswer, SyncRequest,
+};
+
+use crate::cell::{Cell, Fault, State, git};
+use crate::daemon::{Envoy, chain, tip_from_peer, tip_to_peer};
+use crate::{disk, fanout};
+
+/// Most object ids named in a `need` answer.
+pub(crate) const HAVES_MAX: usize = 512;
+
+/// Most envelopes in one push.
+const PUSH_ENVELOPES_MAX: usize = 1 << 16;
+
+/// Most envelopes in a token.
+const TOKEN_MAX: usize = 16;
+
+/// Most bytes of envelopes in one page of a sync answer.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The daemon as its peers see it.
+#[derive(Debug)]
+pub(crate) struct Surface(pub(crate) Arc<Envoy>);
+
+impl Service for Surface {
+    fn digests(&self, caller: &Caller, theirs: Digests) -> Result<Digests, Refusal> {
+        let envoy = &self.0;
+        let neighbour = envoy
+            .neighbour(&caller.key)
+            .ok_or_else(|| stranger(envoy, &caller.key))?;
+        neighbour.note_answer();
+        let ours = envoy.digests();
+        for (project, digest) in &theirs.projects {
+            let same = ours
+                .projects
+                .iter()
+                .any(|(id, own)| id == project && own == digest);
+            neighbour.note_holding(*project, *digest, None, same);
+            if !same {
+                neighbour.poke();
+            }
+        }
+        Ok(ours)
+    }
+
+    fn sync(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        request: SyncRequest,
+    ) -> Result<SyncAnswer, Refusal> {
+        let envoy = &self.0;
+        let cell = envoy
+            .store()
+            .founded(project)
+            .ok_or_else(|| unknown(envoy, project))?;
+        if !request.token.is_empty() {
+            accept_token(&cell, &caller.key, &request.token)?;
+        }
+        self.may(&cell, &caller.key)?;
+        let tips: Vec<_> = request.tips.iter().filter_map(tip_from_peer).collect();
+        let state = cell.lock();
+        let (mut envelopes, mut bytes, mut more) = (Vec::new(), 0, false);
+        let skip = usize::try_from(request.skip).unwrap_or(usize::MAX);
+        for envelope in state.lacking_for(&tips).into_iter().skip(skip) {
+            bytes += envelope.bytes().len();
+            if bytes > PAGE_BYTES_MAX && !envelopes.is_empty() {
+                more = true;
+                break;
+            }
+            envelopes.push(envelope.bytes().to_vec());
+        }
+        let tips = state.fold().tips().iter().map(tip_to_peer).collect();
+        Ok(SyncAnswer {
+            envelopes,
+            more,
+            digest: state.fold().digest(),
+            tips,
+        })
+    }
+
+    fn push(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        body: &mut PushBody,
+    ) -> Result<PushAnswer, Refusal> {
+        let envoy = &self.0;
+        match envoy.store().founded(project) {
+            Some(cell) => self.may(&cell, &caller.key)?,
+            None => drop(
+                envoy
+                    .neighbour(&caller.key)
+                    .ok_or_else(|| stranger(envoy, &caller.key))?,
+            ),
+        }
+        let free = disk::free_percent(envoy.state_dir()).unwrap_or(100);
+        let needed = envoy.config().min_free_percent();
+        if needed > 0 && free <= needed {
+            return Err(refusal(
+                RefusalKind::Disk,
+                "disk",
+                format!("{free}% disk free, more than {needed}% needed"),
+            ));
+        }
+        let cell = envoy
+            .store()
+            .find_or_make(project)
+            .map_err(|fault| ours(&fault))?;
+        let answer = Intake::new(envoy, &cell).take(body);
+        if let Some(neighbour) = envoy.neighbour(&caller.key) {
+            neighbour.note_answer();
+            if matches!(answer, Ok(PushAnswer::Durable)) {
+                let state = cell.lock();
+                neighbour.note_holding(
+                    *project,
+                    state.fold().digest(),
+                    Some(state.fold().tips()),
+                    true,
+                );
+            }
+        }
+        if !matches!(answer, Ok(PushAnswer::Durable)) {
+            envoy.store().discard_if_unfounded(cell);
+        }
+        answer
+    }
+
+    fn upload_pack(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        input: &mut (dyn Read + Send),
+        output: &mut (dyn Write + Send),
+    ) -> Result<(), Refusal> {
+        let cell = self
+            .0
+            .store()
+            .founded(project)
+            .ok_or_else(|| unknown(&self.0, project))?;
+        self.may(&cell, &caller.key)?;
+        cell.repo().upload_pack_request(input, output).map_err(|fault| {
+            tracing::warn!(project = %project, error = %chain(&fault), "cannot serve a peer's fetch");
+            refusal(RefusalKind::Internal, "fault", format!("{} could not serve it", self.0.name()))
+        })
+    }
+}
+
+impl Surface {
+    /// A peer of the fleet, or an envoy that a member of this project has granted.
+    fn may(&self, cell: &Cell, key: &EnvoyKey) -> Result<(), Refusal> {
+        if self.0.neighbour(key).is_some() || cell.lock().fold().granted_envoy(key) {
+            return Ok(());
+        }
+        Err(stranger(&self.0, key))
+    }
+}
+
+fn stranger(envoy: &Envoy, key: &EnvoyKey) -> Refusal {
+    let reason = format!(
+        "{} does not know the envoy {key}: it is in no [[peers]] of its envoy.toml, and no member has granted it",
+        envoy.name()
+    );
+    refusal(RefusalKind::Forbidden, "not-of-the-fleet", reason)
+}
+
+fn unknown(envoy: &Envoy, project: &ProjectId) -> Refusal {
+    refusal(
+        RefusalKind::NotFound,
+        "unknown-project",
+        format!("{} does not hold project {project}", envoy.name()),
+    )
+}
+
+pub(crate) fn refusal(kind: RefusalKind, code: &str, reason: String) -> Refusal {
+    Refusal {
+        status: kind,
+        code: code.to_owned(),
+        reason,
+    }
+}
+
+fn ours(fault: &Fault) -> Refusal {
+    tracing::error!(error = %chain(fault), "cannot take in what a peer sent");
+    refusal(
+        RefusalKind::Internal,
+        "fault",
+        "the envoy could not store it".to_owned(),
+    )
+}
+
+/// Verifies a member's proof: this project's `init`, and a grant by its founder for the calling envoy.
+///
+/// The proof is taken into the project's log: from then on the envoy is a granted one here.
+fn accept_token(cell: &Cell, caller: &EnvoyKey, token: &[Vec<u8>]) -> Result<(), Refusal> {
+    let refuse = |code: &str, reason: String| refusal(RefusalKind::Forbidden, code, reason);
+    if token.len() > TOKEN_MAX {
+        return Err(refuse(
+            "token-too-long",
+            format!("{} envelopes; at most {TOKEN_MAX}", token.len()),
+        ));
+    }
+    let mut envelopes = Vec::with_capacity(token.len());
+    for bytes in token {
+        let envelope = Envelope::decode(bytes).and_then(Envelope::verify);
+        envelopes
+            .push(envelope.map_err(|reject| refuse(reject.code(), format!("token: {reject}")))?);
+    }
+    let mut state = cell.lock();
+    let founder = state.fold().founder();
+    let grants = |envelope: &Verified| match &envelope.statement().act {
+        Act::Grant(grant) => grant.envoy == *caller && Some(envelope.statement().puddle) == founder,
+        Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => false,
+    };
+    if envelopes
+        .iter()
+        .any(|envelope| envelope.statement().project != *cell.id())
+    {
+        return Err(refuse(
+            "wrong-project",
+            "the token is for another project".to_owned(),
+        ));
+    }
+    if !envelopes.iter().any(grants) {
+        return Err(refuse(
+            "no-grant",
+            "the token has no grant by a member for this envoy".to_owned(),
+        ));
+    }
+    let admitted = state.admit(envelopes).map_err(|fault| ours(&fault))?;
+    match admitted.refused.first() {
+        Some((id, reject)) => Err(refuse(
+            reject.code(),
+            format!("token: envelope {id}: {reject}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Takes in one forwarded push, under the same checks as a local one.
+struct Intake<'a> {
+    envoy: &'a Envoy,
+    cell: &'a Cell,
+    header: Option<PushHeader>,
+    pack: Option<(Quarantine, Spool)>,
+    /// The pack needs objects that are not here.
+    bases_missing: bool,
+    envelopes: Vec<Verified>,
+}
+
+impl<'a> Intake<'a> {
+    fn new(envoy: &'a Envoy, cell: &'a Cell) -> Self {
+        Self {
+            envoy,
+            cell,
+            header: None,
+            pack: None,
+            bases_missing: false,
+            envelopes: Vec::new(),
+        }
+    }
+
+    fn take(mut self, body: &mut PushBody) -> Result<PushAnswer, Refusal> {
+        while let Some(part) = body
+            .next()
+            .map_err(|error| refusal(RefusalKind::Bad, "malformed-push", error.to_string()))?
+        {
+            match part {
+                Part::Header(header) => self.header = Some(header),
+                Part::Pack(reader) => self.take_pack(reader)?,
+                Part::Envelope(bytes) => self.take_envelope(&bytes)?,
+            }
+        }
+        self.finish()
+    }
+
+    fn take_pack(&mut self, reader: &mut dyn Read) -> Result<(), Refusal> {
+        let mut quarantine = self
+            .cell
+            .repo()
+            .quarantine()
+            .map_err(|fault| ours_pack(&fault))?;
+        match quarantine.ingest(reader, &Limits::default()) {
+            Ok(ingested) => {
+                let declared = self.header.as_ref().and_then(|header| header.pack.as_ref());
+                if declared.is_none_or(|pack| pack.blake3 != ingested.spool.blake3()) {
+                    return Err(refusal(
+                        RefusalKind::Bad,
+                        "wrong-pack",
+                        "the pack is not the one that was declared".to_owned(),
+                    ));
+                }
+                self.pack = Some((quarantine, ingested.spool));
+            }
+            Err(Reject::MissingBase | Reject::MissingObject { .. }) => self.bases_missing = true,
+            Err(Reject::Fault(fault)) => return Err(ours_pack(&fault)),
+            Err(reject) => return Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
+        }
+        Ok(())
+    }
+
+    fn take_envelope(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.envelopes.len() >= PUSH_ENVELOPES_MAX {
+            return Err(refusal(
+                RefusalKind::Bad,
+                "too-many-envelopes",
+                format!("at most {PUSH_ENVELOPES_MAX} in one push"),
+            ));
+        }
+        let envelope = Envelope::decode(bytes).and_then(Envelope::verify);
+        let envelope = envelope
+            .map_err(|reject| refusal(RefusalKind::Bad, reject.code(), reject.to_string()))?;
+        if envelope.statement().project != *self.cell.id() {
+            return Err(refusal(
+                RefusalKind::Bad,
+                "wrong-project",
+                format!("envelope {} is of another project", envelope.id()),
+            ));
+        }
+        self.envelopes.push(envelope);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<PushAnswer, Refusal> {
+        let cell = self.cell;
+        let fresh: Vec<Verified> = {
+            let state = cell.lock();
+            self.envelopes
+                .drain(..)
+                .filter(|envelope| !state.fold().contains(envelope.id()))
+                .collect()
+        };
+        if self.bases_missing || ancestors_missing(&cell.lock(), &fresh) {
+            return need(cell);
+        }
+        let tips: Vec<Oid> = fresh.iter().flat_map(new_oids).collect();
+        if !self.connected(&tips)? {
+            return need(cell);
+        }
+        let mut state = cell.lock();
+        if let Some(id) = self.first_lie(&state, &fresh)? {
+            let reason = format!("update {id} says it contains a commit that it does not");
+            return Err(refusal(RefusalKind::Bad, "false-claim", reason));
+        }
+        if let Some((quarantine, _spool)) = self.pack.take() {
+            quarantine.migrate().map_err(|fault| ours_pack(&fault))?;
+        }
+        if state.shows_own_future(self.envoy.public(), &fresh) {
+            cell.reincarnate(&mut state).map_err(|fault| ours(&fault))?;
+        }
+        let admitted = state.admit(fresh).map_err(|fault| ours(&fault))?;
+        if let Some((id, reject)) = admitted.refused.first() {
+            return Err(refusal(
+                RefusalKind::Bad,
+                reject.code(),
+                format!("envelope {id}: {reject}"),
+            ));
+        }
+        cell.judge(&mut state).map_err(|fault| ours(&fault))?;
+        cell.settle(&mut state, &tips)
+            .map_err(|fault| ours(&fault))?;
+        if state.lacking().is_empty() {
+            return Ok(PushAnswer::Durable);
+        }
+        drop(state);
+        need(cell)
+    }
+
+    fn connected(&self, tips: &[Oid]) -> Result<bool, Refusal> {
+        let tips: Vec<_> = tips.iter().map(|oid| git(*oid)).collect();
+        if tips.is_empty() {
+            return Ok(true);
+        }
+        let Some((quarantine, _)) = &self.pack else {
+            return self
+                .cell
+                .repo()
+                .complete(&tips)
+                .map_err(|fault| ours_pack(&fault));
+        };
+        match quarantine.check_connected(&tips) {
+            Ok(()) => Ok(true),
+            Err(Reject::MissingObject { .. }) => Ok(false),
+            Err(Reject::Fault(fault)) => Err(ours_pack(&fault)),
+            Err(reject) => Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
+        }
+    }
+
+    /// The first update whose claim to contain another is not true in the graph.
+    fn first_lie(&self, state: &State, fresh: &[Verified]) -> Result<Option<EnvelopeId>, Refusal> {
+        for envelope in fresh {
+            let Act::Update(update) = &envelope.statement().act else {
+                continue;
+            };
+            for change in &update.changes {
+                for claimed in &change.contained {
+                    let in_batch = fresh
+                        .iter()
+                        .find(|other| other.id() == claimed)
+                        .and_then(|other| oid_in(other, &change.name));
+                    let Some(old) = in_batch.or_else(|| state.oid_of(claimed, &change.name)) else {
+                        continue;
+                    };
+                    let contained = old.is_zero()
+                        || (!change.new.is_zero() && self.reaches(old, change.new)?);
+                    if !contained {
+                        return Ok(Some(*envelope.id()));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn reaches(&self, old: Oid, new: Oid) -> Result<bool, Refusal> {
+        let answer = match &self.pack {
+            Some((quarantine, _)) => quarantine
+                .has(&git(old))
+                .and_then(|has| Ok(has && quarantine.is_ancestor(&git(old), &git(new))?)),
+            None => self
+                .cell
+                .repo()
+                .has(&git(old))
+                .and_then(|has| Ok(has && self.cell.repo().is_ancestor(&git(old), &git(new))?)),
+        };
+        answer.map_err(|fault| ours_pack(&fault))
+    }
+}
+
+fn oid_in(envelope: &Verified, name: &gitback_envelope::RefName) -> Option<Oid> {
+    match &envelope.statement().act {
+        Act::Update(update) => update
+            .changes
+            .iter()
+            .find(|change| change.name == *name)
+            .map(|change| change.new),
+        Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => None,
+    }
+}
+
+fn new_oids(envelope: &Verified) -> Vec<Oid> {
+    match &envelope.statement().act {
+        Act::Update(update) => update
+            .changes
+            .iter()
+            .map(|change| change.new)
+            .filter(|oid| !oid.is_zero())
+            .collect(),
+        Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => Vec::new(),
+    }
+}
+
+fn ancestors_missing(state: &State, fresh: &[Verified]) -> bool {
+    let here = |id: &EnvelopeId| {
+        state.fold().contains(id) || fresh.iter().any(|envelope| envelope.id() == id)
+    };
+    fresh.iter().any(|envelope| {
+        let statement = envelope.statement();
+        !statement.prev.iter().chain(&statement.deps).all(here)
+    })
+}
+
+fn need(cell: &Cell) -> Result<PushAnswer, Refusal> {
+    let tips = cell.lock().fold().tips().iter().map(tip_to_peer).collect();
+    let haves = fanout::haves(cell, HAVES_MAX).map_err(|fault| ours(&fault))?;
+    Ok(PushAnswer::Need { tips, haves })
+}
+
+fn ours_pack(fault: &gitback_pack::Fault) -> Refusal {
+    tracing::error!(error = %chain(fault), "cannot take in a peer's pack");
+    refusal(
+        RefusalKind::Internal,
+        "fault",
+        "the envoy could not store it".to_owned(),
+    )
+}
+
+/// A short form of a key for people.
+pub(crate) fn short_key(key: &EnvoyKey) -> String {
+    hex::encode(key.as_bytes()).chars().take(12).collect()
+}

@@ -1,0 +1,242 @@
+//! What the reading verbs show.
+
+use gitback_envelope::Tip;
+use gitback_helper::{CopyStatus, EnvoyStatus, PeerStatus, ProjectStatus, RefStatus};
+
+use crate::cell::{Cell, State};
+use crate::daemon::Envoy;
+use crate::peers::{Holding, Neighbour, Seen};
+use crate::{clock, disk};
+
+/// Most refs listed for one project.
+const REFS_LISTED_MAX: usize = 10_000;
+
+/// This envoy and its peers.
+pub(crate) fn envoy(envoy: &Envoy) -> EnvoyStatus {
+    EnvoyStatus {
+        name: envoy.name().to_owned(),
+        key: envoy.public().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: envoy.layout().mode.as_str().to_owned(),
+        listen: envoy.config().listen().to_string(),
+        started_ms: envoy.started_ms(),
+        now_ms: clock::now_ms(),
+        free_percent: disk::free_percent(envoy.state_dir()).unwrap_or(0),
+        projects: u32::try_from(envoy.store().all().len()).unwrap_or(u32::MAX),
+        peers: envoy
+            .neighbours()
+            .iter()
+            .map(|neighbour| peer(neighbour))
+            .collect(),
+    }
+}
+
+fn peer(neighbour: &Neighbour) -> PeerStatus {
+    let seen = neighbour.seen();
+    let (state, reason, since_ms) = reach(&seen);
+    PeerStatus {
+        name: neighbour.name().to_owned(),
+        key: neighbour.key().to_string(),
+        address: neighbour.address().address,
+        state: state.to_owned(),
+        reason,
+        since_ms,
+        last_seen_ms: seen.last_seen_ms,
+    }
+}
+
+/// The state word of a peer as such: current means that it answers.
+fn reach(seen: &Seen) -> (&'static str, Option<String>, Option<u64>) {
+    match (&seen.away, seen.last_seen_ms) {
+        (Some(away), _) if away.refused => {
+            ("refused", Some(away.reason.clone()), Some(away.since_ms))
+        }
+        (Some(away), None) => ("never", Some(away.reason.clone()), Some(away.since_ms)),
+        (Some(away), Some(_)) => ("offline", Some(away.reason.clone()), Some(away.since_ms)),
+        (None, Some(_)) => ("current", None, None),
+        (None, None) => ("never", Some("no contact yet".to_owned()), None),
+    }
+}
+
+/// The projects that `uid` may see: all for root and the daemon's own user, else those with a grant for it.
+pub(crate) fn projects(envoy: &Envoy, uid: u32, sees_all: bool) -> Vec<ProjectStatus> {
+    let visible = |cell: &std::sync::Arc<Cell>| {
+        sees_all || cell.lock().fold().grant(envoy.public(), uid).is_some()
+    };
+    envoy
+        .store()
+        .all()
+        .iter()
+        .filter(|cell| visible(cell))
+        .map(|cell| project(envoy, cell, uid, false))
+        .collect()
+}
+
+/// One project; with its refs if `with_refs`.
+pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, with_refs: bool) -> ProjectStatus {
+    let bytes = cell.repo().size_bytes().unwrap_or(0);
+    let state = cell.lock();
+    let fold = state.fold();
+    let refs = fold.refs();
+    let ours = own_copy(envoy, &state);
+    let mut envoys = vec![ours];
+    envoys.extend(
+        envoy
+            .neighbours()
+            .iter()
+            .map(|neighbour| copy(neighbour, cell, &state)),
+    );
+    let diverged: Vec<String> = refs
+        .iter()
+        .filter(|(_, r)| !r.others.is_empty())
+        .map(|(name, _)| String::from_utf8_lossy(name.as_bytes()).into_owned())
+        .collect();
+    let (word, reason) = project_state(&state, &envoys, &diverged);
+    let last = state.last_push();
+    let role = fold.grant(envoy.public(), uid).map(|grant| {
+        let founder = Some(grant.statement().puddle) == fold.founder();
+        if founder { "founder" } else { "member" }.to_owned()
+    });
+    let list = if with_refs {
+        refs.iter()
+            .take(REFS_LISTED_MAX)
+            .map(|(name, r)| ref_status(name.as_bytes(), &r.visible.oid))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    ProjectStatus {
+        project_id: cell.id().to_string(),
+        handle: fold.handle().map(ToString::to_string).unwrap_or_default(),
+        founder: fold
+            .founder()
+            .map(|key| key.to_string())
+            .unwrap_or_default(),
+        founder_name: None,
+        role,
+        members: 1,
+        bytes,
+        refs: u32::try_from(refs.len()).unwrap_or(u32::MAX),
+        envelopes: fold.len() as u64,
+        head: fold
+            .head_target()
+            .map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()),
+        last_push_ms: last.and_then(|last| last.at_ms),
+        last_push_envoy: last
+            .and_then(|last| last.envoy)
+            .map(|key| envoy.name_of(&key)),
+        state: word,
+        reason,
+        diverged,
+        copies: u32::try_from(envoys.iter().filter(|copy| copy.state == "current").count())
+            .unwrap_or(u32::MAX),
+        envoys,
+        ref_list: list,
+    }
+}
+
+fn ref_status(name: &[u8], oid: &gitback_envelope::Oid) -> RefStatus {
+    RefStatus {
+        name: String::from_utf8_lossy(name).into_owned(),
+        oid: oid.to_string(),
+    }
+}
+
+/// The worst word that holds, with a reason unless all is well.
+fn project_state(
+    state: &State,
+    envoys: &[CopyStatus],
+    diverged: &[String],
+) -> (String, Option<String>) {
+    if !state.lacking().is_empty() {
+        return (
+            "catching up".to_owned(),
+            Some(format!(
+                "{} objects that refs need have not arrived",
+                state.lacking().len()
+            )),
+        );
+    }
+    if !diverged.is_empty() {
+        return (
+            "diverged".to_owned(),
+            Some(format!("two versions of {}", diverged.join(", "))),
+        );
+    }
+    let others: Vec<String> = envoys
+        .iter()
+        .filter(|copy| copy.state != "current")
+        .map(|copy| {
+            format!(
+                "{} {}{}",
+                copy.name,
+                copy.state,
+                copy.behind.map(|n| format!(" {n}")).unwrap_or_default()
+            )
+        })
+        .collect();
+    let reason = (!others.is_empty()).then(|| others.join(", "));
+    ("current".to_owned(), reason)
+}
+
+fn own_copy(envoy: &Envoy, state: &State) -> CopyStatus {
+    let whole = state.lacking().is_empty();
+    CopyStatus {
+        name: envoy.name().to_owned(),
+        key: envoy.public().to_string(),
+        state: if whole { "current" } else { "catching up" }.to_owned(),
+        behind: None,
+        reason: (!whole).then(|| format!("{} objects have not arrived", state.lacking().len())),
+        since_ms: None,
+    }
+}
+
+fn copy(neighbour: &Neighbour, cell: &Cell, state: &State) -> CopyStatus {
+    let seen = neighbour.seen();
+    let holding = seen.projects.get(cell.id());
+    let (word, behind, reason, since_ms) = judge(&seen, holding, state);
+    CopyStatus {
+        name: neighbour.name().to_owned(),
+        key: neighbour.key().to_string(),
+        state: word.to_owned(),
+        behind,
+        reason,
+        since_ms,
+    }
+}
+
+/// State word, envelopes behind, reason, and since when, of a peer's copy.
+fn judge(
+    seen: &Seen,
+    holding: Option<&Holding>,
+    state: &State,
+) -> (&'static str, Option<u64>, Option<String>, Option<u64>) {
+    let holds_all = holding.is_some_and(|holding| holding.digest == state.fold().digest());
+    let (reach_word, reach_reason, reach_since) = reach(seen);
+    let Some(holding) = holding else {
+        let reason = reach_reason.or_else(|| Some("has not taken it in yet".to_owned()));
+        return ("never", None, reason, reach_since);
+    };
+    if reach_word != "current" {
+        let behind = (!holds_all).then(|| behind(&holding.tips, state)).flatten();
+        return (reach_word, behind, reach_reason, reach_since);
+    }
+    if holds_all {
+        return ("current", None, None, None);
+    }
+    let reason = holding
+        .reason
+        .clone()
+        .or_else(|| Some("has not confirmed the newest".to_owned()));
+    (
+        "behind",
+        behind(&holding.tips, state),
+        reason,
+        holding.differs_since_ms,
+    )
+}
+
+/// How many envelopes a holder of `tips` lacks; nothing when its tips are not known.
+fn behind(tips: &[Tip], state: &State) -> Option<u64> {
+    (!tips.is_empty()).then(|| state.lacking_for(tips).len() as u64)
+}
