@@ -1,7 +1,7 @@
 //! The session helper: a process of the user that holds the unwrapped key and
 //! signs for the user's other processes.
 //!
-//! [`serve`] runs it, on one thread; [`Client`] talks to it. Only processes of
+//! [`Server`] runs it, on one thread; [`Client`] talks to it. Only processes of
 //! the same user are answered. The session is no oracle: it signs envelopes
 //! that decode, that are of a kind it knows, and that name its own key as
 //! signer, and nothing else.
@@ -14,7 +14,7 @@ mod message;
 mod server;
 
 pub use client::{CallError, Client, ConnectError};
-pub use server::{Ended, Hardened, ServeError, harden, serve};
+pub use server::{Ended, Hardened, ServeError, Server, harden, serve};
 
 use gitback_identity::{PuddleKey, PuddleName};
 

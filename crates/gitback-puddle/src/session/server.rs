@@ -83,7 +83,7 @@ pub struct Hardened {
     /// No other process of the user can read this one's memory, and it leaves
     /// no core file.
     pub not_dumpable: bool,
-    /// The memory is never swapped out.
+    /// What memory the process has is never swapped out.
     pub memory_locked: bool,
 }
 
@@ -96,7 +96,8 @@ pub fn harden() -> Hardened {
     };
     let no_core = rustix::process::setrlimit(Resource::Core, no_core);
     let closed = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    // Not FUTURE: under a user's usual limit a later allocation would fail.
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT;
     let locked = rustix::mm::mlockall(all);
     Hardened {
         not_dumpable: no_core.is_ok() && closed.is_ok(),
@@ -104,17 +105,76 @@ pub fn harden() -> Hardened {
     }
 }
 
-/// Serves `socket` with `secret` until the session ends, then removes the
-/// socket and wipes the secret.
+/// A session's socket, before the secret is behind it.
 ///
-/// The session lasts `until` (time asleep counts), or shorter if nothing is
-/// signed for `idle`. A socket that nobody serves any more is replaced. The
-/// socket is 0600; a directory that is missing is made 0700.
+/// Clients can connect from here on and are answered by [`Server::run`]. The
+/// socket is removed when this is dropped.
+#[derive(Debug)]
+pub struct Server(Bound);
+
+impl Server {
+    /// Listens on `socket`, 0600, in a directory that is made 0700 where it is
+    /// missing. A socket that nobody serves any more is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Running`] if a session is there already; otherwise
+    /// [`ServeError`] for what failed.
+    pub fn bind(socket: &Path) -> Result<Self, ServeError> {
+        Bound::new(socket).map(Self)
+    }
+
+    /// Serves with `secret` until the session ends, then removes the socket
+    /// and wipes the secret.
+    ///
+    /// The session lasts `until` (time asleep counts), or shorter if nothing
+    /// is signed for `idle`.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Io`] if the socket breaks.
+    pub fn run(
+        self,
+        secret: SecretKey,
+        public: Public,
+        until: Duration,
+        idle: Option<Duration>,
+    ) -> Result<Ended, ServeError> {
+        let Self(bound) = self;
+        let session = Session {
+            until_ms: wall_clock_ms().saturating_add(millis(until)),
+            secret,
+            public,
+        };
+        let mut clock = Clock::start(until, idle);
+        loop {
+            if let Some(ended) = clock.ended() {
+                return Ok(ended);
+            }
+            if !bound.is_ours() {
+                return Ok(Ended::Replaced);
+            }
+            let Some(stream) = bound.accept(clock.nap())? else {
+                continue;
+            };
+            match session.converse(stream, &mut clock) {
+                Next::Go => {}
+                Next::End(reply) => {
+                    // The socket goes first: who is told "locked" finds it gone.
+                    drop(bound);
+                    reply.send();
+                    return Ok(Ended::Locked);
+                }
+            }
+        }
+    }
+}
+
+/// [`Server::bind`] and [`Server::run`] in one.
 ///
 /// # Errors
 ///
-/// [`ServeError::Running`] if a session is there already; otherwise
-/// [`ServeError`] for what failed.
+/// Those of both.
 pub fn serve(
     socket: &Path,
     secret: SecretKey,
@@ -122,36 +182,11 @@ pub fn serve(
     until: Duration,
     idle: Option<Duration>,
 ) -> Result<Ended, ServeError> {
-    let bound = Bound::new(socket)?;
-    let session = Session {
-        until_ms: wall_clock_ms().saturating_add(millis(until)),
-        secret,
-        public,
-    };
-    let mut clock = Clock::start(until, idle);
-    loop {
-        if let Some(ended) = clock.ended() {
-            return Ok(ended);
-        }
-        if !bound.is_ours() {
-            return Ok(Ended::Replaced);
-        }
-        let Some(stream) = bound.accept(clock.nap())? else {
-            continue;
-        };
-        match session.converse(stream, &mut clock) {
-            Next::Go => {}
-            Next::End(reply) => {
-                // The socket goes first: who is told "locked" finds it gone.
-                drop(bound);
-                reply.send();
-                return Ok(Ended::Locked);
-            }
-        }
-    }
+    Server::bind(socket)?.run(secret, public, until, idle)
 }
 
 /// The socket, removed when dropped.
+#[derive(Debug)]
 struct Bound {
     listener: UnixListener,
     path: PathBuf,
