@@ -218,7 +218,8 @@ fn ends_when_another_took_its_place() {
     fs::remove_file(&running.socket).expect("removed");
     let successor = UnixListener::bind(&running.socket).expect("a successor");
     // The session looks at its place whenever something wakes it.
-    drop(UnixStream::connect(&still_ours).expect("connected"));
+    // It may have looked already.
+    drop(UnixStream::connect(&still_ours));
     assert_eq!(running.ended(), Ended::Replaced);
     assert!(running.socket.exists(), "the successor's socket stays");
     drop(successor);
