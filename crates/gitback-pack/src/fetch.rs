@@ -11,6 +11,9 @@ use crate::Oid;
 use crate::error::printable;
 use crate::packet::{self, Packet};
 
+/// Most haves in one request: they save bytes, and the request is bounded.
+pub const HAVES_MAX: usize = 16_384;
+
 /// The sender has refused, or does not speak the protocol.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,7 +34,8 @@ pub enum FetchError {
 
 /// A request for what `wants` lead to and `haves` do not, as a thin pack.
 ///
-/// Haves that the other side lacks do no harm.
+/// Haves that the other side lacks do no harm; those after the first [`HAVES_MAX`] are
+/// left out.
 #[must_use]
 pub fn request(wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
     let mut lines = Vec::new();
@@ -48,7 +52,7 @@ pub fn request(wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
     for oid in wants {
         line(&format!("want {oid}\n"));
     }
-    for oid in haves {
+    for oid in haves.iter().take(HAVES_MAX) {
         line(&format!("have {oid}\n"));
     }
     line("done\n");

@@ -183,6 +183,7 @@ impl Tee {
     }
 
     fn finish(self, limits: &Limits) -> Result<Spool, Reject> {
+        let is_empty = self.indexer.is_none();
         if let Some(Indexer { input, mut running }) = self.indexer {
             drop(input);
             let output = running.stdout();
@@ -197,9 +198,14 @@ impl Tee {
                 return Err(refusal(&finished, limits));
             }
         }
-        if self.spool.bytes() < u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX)
-        {
+        let least = u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX);
+        if self.spool.bytes() < least {
             return Err(Reject::Truncated);
+        }
+        if is_empty && self.spool.bytes() > least {
+            return Err(Reject::Corrupt {
+                message: "it says that it is empty and is not".to_owned(),
+            });
         }
         let sum = self.sum.try_finalize().map_err(|_| Reject::Corrupt {
             message: "its checksum was forged".to_owned(),

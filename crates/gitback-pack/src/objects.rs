@@ -44,8 +44,10 @@ impl Objects {
             current_dir: Some(objects.to_owned()),
             ..Options::default()
         };
-        let store = gix::odb::at_opts(objects, gix::hash::Kind::Sha1, None, options)
+        let mut store = gix::odb::at_opts(objects, gix::hash::Kind::Sha1, None, options)
             .map_err(Fault::io("open", objects))?;
+        // One operation sees one state; a miss must not list the directory again.
+        store.refresh.never();
         Ok(Self { store })
     }
 

@@ -6,8 +6,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use gix::objs::Kind;
+use rustix::fs::FlockOperation;
 
 use crate::objects::Objects;
 use crate::recover::{self, Recovered};
@@ -31,6 +33,9 @@ const CONFIG: &str = "\
 ";
 /// Largest configuration that is read.
 const CONFIG_MAX: u64 = 1024 * 1024;
+/// How long an opener waits for a lock that is about to be free.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+const LOCK_RETRY: Duration = Duration::from_millis(5);
 /// Where the packs in transit are.
 const SPOOL: &str = "gitback-spool";
 
@@ -228,13 +233,18 @@ impl Repository {
 /// Locks the directory; `None` when somebody else has.
 fn lock(path: &Path) -> Result<Option<OwnedFd>, Fault> {
     let directory = File::open(path).map_err(Fault::io("open", path))?;
-    match rustix::fs::flock(
-        &directory,
-        rustix::fs::FlockOperation::NonBlockingLockExclusive,
-    ) {
-        Ok(()) => Ok(Some(directory.into())),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(Fault::io("lock", path)(error.into())),
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(directory.into())),
+            // A process that another thread is just starting holds a copy of every
+            // descriptor, also of one that was closed, until it becomes git.
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_RETRY);
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(Fault::io("lock", path)(error.into())),
+        }
     }
 }
 

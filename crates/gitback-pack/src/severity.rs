@@ -5,7 +5,7 @@
 //! histories contain them, nobody can repair them without rewriting every later
 //! commit, and none of them misleads git or a file system.
 //!
-//! Source: git-fsck(1), "fsck.<msg-id>"; docs/spec/pack.md §3.
+//! Source: git-fsck(1), "fsck messages"; docs/spec/pack.md §3.
 
 /// What a fault does to the pack that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

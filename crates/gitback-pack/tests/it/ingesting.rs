@@ -1,0 +1,507 @@
+//! Packs, good and bad, on their way in.
+
+use std::fs;
+use std::io::{self, Read};
+
+use gitback_pack::{Kind, Limits, Oid, Reject};
+
+use crate::support::{Clone, World, git_command};
+
+fn ingest(world: &World, pack: &[u8]) -> Result<u32, Reject> {
+    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    quarantine
+        .ingest(pack, &Limits::default())
+        .map(|ingested| ingested.objects)
+}
+
+/// A commit with the tree `tree`, and a pack of exactly both.
+fn commit_of(clone: &Clone, tree: Oid) -> (Oid, Vec<u8>) {
+    let commit = crate::support::parse(&clone.git(&["commit-tree", "-m", "c", &tree.to_string()]));
+    (commit, clone.pack_of(&[commit, tree]))
+}
+
+fn tree(entries: &[(&str, Oid)]) -> Vec<u8> {
+    entries
+        .iter()
+        .flat_map(|(name, oid)| [name.as_bytes(), b"\0", oid.as_slice()].concat())
+        .collect()
+}
+
+#[test]
+fn keeps_the_pack_as_it_came() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let pack = clone.pack(&["HEAD"], &[]);
+    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let ingested = quarantine
+        .ingest(&pack[..], &Limits::default())
+        .expect("a good pack");
+    assert_eq!(ingested.objects, 3);
+    assert_eq!(fs::read(ingested.spool.path()).expect("readable"), pack);
+    assert_eq!(
+        ingested.spool.bytes(),
+        u64::try_from(pack.len()).expect("small")
+    );
+    assert_eq!(ingested.spool.blake3(), *blake3::hash(&pack).as_bytes());
+    assert_eq!(
+        quarantine.kind(&clone.oid("HEAD")).expect("readable"),
+        Some(Kind::Commit)
+    );
+    quarantine
+        .check_connected(&[clone.oid("HEAD")])
+        .expect("all is there");
+    assert_eq!(quarantine.migrate().expect("it moves").packs.len(), 1);
+    let path = ingested.spool.path().to_owned();
+    drop(ingested);
+    assert!(!path.exists());
+}
+
+#[test]
+fn takes_a_pack_without_objects() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let empty = clone.pack_of(&[]);
+    assert_eq!(ingest(&world, &empty).expect("a good pack"), 0);
+    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    quarantine
+        .ingest(&empty[..], &Limits::default())
+        .expect("a good pack");
+    assert!(
+        quarantine
+            .migrate()
+            .expect("nothing moves")
+            .packs
+            .is_empty()
+    );
+    assert!(matches!(
+        ingest(&world, &empty[..31]),
+        Err(Reject::Truncated)
+    ));
+    assert!(matches!(
+        ingest(&world, &[&empty[..], b"x"].concat()),
+        Err(Reject::Corrupt { .. })
+    ));
+}
+
+#[test]
+fn rejects_packs_cut_anywhere() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let pack = clone.pack(&["HEAD"], &[]);
+    for end in [
+        0,
+        1,
+        11,
+        12,
+        13,
+        40,
+        pack.len() / 2,
+        pack.len() - 20,
+        pack.len() - 1,
+    ] {
+        let result = ingest(&world, &pack[..end]);
+        assert!(
+            matches!(result, Err(Reject::Truncated)),
+            "{end}: {result:?}"
+        );
+    }
+    assert!(world.files("tmp_objdir").is_empty());
+}
+
+#[test]
+fn rejects_packs_with_a_flipped_byte() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let pack = clone.pack(&["HEAD"], &[]);
+    for at in (0..pack.len()).step_by(7) {
+        let mut damaged = pack.clone();
+        damaged[at] ^= 0x55;
+        let result = ingest(&world, &damaged);
+        assert!(
+            result.is_err() && !matches!(result, Err(Reject::Fault(_))),
+            "{at}: {result:?}"
+        );
+    }
+    assert_eq!(ingest(&world, &pack).expect("undamaged it is fine"), 3);
+}
+
+#[test]
+fn rejects_bytes_after_the_pack() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    for extra in [1, 100, 200_000] {
+        let pack = [clone.pack(&["HEAD"], &[]), vec![7; extra]].concat();
+        let result = ingest(&world, &pack);
+        assert!(
+            matches!(result, Err(Reject::Corrupt { .. })),
+            "{extra}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn takes_thin_packs_whose_bases_are_here_and_only_those() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let text: String = (0..2000).map(|n| format!("line {n}\n")).collect();
+    clone.commit("long", &text);
+    clone.git(&["branch", "base"]);
+    let tip = clone.commit("long", &text.replace("line 7\n", "line seven\n"));
+    let thin = clone.pack(&["HEAD"], &["base"]);
+    assert!(thin.len() < 1000, "it is a delta");
+    assert!(matches!(ingest(&world, &thin), Err(Reject::MissingBase)));
+    let base = clone.oid("base");
+    world
+        .store(&clone.pack(&["base"], &[]), &[base])
+        .expect("a good pack");
+    world.set("refs/heads/main", base);
+    world.store(&thin, &[tip]).expect("its bases are here");
+    assert!(world.repository.complete(&[tip]).expect("git can tell"));
+}
+
+#[test]
+fn rejects_objects_that_name_absent_ones() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let (commit, tree) = (clone.oid("HEAD"), clone.oid("HEAD^{tree}"));
+    let result = ingest(&world, &clone.pack_of(&[commit, tree]));
+    assert!(
+        matches!(result, Err(Reject::MissingObject { oid: Some(oid) }) if oid == clone.oid("HEAD:file")),
+        "{result:?}"
+    );
+    let result = ingest(&world, &clone.pack_of(&[commit]));
+    assert!(
+        matches!(result, Err(Reject::MissingObject { oid: Some(oid) }) if oid == tree),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn rejects_tips_with_a_gap_further_back() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let first = clone.oid("HEAD");
+    // The parent's own commit object is here, as after a partial repair; its tree is not.
+    let content = clone.git(&["cat-file", "commit", "HEAD"]);
+    let mut writer = git_command(world.path());
+    writer.args([
+        "hash-object",
+        "-t",
+        "commit",
+        "-w",
+        "--literally",
+        "--stdin",
+    ]);
+    let path = world.home.path().join("commit");
+    fs::write(&path, content + "\n").expect("a file");
+    assert!(
+        writer
+            .stdin(fs::File::open(&path).expect("a file"))
+            .status()
+            .expect("git runs")
+            .success()
+    );
+    assert!(world.repository.has(&first).expect("readable"));
+    assert!(!world.repository.complete(&[first]).expect("git can tell"));
+
+    let tip = clone.commit("file", "second\n");
+    let pack = clone.pack_of(&[tip, clone.oid("HEAD^{tree}"), clone.oid("HEAD:file")]);
+    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    quarantine
+        .ingest(&pack[..], &Limits::default())
+        .expect("each object's own links are there");
+    let result = quarantine.check_connected(&[tip]);
+    assert!(
+        matches!(result, Err(Reject::MissingObject { oid: Some(_) })),
+        "{result:?}"
+    );
+    let absent = crate::support::parse(&"a".repeat(40));
+    let result = quarantine.check_connected(&[absent]);
+    assert!(
+        matches!(result, Err(Reject::MissingObject { .. })),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn rejects_bad_trees_and_takes_old_ones() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    world.seed(&clone);
+    let blob = clone.oid("HEAD:file");
+    let cases: &[(&[(&str, Oid)], &str)] = &[
+        (&[("100644 .git", blob)], "hasDotgit"),
+        (&[("100644 ..", blob)], "hasDotdot"),
+        (&[("100644 a/b", blob)], "fullPathname"),
+        (&[("100644 b", blob), ("100644 a", blob)], "treeNotSorted"),
+        (
+            &[("100644 a", blob), ("100644 a", blob)],
+            "duplicateEntries",
+        ),
+    ];
+    for (entries, rule) in cases {
+        let (_, pack) = commit_of(&clone, clone.object("tree", &tree(entries)));
+        match ingest(&world, &pack) {
+            Err(Reject::BadObject {
+                oid: Some(_),
+                message,
+            }) => assert!(message.contains(rule), "{message}"),
+            other => panic!("{rule}: {other:?}"),
+        }
+    }
+    let inner = clone.object("tree", &tree(&[("100644 a", blob)]));
+    let old = clone.object("tree", &tree(&[("040000 d", inner)]));
+    let commit = crate::support::parse(&clone.git(&["commit-tree", "-m", "c", &old.to_string()]));
+    world
+        .store(&clone.pack_of(&[commit, old, inner]), &[commit])
+        .expect("old tools wrote such modes");
+}
+
+#[test]
+fn takes_untidy_commits_and_rejects_broken_ones() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    world.seed(&clone);
+    let tree = clone.oid("HEAD^{tree}");
+    let person = "Ada <ada@example.org> 1 +0000";
+    for author in [
+        "Ada 1 +0000",
+        "<ada@example.org> 1 +0000",
+        "Ada <a@b>1 +0000",
+        "Ada <a@b> 0100 +051800",
+        "A > B <a@b> 1 +0000",
+    ] {
+        let text = format!("tree {tree}\nauthor {author}\ncommitter {person}\n\nold\n");
+        let commit = clone.object("commit", text.as_bytes());
+        let result = world.store(&clone.pack_of(&[commit]), &[commit]);
+        assert!(result.is_ok(), "{author}: {result:?}");
+    }
+    let headless = clone.object(
+        "commit",
+        format!("author {person}\ncommitter {person}\n\nx\n").as_bytes(),
+    );
+    let nul = clone.object(
+        "commit",
+        format!("tree {tree}\nauthor {person}\ncommitter {person}\0\n\nx\n").as_bytes(),
+    );
+    for commit in [headless, nul] {
+        let result = ingest(&world, &clone.pack_of(&[commit]));
+        assert!(
+            matches!(
+                result,
+                Err(Reject::BadObject { .. } | Reject::Corrupt { .. })
+            ),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
+fn bounds_bytes_objects_and_memory() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let pack = clone.pack(&["HEAD"], &[]);
+    let length = u64::try_from(pack.len()).expect("small");
+    let with = |pack: &[u8], limits: Limits| {
+        world
+            .repository
+            .quarantine()
+            .expect("a quarantine")
+            .ingest(pack, &limits)
+    };
+    let result = with(
+        &pack,
+        Limits {
+            input_bytes: length - 1,
+            ..Limits::default()
+        },
+    );
+    assert!(
+        matches!(result, Err(Reject::TooLarge { limit }) if limit == length - 1),
+        "{result:?}"
+    );
+    with(
+        &pack,
+        Limits {
+            input_bytes: length,
+            ..Limits::default()
+        },
+    )
+    .expect("exactly the limit");
+    let result = with(
+        &pack,
+        Limits {
+            objects: 2,
+            ..Limits::default()
+        },
+    );
+    assert!(matches!(result, Err(Reject::TooMany { .. })), "{result:?}");
+
+    let zeroes = clone.object("blob", &vec![0; 96 * 1024 * 1024]);
+    let bomb = clone.pack_of(&[zeroes]);
+    assert!(bomb.len() < 200_000);
+    let result = with(
+        &bomb,
+        Limits {
+            memory_bytes: 64 * 1024 * 1024,
+            ..Limits::default()
+        },
+    );
+    assert!(
+        matches!(result, Err(Reject::TooCostly { what: "memory" })),
+        "{result:?}"
+    );
+    assert!(world.files("tmp_objdir").is_empty());
+}
+
+/// A pack of the objects of `pack`, and of `deltas` that all build on `base`; each
+/// copies the first 16 MiB of it and appends two bytes of its own.
+fn delta_bomb(pack: &[u8], base: Oid, deltas: u16) -> Vec<u8> {
+    const SIZE: usize = 16 * 1024 * 1024;
+    let (header, entries) = pack.split_at(12);
+    let (_, count) = header.split_at(8);
+    let count = u32::from_be_bytes(count.try_into().expect("four bytes")) + u32::from(deltas);
+    let mut bomb = [b"PACK\0\0\0\x02", &count.to_be_bytes()[..], entries].concat();
+    bomb.truncate(bomb.len() - 20);
+    for n in 0..deltas {
+        let mut delta = varint(SIZE);
+        delta.extend(varint(SIZE - 1 + 2));
+        delta.extend([0xf0, 0xff, 0xff, 0xff, 2]);
+        delta.extend(n.to_be_bytes());
+        // Type 7, reference delta; the sizes here need no more than four bits.
+        assert!(delta.len() == 15);
+        bomb.push(0x70 | 15);
+        bomb.extend(base.as_slice());
+        bomb.extend(stored(&delta));
+    }
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    hasher.update(&bomb);
+    bomb.extend(hasher.try_finalize().expect("no collision").as_slice());
+    bomb
+}
+
+fn varint(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 0x7f {
+        bytes.push(u8::try_from(value & 0x7f).expect("seven bits") | 0x80);
+        value >>= 7;
+    }
+    bytes.push(u8::try_from(value).expect("seven bits"));
+    bytes
+}
+
+/// A zlib stream that stores `bytes` as they are.
+fn stored(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).expect("small");
+    let (mut a, mut b) = (1_u32, 0_u32);
+    for byte in bytes {
+        a = (a + u32::from(*byte)) % 65_521;
+        b = (b + a) % 65_521;
+    }
+    let mut stream = vec![0x78, 0x01, 0x01];
+    stream.extend(length.to_le_bytes());
+    stream.extend((!length).to_le_bytes());
+    stream.extend(bytes);
+    stream.extend(((b << 16) | a).to_be_bytes());
+    stream
+}
+
+#[test]
+fn bounds_the_time_that_deltas_take() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let base = clone.object("blob", &vec![0; 16 * 1024 * 1024]);
+    let pack = clone.pack_of(&[base]);
+    assert_eq!(
+        ingest(&world, &delta_bomb(&pack, base, 2)).expect("slow, but sound"),
+        3
+    );
+    let bomb = delta_bomb(&pack, base, 1000);
+    assert!(bomb.len() < 100_000);
+    let limits = Limits {
+        cpu_seconds: 1,
+        ..Limits::default()
+    };
+    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let result = quarantine.ingest(&bomb[..], &limits);
+    assert!(
+        matches!(
+            result,
+            Err(Reject::TooCostly {
+                what: "processor time"
+            })
+        ),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn rejects_packs_that_lie_about_their_count() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let pack = clone.pack(&["HEAD"], &[]);
+    for count in [0, 1, 2, 4, 7_999_999] {
+        let mut lying = pack[..pack.len() - 20].to_vec();
+        lying[8..12].copy_from_slice(&u32::to_be_bytes(count));
+        let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+        hasher.update(&lying);
+        lying.extend(hasher.try_finalize().expect("no collision").as_slice());
+        let result = ingest(&world, &lying);
+        assert!(
+            matches!(result, Err(Reject::Corrupt { .. } | Reject::Truncated)),
+            "{count}: {result:?}"
+        );
+    }
+}
+
+/// Ends with an error in the middle, as a socket does that timed out.
+struct Stalled<'a>(&'a [u8]);
+
+impl Read for Stalled<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            count => Ok(count),
+        }
+    }
+}
+
+#[test]
+fn ends_the_indexer_when_the_stream_breaks() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let pack = clone.pack(&["HEAD"], &[]);
+    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let result = quarantine.ingest(Stalled(&pack[..40]), &Limits::default());
+    assert!(
+        matches!(result, Err(Reject::Broken(error)) if error.kind() == io::ErrorKind::TimedOut)
+    );
+    drop(quarantine);
+    assert!(world.files("tmp_objdir").is_empty());
+}
+
+#[test]
+fn sees_objects_in_more_packs_than_a_store_has_slots_by_default() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let mut tips = vec![world.seed(&clone)];
+    for n in 0..40 {
+        let tip = clone.commit("file", &format!("{n}\n"));
+        world
+            .store(&clone.pack(&["HEAD"], &["HEAD~1"]), &[tip])
+            .expect("a good pack");
+        tips.push(tip);
+    }
+    assert!(world.files(".idx").len() > 40);
+    let quarantine = world.repository.quarantine().expect("a quarantine");
+    for tip in &tips {
+        assert!(
+            world.repository.has(tip).expect("readable") && quarantine.has(tip).expect("readable")
+        );
+    }
+    assert!(
+        quarantine
+            .is_ancestor(&tips[0], &tips[40])
+            .expect("all are here")
+    );
+}

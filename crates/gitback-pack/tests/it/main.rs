@@ -1,0 +1,8 @@
+//! The crate against real git: pushes, fetches, damage, crashes.
+
+mod fetching;
+mod ingesting;
+mod opening;
+mod pushing;
+mod refs;
+mod support;
