@@ -1,0 +1,334 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gitback_envelope::{Act, Envelope, Grant, Incarnation, Statement, Verified};
+use gitback_helper::{Draft, Reply, Request};
+use gitback_identity::{EnvoyKey, ProjectId, PuddleKey, SecretKey, hex};
+
+use crate::world::{NOTES, World, dan, handle, notes, secret, uid};
+
+fn world() -> World {
+    let world = World::new();
+    world.make_repository();
+    world
+}
+
+/// The founding of the project, sealed.
+fn founding() -> Verified {
+    let init = Statement::init(&dan(), &handle());
+    let signature = secret().sign(&init.signing_bytes().expect("a statement"));
+    init.seal(signature).expect("dan's signature")
+}
+
+/// An honest draft: the founder lets this envoy serve this user.
+fn grant() -> Statement {
+    let envoy = EnvoyKey::new(SecretKey::from_seed(&[9; 32]).public());
+    Statement {
+        project: notes(),
+        signer: *dan().key(),
+        puddle: dan(),
+        envoy: Some(envoy),
+        incarnation: Incarnation::from_bytes(&[3; 16]),
+        seq: 0,
+        prev: None,
+        deps: vec![*founding().id()],
+        time_ms: Some(1),
+        act: Act::Grant(Grant {
+            envoy,
+            uid: uid(),
+            expires_ms: None,
+        }),
+    }
+}
+
+fn draft(statement: &Statement) -> Draft {
+    let body = statement
+        .encode_body()
+        .expect("a statement that can be written");
+    Draft {
+        type_name: statement.type_name(),
+        body: hex::encode(&body),
+    }
+}
+
+fn need_grant(draft: Draft) -> Reply {
+    Reply::NeedGrant {
+        draft,
+        founder: dan().to_string(),
+        handle: "notes".to_owned(),
+    }
+}
+
+/// A daemon that opens the stream once something was handed in, and until then says `need`.
+fn asks_first(need: Reply) -> impl Fn(&Request) -> Vec<Reply> + Send + Sync + 'static {
+    let satisfied = AtomicBool::new(false);
+    move |request| match request {
+        Request::Open { .. } if satisfied.load(Ordering::SeqCst) => vec![Reply::Ready],
+        Request::Open { .. } => vec![need.clone()],
+        _ => {
+            satisfied.store(true, Ordering::SeqCst);
+            vec![
+                Reply::Progress {
+                    text: "writing it down".to_owned(),
+                },
+                Reply::Accepted {
+                    notes: vec!["mars may serve you now".to_owned()],
+                },
+            ]
+        }
+    }
+}
+
+fn verified(envelope: &str) -> Verified {
+    let bytes = hex::decode(envelope, 1 << 20).expect("hex");
+    Envelope::decode(&bytes)
+        .expect("an envelope")
+        .verify()
+        .expect("a signature")
+}
+
+#[test]
+fn a_grant_is_signed_once_and_then_the_stream_opens() {
+    let world = world();
+    let _session = world.unlock();
+    let daemon = world.daemon(asks_first(need_grant(draft(&grant()))));
+    let output = world.try_git(".", &["clone", NOTES, "copy"]);
+
+    assert!(output.status.success(), "{output:?}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.contains("writing it down\nmars may serve you now\n"),
+        "{errors}"
+    );
+    let requests = daemon.requests();
+    let [
+        Request::Open { .. },
+        Request::Submit { project, envelope },
+        Request::Open { .. },
+    ] = &requests[..]
+    else {
+        panic!("{requests:?}");
+    };
+    assert_eq!(*project, notes().to_string());
+    assert_eq!(*verified(envelope).statement(), grant());
+}
+
+#[test]
+fn a_token_brings_the_users_own_project_in() {
+    for url in [NOTES.to_owned(), format!("gitback://{}/notes", notes())] {
+        let world = world();
+        let _session = world.unlock();
+        let daemon = world.daemon(asks_first(Reply::NeedToken {
+            draft: draft(&grant()),
+        }));
+        world.git(".", &["clone", "--quiet", &url, "copy"]);
+
+        let requests = daemon.requests();
+        let [
+            Request::Open { .. },
+            Request::Bootstrap {
+                project,
+                init,
+                grant: signed,
+            },
+            Request::Open { .. },
+        ] = &requests[..]
+        else {
+            panic!("{requests:?}");
+        };
+        assert_eq!(*project, notes().to_string());
+        assert_eq!(
+            *verified(init).statement(),
+            Statement::init(&dan(), &handle())
+        );
+        assert_eq!(*verified(signed).statement(), grant());
+    }
+}
+
+#[test]
+fn a_locked_puddle_says_so_and_how_to_unlock_it() {
+    let check = |need: Reply, what_for: &str| {
+        let world = world();
+        let daemon = world.daemon(asks_first(need));
+        let errors = world.git_fails(".", &["ls-remote", NOTES]);
+        assert_eq!(
+            errors,
+            format!("error: puddle dan is locked; {what_for}\nhint:  vigo swarm puddle unlock\n")
+        );
+        assert_eq!(daemon.requests().len(), 1, "nothing was handed in");
+    };
+    check(
+        need_grant(draft(&grant())),
+        "this machine needs a signature, once, to serve it",
+    );
+    check(
+        Reply::NeedToken {
+            draft: draft(&grant()),
+        },
+        "bringing the project to this machine needs a signature",
+    );
+}
+
+#[test]
+fn a_daemon_that_asks_for_another_signature_gets_none() {
+    let check = |draft: Draft, why: &str| {
+        let world = world();
+        let _session = world.unlock();
+        let daemon = world.daemon(asks_first(need_grant(draft)));
+        let errors = world.git_fails(".", &["ls-remote", NOTES]);
+        assert_eq!(
+            errors,
+            format!(
+                "error: the daemon asked for a signature that it may not have; nothing was signed\n\
+                 why:   {why}\n\
+                 hint:  the daemon of this machine is of another version, or not to be trusted\n"
+            )
+        );
+        assert_eq!(daemon.requests().len(), 1, "nothing was handed in");
+    };
+    let honest = draft(&grant());
+    check(
+        Draft {
+            body: "zz".to_owned(),
+            ..honest.clone()
+        },
+        "it is not written in hex, or is too long",
+    );
+    check(
+        Draft {
+            body: "00".repeat(9000),
+            ..honest
+        },
+        "it is not written in hex, or is too long",
+    );
+
+    let init = Statement::init(&dan(), &handle());
+    check(
+        draft(&init),
+        "it is not a grant but application/vnd.gitback.init.v1+cbor",
+    );
+
+    let other = ProjectId::from_bytes(&[0xab; 32]);
+    check(
+        draft(&Statement {
+            project: other,
+            ..grant()
+        }),
+        "it is about another project, abababab",
+    );
+
+    let stranger = SecretKey::from_seed(&[8; 32]).public();
+    let foreign = Statement {
+        signer: stranger,
+        puddle: PuddleKey::new(stranger),
+        ..grant()
+    };
+    check(draft(&foreign), "it is for another puddle");
+
+    let Act::Grant(honest) = grant().act else {
+        panic!("a grant")
+    };
+    let act = Act::Grant(Grant {
+        uid: uid() + 1,
+        ..honest
+    });
+    check(
+        draft(&Statement { act, ..grant() }),
+        &format!("it would let user {} in", uid() + 1),
+    );
+}
+
+#[test]
+fn a_draft_that_is_no_statement_is_not_signed() {
+    let world = world();
+    let _session = world.unlock();
+    let daemon = world.daemon(asks_first(need_grant(Draft {
+        type_name: grant().type_name(),
+        body: "a0".to_owned(),
+    })));
+    let errors = world.git_fails(".", &["ls-remote", NOTES]);
+    assert!(errors.contains("why:   it is no statement: "), "{errors}");
+    assert_eq!(daemon.requests().len(), 1, "nothing was handed in");
+}
+
+#[test]
+fn a_session_with_another_key_is_of_no_use() {
+    let world = world();
+    let _session = world.unlock_as(SecretKey::from_seed(&[8; 32]));
+    let daemon = world.daemon(asks_first(need_grant(draft(&grant()))));
+    let errors = world.git_fails(".", &["ls-remote", NOTES]);
+    assert!(
+        errors.starts_with("error: puddle dan did not sign; this machine needs"),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("\nhint:  vigo swarm puddle status\n"),
+        "{errors}"
+    );
+    assert_eq!(daemon.requests().len(), 1, "nothing was handed in");
+}
+
+#[test]
+fn a_daemon_that_is_never_content_is_given_up() {
+    let world = world();
+    let _session = world.unlock();
+    let daemon = world.daemon(|request| match request {
+        Request::Open { .. } => vec![need_grant(draft(&grant()))],
+        _ => vec![Reply::Accepted { notes: vec![] }],
+    });
+    let errors = world.git_fails(".", &["ls-remote", NOTES]);
+    assert_eq!(
+        errors,
+        "error: the daemon does not open notes\n\
+         why:   it took a signature and asks for another\n\
+         hint:  vigo envoy status\n"
+    );
+    assert_eq!(daemon.requests().len(), 3);
+}
+
+#[test]
+fn somebody_elses_project_cannot_be_brought_in() {
+    let world = world();
+    let _session = world.unlock();
+    let other = ProjectId::from_bytes(&[0xab; 32]);
+    let token = draft(&Statement {
+        project: other,
+        ..grant()
+    });
+    let daemon = world.daemon(asks_first(Reply::NeedToken { draft: token }));
+    let errors = world.git_fails(".", &["ls-remote", &format!("gitback://{other}/notes")]);
+    assert_eq!(
+        errors,
+        "error: this machine does not hold notes (abababab)\n\
+         why:   only its founder can bring it here, and that is not your puddle dan\n\
+         hint:  check the address: git remote -v\n"
+    );
+    assert_eq!(daemon.requests().len(), 1, "nothing was handed in");
+}
+
+#[test]
+fn without_a_puddle_nothing_can_be_signed() {
+    let check = |need: Reply, expected: &str| {
+        let world = World::empty();
+        world.make_repository();
+        let _daemon = world.daemon(asks_first(need));
+        let errors = world.git_fails(".", &["ls-remote", &format!("gitback://{}/notes", notes())]);
+        assert_eq!(errors, expected);
+    };
+    check(
+        need_grant(draft(&grant())),
+        "error: this machine may not serve notes to you yet\n\
+         why:   that takes a signature, and you have no puddle on this machine\n\
+         hint:  bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle\n",
+    );
+    check(
+        Reply::NeedToken {
+            draft: draft(&grant()),
+        },
+        &format!(
+            "error: this machine does not hold notes ({})\n\
+             why:   bringing it here takes its founder's signature, and you have no puddle on this machine\n\
+             hint:  bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle\n",
+            notes().short()
+        ),
+    );
+}
