@@ -113,17 +113,23 @@ impl Fleet {
     ///
     /// When a daemon does not get ready; with the end of its log.
     pub fn start(options: Options) -> Result<Self> {
-        let mut fleet = Self::prepare(options)?;
+        Self::prepare(options)?.started()
+    }
+
+    /// Starts all daemons of a fleet that was only prepared.
+    ///
+    /// # Errors
+    ///
+    /// When a daemon does not get ready; with the end of its log.
+    pub fn started(mut self) -> Result<Self> {
         for _ in 1..STARTS_MAX {
-            match fleet.start_all() {
-                Err(error) if error.to_string().to_lowercase().contains("in use") => {
-                    fleet.change_ports()?
-                }
-                other => return other.map(|()| fleet),
+            match self.start_all() {
+                Err(error) if taken(&error) => self.change_ports()?,
+                other => return other.map(|()| self),
             }
         }
-        fleet.start_all()?;
-        Ok(fleet)
+        self.start_all()?;
+        Ok(self)
     }
 
     /// Makes the roots, keys and configurations and starts nothing.
@@ -234,6 +240,19 @@ impl Fleet {
             .expect("an index below the number of envoys")
     }
 
+    /// Somebody on this machine who has nothing to do with any envoy.
+    #[must_use]
+    pub fn outside(&self) -> Person {
+        let nowhere = self.dir.path().join("outside");
+        Person::new(
+            "outside",
+            &nowhere,
+            self.dir.path(),
+            &self.options.binaries,
+            self.options.stop.clone(),
+        )
+    }
+
     /// Starts the daemon of envoy `index` again.
     ///
     /// # Errors
@@ -285,8 +304,13 @@ impl Fleet {
             .person(index)
             .vigo(args.iter().map(AsRef::as_ref).chain([file.as_os_str()]));
         command.run()?.success()?;
-        self.options.puddle = Some(name.to_owned());
+        self.puddle_made(name);
         Ok(())
+    }
+
+    /// Notes that a puddle was made by other means, so that dropping the fleet locks it.
+    pub fn puddle_made(&mut self, name: &str) {
+        self.options.puddle = Some(name.to_owned());
     }
 
     /// Copies the wrapped key of the puddle from one envoy to another, as a person with a USB stick would.
@@ -439,6 +463,11 @@ impl Drop for Fleet {
             let _ = fs::remove_dir_all(self.dir.path());
         }
     }
+}
+
+/// Whether a daemon did not start because somebody else had its port.
+fn taken(error: &anyhow::Error) -> bool {
+    format!("{error:#}").to_lowercase().contains("in use")
 }
 
 /// What a person's git would say about itself, and nothing that depends on this machine.
