@@ -342,6 +342,11 @@ impl<'a> Intake<'a> {
         if self.bases_missing || ancestors_missing(&cell.lock(), &fresh) {
             return need(cell);
         }
+        if let Some(id) = without_authority(&cell.lock(), &fresh) {
+            let reason =
+                format!("envelope {id} is signed by nobody whom a member has granted that");
+            return Err(refusal(RefusalKind::Forbidden, "no-grant", reason));
+        }
         let tips: Vec<Oid> = fresh.iter().flat_map(new_oids).collect();
         if !self.connected(&tips)? {
             return need(cell);
@@ -457,6 +462,41 @@ fn new_oids(envelope: &Verified) -> Vec<Oid> {
             .collect(),
         Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => Vec::new(),
     }
+}
+
+/// The first envelope whose signer has no standing in the project, judged by what is here and in the batch.
+///
+/// The fold would call it void in any case; refusing it keeps strangers from filling the log.
+fn without_authority(state: &State, fresh: &[Verified]) -> Option<EnvelopeId> {
+    let founder = state.fold().founder().or_else(|| {
+        let init = |envelope: &&Verified| matches!(envelope.statement().act, Act::Init { .. });
+        Some(fresh.iter().find(init)?.statement().puddle)
+    });
+    let granted = |envoy: &EnvoyKey| {
+        state.fold().granted_envoy(envoy)
+            || fresh
+                .iter()
+                .any(|envelope| match &envelope.statement().act {
+                    Act::Grant(grant) => {
+                        grant.envoy == *envoy && Some(envelope.statement().puddle) == founder
+                    }
+                    Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => false,
+                })
+    };
+    let stands = |envelope: &&Verified| {
+        let statement = envelope.statement();
+        let by_member = Some(statement.puddle) == founder;
+        let by_puddle = statement.signer == *statement.puddle.key();
+        match &statement.act {
+            Act::Init { .. } | Act::Unknown { .. } => true,
+            Act::Grant(_) => by_member,
+            Act::Update(_) => by_member && (by_puddle || granted(&EnvoyKey::new(statement.signer))),
+        }
+    };
+    fresh
+        .iter()
+        .find(|envelope| !stands(envelope))
+        .map(|envelope| *envelope.id())
 }
 
 fn ancestors_missing(state: &State, fresh: &[Verified]) -> bool {

@@ -1,0 +1,278 @@
+//! What an envoy takes from another one, and what it refuses. A refusal changes nothing.
+
+use gitback_envelope::{Oid, Verified};
+use gitback_identity::SecretKey;
+use gitback_peer::{CallError, PushAnswer};
+
+use crate::world::{Pack, World, main_at, seal};
+
+fn refused(answer: Result<PushAnswer, CallError>) -> String {
+    match answer {
+        Err(CallError::Refused(refusal)) => refusal.code,
+        other => panic!("must be refused: {other:?}"),
+    }
+}
+
+fn main_of(world: &World) -> Option<String> {
+    let refs = world.status()?.ref_list;
+    refs.into_iter()
+        .find(|r| r.name == "refs/heads/main")
+        .map(|r| r.oid)
+}
+
+/// A project with a grant for the peer and one commit on main, all brought by the peer.
+fn with_first_commit(world: &World) -> (Verified, Verified, Verified, Vec<Oid>, Vec<Pack>) {
+    let (oids, packs) = world.history(3);
+    let init = world.init();
+    let grant = world.grant(&init, &world.peer);
+    let first = world.update(
+        &world.peer,
+        0,
+        &[&grant],
+        main_at(oids[0], &[], Some(&packs[0])),
+    );
+    let answer = world.push(&world.peer, &[&init, &grant, &first], Some(&packs[0]));
+    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert_eq!(main_of(world), Some(oids[0].to_string()));
+    (init, grant, first, oids, packs)
+}
+
+#[test]
+fn a_push_from_a_peer_makes_the_project_and_moves_its_refs() {
+    let world = World::new();
+    let (_, _, first, oids, packs) = with_first_commit(&world);
+    let second = world.update(
+        &world.peer,
+        1,
+        &[&first],
+        main_at(oids[1], &[&first], Some(&packs[1])),
+    );
+    let answer = world.push(&world.peer, &[&second], Some(&packs[1]));
+    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert_eq!(main_of(&world), Some(oids[1].to_string()));
+    let again = world.push(&world.peer, &[&second], Some(&packs[1]));
+    assert!(
+        matches!(again, Ok(PushAnswer::Durable)),
+        "the same push again changes nothing: {again:?}"
+    );
+}
+
+#[test]
+fn an_envoy_that_is_not_of_the_fleet_is_refused() {
+    let world = World::new();
+    world.found();
+    let stranger = SecretKey::from_seed(&[66; 32]);
+    let (oids, packs) = world.history(1);
+    let init = world.init();
+    let update = world.update(
+        &stranger,
+        0,
+        &[&init],
+        main_at(oids[0], &[], Some(&packs[0])),
+    );
+    assert_eq!(
+        refused(world.push(&stranger, &[&update], Some(&packs[0]))),
+        "not-of-the-fleet"
+    );
+    assert_eq!(main_of(&world), None);
+    assert_eq!(world.status().expect("founded").envelopes, 1);
+}
+
+#[test]
+fn an_update_without_a_grant_is_refused() {
+    let world = World::new();
+    let init = world.found();
+    let (oids, packs) = world.history(1);
+    let update = world.update(
+        &world.peer,
+        0,
+        &[&init],
+        main_at(oids[0], &[], Some(&packs[0])),
+    );
+    assert_eq!(
+        refused(world.push(&world.peer, &[&update], Some(&packs[0]))),
+        "no-grant"
+    );
+    assert_eq!(world.status().expect("founded").envelopes, 1);
+}
+
+#[test]
+fn a_grant_by_somebody_else_than_the_founder_is_refused() {
+    let world = World::new();
+    let init = world.found();
+    let thief = SecretKey::from_seed(&[77; 32]);
+    let mut statement = world.grant(&init, &world.peer).statement().clone();
+    statement.signer = thief.public();
+    statement.puddle = gitback_identity::PuddleKey::new(thief.public());
+    let grant = seal(statement, &thief);
+    assert_eq!(
+        refused(world.push(&world.peer, &[&grant], None)),
+        "no-grant"
+    );
+    assert_eq!(world.status().expect("founded").envelopes, 1);
+}
+
+#[test]
+fn a_forged_signature_is_refused() {
+    let world = World::new();
+    let (_, _, first, oids, packs) = with_first_commit(&world);
+    let second = world.update(
+        &world.peer,
+        1,
+        &[&first],
+        main_at(oids[1], &[&first], Some(&packs[1])),
+    );
+    let mut bytes = second.bytes().to_vec();
+    *bytes.last_mut().expect("not empty") ^= 1;
+    assert_eq!(
+        refused(world.push_raw(&world.peer, vec![bytes], Some(&packs[1]))),
+        "bad-signature"
+    );
+    assert_eq!(main_of(&world), Some(oids[0].to_string()));
+}
+
+#[test]
+fn an_update_that_lies_about_what_it_contains_is_refused() {
+    let world = World::new();
+    let (_, _, first, oids, packs) = with_first_commit(&world);
+    let second = world.update(
+        &world.peer,
+        1,
+        &[&first],
+        main_at(oids[2], &[&first], Some(&packs[2])),
+    );
+    let answer = world.push(&world.peer, &[&second], Some(&packs[2]));
+    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    // The older commit does not contain the newer one.
+    let back = world.update(
+        &world.peer,
+        2,
+        &[&second],
+        main_at(oids[1], &[&second], None),
+    );
+    assert_eq!(
+        refused(world.push(&world.peer, &[&back], None)),
+        "false-claim"
+    );
+    assert_eq!(main_of(&world), Some(oids[2].to_string()));
+}
+
+#[test]
+fn a_damaged_pack_is_refused() {
+    let world = World::new();
+    let (_, _, first, oids, packs) = with_first_commit(&world);
+    let mut bytes = packs[1].bytes();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    let damaged = Pack::new(world.path().join("damaged.pack"), &bytes);
+    let second = world.update(
+        &world.peer,
+        1,
+        &[&first],
+        main_at(oids[1], &[&first], Some(&damaged)),
+    );
+    assert_eq!(
+        refused(world.push(&world.peer, &[&second], Some(&damaged))),
+        "bad-pack"
+    );
+    assert_eq!(main_of(&world), Some(oids[0].to_string()));
+}
+
+#[test]
+fn a_push_whose_past_is_not_here_is_asked_for_it() {
+    let world = World::new();
+    let (_, _, first, oids, packs) = with_first_commit(&world);
+    let second = world.update(
+        &world.peer,
+        1,
+        &[&first],
+        main_at(oids[1], &[&first], Some(&packs[1])),
+    );
+    let third = world.update(
+        &world.peer,
+        2,
+        &[&second],
+        main_at(oids[2], &[&second], Some(&packs[2])),
+    );
+    let answer = world
+        .push(&world.peer, &[&third], Some(&packs[2]))
+        .expect("answered");
+    let PushAnswer::Need { tips, haves } = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(tips.iter().any(|tip| tip.id == *first.id().as_bytes()));
+    assert_eq!(haves, [*oids[0].as_bytes()]);
+    assert_eq!(main_of(&world), Some(oids[0].to_string()));
+    let answer = world.push(&world.peer, &[&second, &third], Some(&packs[2]));
+    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert_eq!(main_of(&world), Some(oids[2].to_string()));
+}
+
+#[test]
+fn a_pack_that_lacks_what_the_update_names_is_asked_for_more() {
+    let world = World::new();
+    let (_, _, first, oids, packs) = with_first_commit(&world);
+    let second = world.update(
+        &world.peer,
+        1,
+        &[&first],
+        main_at(oids[2], &[&first], Some(&packs[1])),
+    );
+    let answer = world
+        .push(&world.peer, &[&second], Some(&packs[1]))
+        .expect("answered");
+    assert!(matches!(answer, PushAnswer::Need { .. }), "{answer:?}");
+    assert_eq!(
+        main_of(&world),
+        Some(oids[0].to_string()),
+        "the ref waits for its objects"
+    );
+}
+
+#[test]
+fn a_refused_first_push_leaves_no_project_behind() {
+    let world = World::new();
+    let (oids, packs) = world.history(1);
+    let init = world.init();
+    let update = world.update(
+        &world.peer,
+        0,
+        &[&init],
+        main_at(oids[0], &[], Some(&packs[0])),
+    );
+    assert_eq!(
+        refused(world.push(&world.peer, &[&init, &update], Some(&packs[0]))),
+        "no-grant"
+    );
+    assert!(world.status().is_none());
+    let left = std::fs::read_dir(
+        world
+            .path()
+            .join("mars/var/lib/vigo/swarm/gitback/projects"),
+    )
+    .expect("readable");
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn two_updates_that_know_nothing_of_each_other_are_both_served() {
+    let world = World::new();
+    let (_, _, first, oids, packs) = with_first_commit(&world);
+    let ours = world.update(
+        &world.peer,
+        1,
+        &[&first],
+        main_at(oids[1], &[&first], Some(&packs[2])),
+    );
+    let theirs = world.update(
+        &world.founder,
+        0,
+        &[&first],
+        main_at(oids[2], &[&first], Some(&packs[2])),
+    );
+    let answer = world.push(&world.peer, &[&ours, &theirs], Some(&packs[2]));
+    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    let status = world.status().expect("founded");
+    assert_eq!(status.diverged, ["refs/heads/main"]);
+    assert_eq!(status.state, "diverged");
+}

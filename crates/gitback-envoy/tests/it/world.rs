@@ -1,0 +1,316 @@
+//! An envoy in a thread of the test, and the keys to speak to it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+
+use gitback_envelope::{
+    Act, Grant, Incarnation, Oid, PackHint, RefName, Statement, Update, Verified,
+};
+use gitback_envoy::{Config, Options};
+use gitback_helper::{Client as Helper, Environment, Layout, ProjectStatus, Reply, Request};
+use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey, hex};
+use gitback_peer::{CallError, Client, PackFile, PeerAddress, PushAnswer};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// The envoy under test, the founder of its project, and a peer that it knows.
+pub(crate) struct World {
+    pub(crate) founder: SecretKey,
+    pub(crate) peer: SecretKey,
+    pub(crate) project: ProjectId,
+    pub(crate) handle: Handle,
+    layout: Layout,
+    address: SocketAddr,
+    envoy: EnvoyKey,
+    runtime: tokio::runtime::Runtime,
+    daemon: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    home: TempDir,
+}
+
+impl World {
+    /// Starts it; the project is not there yet.
+    pub(crate) fn new() -> Self {
+        let home = tempfile::Builder::new()
+            .prefix("gb")
+            .tempdir()
+            .expect("temporary folder");
+        let uid = rustix::process::getuid().as_raw();
+        let root = home.path().join("mars");
+        let environment = Environment {
+            root: Some(root),
+            uid,
+            home: None,
+            xdg_runtime_dir: None,
+            xdg_data_home: None,
+            xdg_config_home: None,
+            system_socket_exists: false,
+        };
+        let layout = Layout::choose(&environment).expect("a root folder is always a layout");
+        let peer = SecretKey::from_seed(&[9; 32]);
+        let config = format!(
+            "name = \"mars\"\nlisten = \"127.0.0.1:0\"\nmin_free_percent = 0\ncontact_interval_ms = 86400000\n\
+             [[peers]]\nname = \"venus\"\nkey = \"{}\"\naddress = \"127.0.0.1:9\"\n",
+            peer.public()
+        );
+        let envoy = EnvoyKey::new(
+            gitback_envoy::envoy_key(&layout.identity_dir)
+                .expect("a key")
+                .public(),
+        );
+        let options = Options {
+            layout: layout.clone(),
+            config: Config::parse(&config).expect("valid"),
+            uid,
+        };
+        let (ready, wait) = channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let ready = move |address| ready.send(address).expect("the test waits");
+            gitback_envoy::run(options, ready, async { drop(stopped.await) })
+                .expect("runs to its end");
+        });
+        let founder = SecretKey::from_seed(&[1; 32]);
+        let handle: Handle = "notes".parse().expect("valid");
+        Self {
+            project: ProjectId::derive(&PuddleKey::new(founder.public()), &handle),
+            address: wait.recv().expect("the daemon starts"),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .expect("a runtime"),
+            daemon: Some((stop, thread)),
+            founder,
+            peer,
+            handle,
+            layout,
+            envoy,
+            home,
+        }
+    }
+
+    pub(crate) fn puddle(&self) -> PuddleKey {
+        PuddleKey::new(self.founder.public())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn call(&self, request: &Request) -> Reply {
+        let mut helper = Helper::connect(&self.layout.helper_socket).expect("the daemon listens");
+        helper
+            .call(request, &mut |_| ())
+            .expect("the daemon answers")
+    }
+
+    /// Founds the project through the helper socket, as `vigo` does.
+    pub(crate) fn found(&self) -> Verified {
+        let init = self.init();
+        let reply = self.call(&Request::Found {
+            envelope: hex::encode(init.bytes()),
+        });
+        assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+        init
+    }
+
+    pub(crate) fn init(&self) -> Verified {
+        seal(Statement::init(&self.puddle(), &self.handle), &self.founder)
+    }
+
+    /// A grant by the founder for `envoy`, right after `init`.
+    pub(crate) fn grant(&self, init: &Verified, envoy: &SecretKey) -> Verified {
+        let envoy = EnvoyKey::new(envoy.public());
+        let statement = Statement {
+            project: self.project,
+            signer: self.founder.public(),
+            puddle: self.puddle(),
+            envoy: Some(envoy),
+            incarnation: Incarnation::from_bytes(&[5; 16]),
+            seq: 0,
+            prev: None,
+            deps: vec![*init.id()],
+            time_ms: Some(1),
+            act: Act::Grant(Grant {
+                envoy,
+                uid: 0,
+                expires_ms: None,
+            }),
+        };
+        seal(statement, &self.founder)
+    }
+
+    /// An update signed by `signer`, which it follows from `after`.
+    pub(crate) fn update(
+        &self,
+        signer: &SecretKey,
+        seq: u64,
+        after: &[&Verified],
+        update: Update,
+    ) -> Verified {
+        let own = |past: &&&Verified| seq > 0 && past.statement().signer == signer.public();
+        let prev = after.iter().find(own).map(|past| *past.id());
+        let others = after.iter().filter(|past| !own(past));
+        let mut deps: Vec<_> = others.map(|past| *past.id()).collect();
+        deps.sort_unstable();
+        let statement = Statement {
+            project: self.project,
+            signer: signer.public(),
+            puddle: self.puddle(),
+            envoy: Some(EnvoyKey::new(signer.public())),
+            incarnation: Incarnation::from_bytes(&[6; 16]),
+            seq,
+            prev,
+            deps,
+            time_ms: Some(2),
+            act: Act::Update(update),
+        };
+        seal(statement, signer)
+    }
+
+    pub(crate) fn push(
+        &self,
+        from: &SecretKey,
+        envelopes: &[&Verified],
+        pack: Option<&Pack>,
+    ) -> Result<PushAnswer, CallError> {
+        let raw = envelopes
+            .iter()
+            .map(|envelope| envelope.bytes().to_vec())
+            .collect();
+        self.push_raw(from, raw, pack)
+    }
+
+    pub(crate) fn push_raw(
+        &self,
+        from: &SecretKey,
+        envelopes: Vec<Vec<u8>>,
+        pack: Option<&Pack>,
+    ) -> Result<PushAnswer, CallError> {
+        let client = Client::new(from).expect("a client");
+        let to = PeerAddress {
+            key: self.envoy,
+            address: self.address.to_string(),
+        };
+        let pack = pack.map(|pack| PackFile {
+            path: pack.path.clone(),
+            bytes: pack.hint.bytes,
+            blake3: pack.hint.blake3,
+        });
+        self.runtime
+            .block_on(client.push(&to, &self.project, envelopes, pack))
+    }
+
+    pub(crate) fn status(&self) -> Option<ProjectStatus> {
+        match self.call(&Request::Project {
+            project: self.project.to_string(),
+        }) {
+            Reply::Project(status) => Some(status),
+            Reply::Failed(failure) => {
+                assert_eq!(failure.code, 10, "{failure:?}");
+                None
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The commits of a throw-away repository, oldest first, and a pack of everything up to each.
+    pub(crate) fn history(&self, commits: usize) -> (Vec<Oid>, Vec<Pack>) {
+        let work = self.path().join("work");
+        git(self.path(), &["init", "-q", "-b", "main", "work"], None);
+        let (mut oids, mut packs) = (Vec::new(), Vec::new());
+        for number in 0..commits {
+            std::fs::write(work.join("file"), format!("{number}\n")).expect("written");
+            git(&work, &["add", "file"], None);
+            git(&work, &["commit", "-q", "-m", "change"], None);
+            let oid = String::from_utf8(git(&work, &["rev-parse", "HEAD"], None)).expect("hex");
+            let pack = git(
+                &work,
+                &["pack-objects", "--revs", "--stdout", "-q"],
+                Some(b"HEAD\n"),
+            );
+            packs.push(Pack::new(self.path().join(format!("{number}.pack")), &pack));
+            oids.push(oid.trim().parse().expect("an object id"));
+        }
+        (oids, packs)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.daemon.take() {
+            let _ = stop.send(());
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A pack in a file.
+pub(crate) struct Pack {
+    path: PathBuf,
+    pub(crate) hint: PackHint,
+}
+
+impl Pack {
+    pub(crate) fn new(path: PathBuf, bytes: &[u8]) -> Self {
+        std::fs::write(&path, bytes).expect("written");
+        let hint = PackHint {
+            blake3: *blake3::hash(bytes).as_bytes(),
+            bytes: bytes.len() as u64,
+        };
+        Self { path, hint }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        std::fs::read(&self.path).expect("readable")
+    }
+}
+
+pub(crate) fn seal(statement: Statement, key: &SecretKey) -> Verified {
+    let signature = key.sign(&statement.signing_bytes().expect("encodes"));
+    statement.seal(signature).expect("the key is the signer's")
+}
+
+/// An update that puts `refs/heads/main` at `new`.
+pub(crate) fn main_at(new: Oid, contained: &[&Verified], pack: Option<&Pack>) -> Update {
+    let change = gitback_envelope::Change {
+        name: RefName::new(b"refs/heads/main").expect("valid"),
+        new,
+        contained: contained.iter().map(|envelope| *envelope.id()).collect(),
+        forced: Vec::new(),
+    };
+    Update {
+        changes: vec![change],
+        head: None,
+        pack: pack.map(|pack| pack.hint.clone()),
+    }
+}
+
+fn git(dir: &Path, arguments: &[&str], input: Option<&[u8]>) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut command = Command::new("git");
+    command
+        .arg("-C")
+        .arg(dir)
+        .args(["-c", "user.name=test", "-c", "user.email=test@example.org"])
+        .args(arguments);
+    command
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("git runs");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(input.unwrap_or_default())
+        .expect("git reads");
+    let output = child.wait_with_output().expect("git ends");
+    assert!(output.status.success(), "git {arguments:?}");
+    output.stdout
+}
