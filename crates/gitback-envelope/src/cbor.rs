@@ -147,16 +147,19 @@ impl<'a> Reader<'a> {
 
     fn expect(&mut self, expected: u8) -> Result<u64, Malformed> {
         let (major, argument) = self.head()?;
-        match major {
-            major if major == expected => Ok(argument),
-            UINT | BYTES | TEXT | ARRAY | MAP => Err(Malformed::WrongType),
-            _ => Err(Malformed::Unsupported),
+        if major == expected {
+            Ok(argument)
+        } else {
+            Err(Malformed::WrongType)
         }
     }
 
     fn head(&mut self) -> Result<(u8, u64), Malformed> {
         let [first] = self.take_exact()?;
         let major = first >> 5;
+        if !matches!(major, UINT | BYTES | TEXT | ARRAY | MAP) {
+            return Err(Malformed::Unsupported);
+        }
         let (argument, least) = match first & 0x1f {
             small @ 0..24 => (u64::from(small), 0),
             24 => (u64::from(u8::from_be_bytes(self.take_exact()?)), 24),
