@@ -138,9 +138,9 @@ impl Quarantine {
             }
             migrated.packs.push(pack);
         }
-        if !stems.is_empty() {
-            sync_directory(&to)?;
-        }
+        // Also without packs: the objects that a push builds on may have been moved here
+        // by another one that has not come to its own sync yet.
+        sync_directory(&to)?;
         Ok(migrated)
     }
 
