@@ -128,8 +128,7 @@ impl Client {
     ///
     /// [`TlsFault`] when the key cannot be used.
     pub fn new(identity: &SecretKey) -> Result<Self, TlsFault> {
-        let dialer = TlsDialer::new(Identity::new(identity)?);
-        Ok(Self::with_dialer(Arc::new(dialer), Patience::default()))
+        Self::with_patience(identity, Patience::default())
     }
 
     /// Makes a client as [`Self::new`] does, with other deadlines.
@@ -138,8 +137,16 @@ impl Client {
     ///
     /// [`TlsFault`] when the key cannot be used.
     pub fn with_patience(identity: &SecretKey, patience: Patience) -> Result<Self, TlsFault> {
-        let dialer = TlsDialer::new(Identity::new(identity)?);
-        Ok(Self::with_dialer(Arc::new(dialer), patience))
+        Ok(Self::with_dialer(Self::direct(identity)?, patience))
+    }
+
+    /// Makes the route that [`Self::new`] takes, TCP and TLS, for a [`Dialer`] that builds on it.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsFault`] when the key cannot be used.
+    pub fn direct(identity: &SecretKey) -> Result<Arc<dyn Dialer>, TlsFault> {
+        Ok(Arc::new(TlsDialer::new(Identity::new(identity)?)))
     }
 
     /// Makes a client that reaches peers by another route.

@@ -110,7 +110,7 @@ impl Server {
                 seats: Seats::new(app.limits().connections),
                 app,
             };
-            accept(&self.listener, &door, shutdown).await;
+            accept(self.listener, &door, shutdown).await;
             Ok(())
         }
     }
@@ -125,7 +125,7 @@ struct Door {
     seats: Seats,
 }
 
-async fn accept(listener: &TcpListener, door: &Door, shutdown: impl Future<Output = ()> + Send) {
+async fn accept(listener: TcpListener, door: &Door, shutdown: impl Future<Output = ()> + Send) {
     let mut shutdown = pin!(shutdown);
     let mut connections = JoinSet::new();
     let (stop, stopping) = signal::channel(());
@@ -148,6 +148,8 @@ async fn accept(listener: &TcpListener, door: &Door, shutdown: impl Future<Outpu
             }
         }
     }
+    // Newcomers are turned away by the system while those inside finish.
+    drop(listener);
     drop(stop);
     let drained = timeout(door.app.limits().drain, async {
         while connections.join_next().await.is_some() {}

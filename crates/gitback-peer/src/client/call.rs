@@ -9,7 +9,7 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::outgoing::{Feeder, Outgoing};
 use super::pool::Lent;
@@ -177,6 +177,8 @@ impl Client {
         let progress = request.body().progress();
         progress.begin();
         let mut answered = pin!(lent.sender.try_send_request(request));
+        // The deadline changes while this waits, once the body is sent.
+        let shorter = self.patience.idle.min(after_sent);
         loop {
             let state = progress.state();
             let after = if state.sent {
@@ -184,13 +186,14 @@ impl Client {
             } else {
                 self.patience.idle
             };
+            let deadline = state.moved + after;
             tokio::select! {
                 outcome = &mut answered => return outcome.map_err(|mut error| Failed {
                     unsent: error.take_message(),
                     error: lost(error.into_error()),
                 }),
-                () = sleep_until(state.moved + after) => {
-                    if progress.state() == state {
+                () = sleep_until(deadline.min(Instant::now() + shorter)) => {
+                    if Instant::now() >= deadline && progress.state() == state {
                         let error = CallError::TimedOut { after };
                         return Err(Failed { error, unsent: None });
                     }

@@ -1,0 +1,256 @@
+//! Callers that stall, flood or talk nonsense.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use gitback_peer::{CallError, Limits, RefusalKind};
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::raw;
+use crate::stage::{CLIENT_SEED, Script, Stage, client, digests};
+
+const SOON: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn garbage_and_silence_do_not_harm_others() {
+    let stage = Stage::open(Script::default()).await;
+    let mut garbage = TcpStream::connect(stage.local).await.expect("a listener");
+    garbage.write_all(&[b'x'; 4096]).await.expect("sent");
+    let silent = TcpStream::connect(stage.local).await.expect("a listener");
+    let answer = client().digests(&stage.address(), &digests("venus")).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    // The server hangs up on garbage at once.
+    let _ = garbage.read_to_end(&mut Vec::new()).await;
+    stage.close().await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_stalled_handshake_is_ended() {
+    let limits = Limits {
+        handshake: SOON,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(Script::default(), limits).await;
+    let mut silent = TcpStream::connect(stage.local).await.expect("a listener");
+    let _ = silent.read_to_end(&mut Vec::new()).await;
+    // Also one that falls silent after the handshake.
+    let mut silent = raw::stream(stage.local, CLIENT_SEED).await;
+    let _ = silent.read_to_end(&mut Vec::new()).await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn strangers_that_hold_every_seat_make_room() {
+    let limits = Limits {
+        connections: 4,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(Script::default(), limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(stage.local).await.expect("a listener"));
+    }
+    let client = client();
+    let answer = client.digests(&stage.address(), &digests("venus")).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    // The welcome one keeps its seat while more strangers come.
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(stage.local).await.expect("a listener"));
+    }
+    let answer = client.digests(&stage.address(), &digests("venus")).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn oversize_digests_are_refused() {
+    let stage = Stage::open(Script::default()).await;
+    let mut http = raw::http(stage.local, CLIENT_SEED).await;
+    let body = raw::bytes(vec![b' '; (4 << 20) + 1]);
+    let response = http.send_request(raw::request("POST", "/swarm/gitback/digests", body));
+    let (status, text) = raw::text(response.await.expect("an answer")).await;
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""code":"too-long""#), "{text}");
+    assert_eq!(stage.script.calls(), 0);
+    drop(http);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_push_header_that_never_comes_takes_no_job() {
+    let limits = Limits {
+        handshake: SOON,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(Script::default(), limits).await;
+    let mut http = raw::http(stage.local, CLIENT_SEED).await;
+    let (feed, body) = raw::fed();
+    let response = http.send_request(raw::request("POST", &raw::push_path(), body));
+    let (status, text) = raw::text(response.await.expect("an answer")).await;
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""code":"stalled""#), "{text}");
+    assert_eq!(stage.script.calls(), 0);
+    drop((feed, http));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_push_that_stalls_is_ended() {
+    let limits = Limits {
+        idle: SOON,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(Script::default(), limits).await;
+    let mut http = raw::http(stage.local, CLIENT_SEED).await;
+    let (feed, body) = raw::fed();
+    feed.send(raw::push_header(1000, 0)).await.expect("taken");
+    feed.send(raw::frame(2, &[0; 500])).await.expect("taken");
+    let response = http.send_request(raw::request("POST", &raw::push_path(), body));
+    let (status, text) = raw::text(response.await.expect("an answer")).await;
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""code":"stalled""#), "{text}");
+    drop((feed, http));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn more_than_declared_is_refused_with_the_reason() {
+    let stage = Stage::open(Script::default()).await;
+    let mut http = raw::http(stage.local, CLIENT_SEED).await;
+    let body = [
+        raw::push_header(1000, 0),
+        raw::frame(2, &[0; 1000]),
+        raw::frame(2, &[0; 1]),
+        raw::frame(4, &[]),
+    ];
+    let body = raw::bytes(body.concat());
+    let response = http.send_request(raw::request("POST", &raw::push_path(), body));
+    let (status, text) = raw::text(response.await.expect("an answer")).await;
+    assert_eq!(status, 400);
+    let expected = r#"{"code":"excess","message":"the pack holds more than the 1000 declared"}"#;
+    assert_eq!(text, expected);
+    drop(http);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_vanishes_mid_push_is_told_to_the_service() {
+    let (told, telling) = mpsc::channel();
+    let script = Script {
+        push: Box::new(move |_, body| {
+            let outcome = crate::stage::read_all(body);
+            told.send(outcome.clone().map_err(|refusal| refusal.code))
+                .expect("the test listens");
+            outcome.map(|_| gitback_peer::PushAnswer::Durable)
+        }),
+        ..Script::default()
+    };
+    let stage = Stage::open(script).await;
+    let mut http = raw::http(stage.local, CLIENT_SEED).await;
+    let (feed, body) = raw::fed();
+    feed.send(raw::push_header(1000, 0)).await.expect("taken");
+    feed.send(raw::frame(2, &[0; 500])).await.expect("taken");
+    let response = http.send_request(raw::request("POST", &raw::push_path(), body));
+    let running = tokio::spawn(response);
+    while stage.script.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+    let outcome = tokio::task::spawn_blocking(move || telling.recv());
+    let outcome = outcome.await.expect("no panic").expect("told");
+    assert_eq!(outcome.map(|_| ()), Err("pack-failed".to_owned()));
+    drop((feed, http));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_its_answer_loses_its_connection() {
+    let (told, telling) = mpsc::channel();
+    let script = Script {
+        upload_pack: Box::new(move |_, output| {
+            let failed = loop {
+                if let Err(error) = output.write_all(&[0; 8192]) {
+                    break error.kind();
+                }
+            };
+            told.send(failed).expect("the test listens");
+            Ok(())
+        }),
+        ..Script::default()
+    };
+    let limits = Limits {
+        idle: SOON,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(script, limits).await;
+    let mut http = raw::http(stage.local, CLIENT_SEED).await;
+    let path = format!("/swarm/gitback/{}/git-upload-pack", crate::stage::project());
+    let response = http.send_request(raw::request("POST", &path, raw::bytes("0000")));
+    let unread = response.await.expect("a head");
+    let failed = tokio::task::spawn_blocking(move || telling.recv());
+    let failed = failed.await.expect("no panic").expect("told");
+    assert_eq!(failed, std::io::ErrorKind::BrokenPipe);
+    drop((unread, http));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn one_envoy_cannot_take_every_request() {
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let script = Script {
+        digests: Box::new(move |_, _| {
+            // Ends when the test drops its side.
+            let _ = gate.lock().expect("no panic").recv();
+            Ok(digests("mars"))
+        }),
+        ..Script::default()
+    };
+    let limits = Limits {
+        key_requests: 1,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(script, limits).await;
+    let (first, to) = (client(), stage.address());
+    let waiting = tokio::spawn(async move { first.digests(&to, &digests("venus")).await });
+    while stage.script.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let error = client().digests(&stage.address(), &digests("venus")).await;
+    let Err(CallError::Refused(refusal)) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(refusal.status, RefusalKind::Busy);
+    assert_eq!(refusal.code, "too-many-requests");
+    drop(go);
+    assert!(waiting.await.expect("no panic").is_ok());
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn many_stalled_clients_do_not_harm_others() {
+    let stage = Stage::open(Script::default()).await;
+    let mut stalled = Vec::new();
+    for index in 0..300 {
+        if index % 10 == 0 {
+            stalled.push(Stalled::Http(raw::http(stage.local, CLIENT_SEED).await));
+        } else {
+            let tcp = TcpStream::connect(stage.local).await;
+            stalled.push(Stalled::Tcp(tcp.expect("a listener")));
+        }
+    }
+    let answer = client().digests(&stage.address(), &digests("venus")).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    stage.close().await;
+    drop(stalled);
+}
+
+#[expect(dead_code, reason = "held open, never used")]
+enum Stalled {
+    Tcp(TcpStream),
+    Http(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),
+}

@@ -1,0 +1,10 @@
+//! Envoys talking to each other over real sockets on the loopback.
+
+mod hostile;
+mod identity;
+mod life;
+mod push;
+mod raw;
+mod routes;
+mod stage;
+mod upload_pack;
