@@ -16,6 +16,10 @@ use crate::talk::Talk;
 /// How long the daemon's queue of connections may be full before the user hears of it.
 const CONNECT_FIRST_WORD: Duration = Duration::from_millis(800);
 
+/// How long the daemon may be silent. Long, because it may be fetching a whole project from a
+/// slow machine; the user hears every now and then that it is still at it.
+const ANSWER: Duration = Duration::from_secs(10 * 60);
+
 /// What git wants, apart from the project.
 #[derive(Debug)]
 pub(crate) struct Wish {
@@ -169,7 +173,10 @@ impl Opening<'_, '_> {
 
 /// Connects; says so when the daemon is too busy to take the connection at once.
 fn connect(layout: &Layout, talk: &mut Talk<'_>) -> Result<Client, Failure> {
-    let patience = Patience::default();
+    let patience = Patience {
+        answer: ANSWER,
+        ..Patience::default()
+    };
     let hasty = Patience {
         connect: CONNECT_FIRST_WORD,
         ..patience

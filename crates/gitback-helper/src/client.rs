@@ -2,7 +2,7 @@
 //!
 //! Source: docs/spec/helper-socket.md §1 to §5.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use thiserror::Error;
 
 use crate::address::socket_address;
-use crate::frame::{Deadline, HEADER_BYTES, read_payload, write_message};
+use crate::frame::{Deadline, HEADER_BYTES, is_gone, is_pause, read_payload, write_message};
 use crate::{AddressFault, FRAME_MAX, FrameError, REQUEST_MAX, Reply, Request};
 
 /// How long a client waits.
@@ -227,7 +227,7 @@ impl Client {
                 Ok(0) => return Err(CallError::Receive(FrameError::Truncated)),
                 Ok(count) => filled += count,
                 Err(error) if is_pause(error.kind()) => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                Err(error) if is_gone(error.kind()) => {
                     return Err(CallError::Receive(FrameError::Closed));
                 }
                 Err(source) => return Err(receive(source)),
@@ -279,11 +279,4 @@ pub(crate) fn dial(path: &Path, wait: Duration) -> Result<UnixStream, ConnectErr
             Err(errno) => return Err(fault(errno)),
         }
     }
-}
-
-fn is_pause(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut
-    )
 }

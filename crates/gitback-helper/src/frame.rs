@@ -179,6 +179,8 @@ fn fill(mut stream: &UnixStream, buffer: &mut [u8], deadline: Deadline) -> Resul
             Ok(count) => filled += count,
             // The deadline decides at the top of the loop.
             Err(error) if is_pause(error.kind()) => {}
+            // The other end left without reading everything that it was sent.
+            Err(error) if is_gone(error.kind()) => return Err(Short::End { filled }),
             Err(source) => return Err(Short::Frame(FrameError::Socket { source })),
         }
     }
@@ -195,15 +197,20 @@ fn drain(mut stream: &UnixStream, frame: &[u8], deadline: Deadline) -> Result<()
             Ok(0) => return Err(FrameError::Closed),
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),
             Err(error) if is_pause(error.kind()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(FrameError::Closed),
+            Err(error) if is_gone(error.kind()) => return Err(FrameError::Closed),
             Err(source) => return Err(FrameError::Socket { source }),
         }
     }
     Ok(())
 }
 
+/// Whether the other end closed the connection.
+pub(crate) fn is_gone(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
 /// Whether the call merely ended early.
-fn is_pause(kind: ErrorKind) -> bool {
+pub(crate) fn is_pause(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut

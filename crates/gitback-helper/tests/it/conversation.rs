@@ -320,3 +320,30 @@ fn a_silent_server_is_noticed_and_given_up() {
     assert!(words >= 2, "heard {words} times that it takes longer");
     drop(listener);
 }
+
+/// A daemon that turns a client away closes with the request unread, which the kernel reports as
+/// a reset.
+#[test]
+fn what_was_said_before_a_reset_is_heard() {
+    let place = Place::new();
+    let listener =
+        std::os::unix::net::UnixListener::bind(place.socket()).expect("the path is free");
+    let mut client = place.client();
+    let (mut stream, _) = listener.accept().expect("a client comes");
+    stream
+        .write_all(&frame(br#"{"reply":"accepted","notes":["goodbye"]}"#))
+        .expect("the client is there");
+    drop(stream);
+    let expected = Reply::Accepted {
+        notes: vec!["goodbye".to_owned()],
+    };
+    assert_eq!(ask(&mut client, &open()), expected);
+
+    let error = client
+        .call(&open(), &mut |_| ())
+        .expect_err("nobody is there");
+    assert!(
+        matches!(error, CallError::Receive(FrameError::Closed)),
+        "{error:?}"
+    );
+}
