@@ -1,5 +1,9 @@
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 
 use gitback_helper::{Reply, Request, Service, VERSION};
 
@@ -328,4 +332,31 @@ fn what_the_daemon_does_meanwhile_is_shown_unless_quiet() {
         silent.status.success() && silent.stderr.is_empty(),
         "{silent:?}"
     );
+}
+
+/// The daemon answers only once the user has read that it takes longer.
+#[test]
+fn a_slow_daemon_is_spoken_of_while_it_works() {
+    let world = world();
+    let (release, released) = channel();
+    let released = Mutex::new(released);
+    let _daemon = world.daemon(move |_request| {
+        let released = released.lock().expect("no panic");
+        released.recv().expect("the test lets it go on");
+        vec![Reply::Ready]
+    });
+    let mut git = world
+        .command("git")
+        .current_dir(world.path("origin"))
+        .args(["fetch", NOTES])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("git is installed");
+    let mut line = String::new();
+    let mut errors = BufReader::new(git.stderr.take().expect("a pipe"));
+    errors.read_line(&mut line).expect("text");
+    release.send(()).expect("the daemon waits");
+
+    assert_eq!(line, "waiting for the gitback daemon of this machine\n");
+    assert!(git.wait().expect("it ends").success());
 }

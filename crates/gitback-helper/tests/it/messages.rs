@@ -71,6 +71,21 @@ fn requests_have_the_written_form() {
 }
 
 #[test]
+fn what_may_be_null_may_be_left_out() {
+    let json = r#"{"do":"open","version":1,"service":"upload_pack","project":"ab",
+        "handle":"notes","quiet":false,"progress":false}"#;
+    let Some(Request::Open {
+        puddle: None,
+        protocol: None,
+        push_wait_ms: None,
+        ..
+    }) = request(json)
+    else {
+        panic!("{json}");
+    };
+}
+
+#[test]
 fn rejects_what_is_no_request() {
     for json in [
         "",
