@@ -3,9 +3,9 @@
 //! Each envoy pulls for itself: envelopes first, in causal order, then the objects that their heads name. Whoever
 //! notices a difference only pokes the other side.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gitback_envelope::{Act, Envelope, Oid, Verified};
 use gitback_identity::ProjectId;
@@ -265,16 +265,23 @@ fn fetch(
         .repo()
         .quarantine()
         .map_err(|fault| ours(cell, fault))?;
-    let ingested = quarantine.ingest(
-        gitback_pack::fetch::PackReader::new(reader),
-        &Limits::default(),
-    );
-    let called = envoy.handle().block_on(call);
-    if let Ok(Err(source)) = called {
-        return Err(CatchUpError::Call {
-            peer: peer(),
-            source,
-        });
+    let counted = Counted {
+        inner: gitback_pack::fetch::PackReader::new(reader),
+        bytes: 0,
+        told: Instant::now(),
+        tell: &mut |bytes| progress(format!("{} from {}", mebibytes(bytes), neighbour.name())),
+    };
+    let ingested = quarantine.ingest(counted, &Limits::default());
+    match envoy.handle().block_on(call) {
+        // The sink closes when the pack is refused; then the reason is the pack's.
+        Ok(Err(CallError::Local { .. })) if ingested.is_err() => {}
+        Ok(Err(source)) => {
+            return Err(CatchUpError::Call {
+                peer: peer(),
+                source,
+            });
+        }
+        Ok(Ok(_)) | Err(_) => {}
     }
     neighbour.note_answer();
     let refused = |reject: &gitback_pack::Reject| CatchUpError::Sent {
@@ -296,6 +303,34 @@ fn fetch(
 
 fn ours(cell: &Cell, fault: gitback_pack::Fault) -> CatchUpError {
     CatchUpError::Ours(pack_fault(*cell.id(), "store objects in")(fault))
+}
+
+/// How often a transfer says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Counts what is read, and says so from time to time.
+struct Counted<'a, R> {
+    inner: R,
+    bytes: u64,
+    told: Instant,
+    tell: &'a mut dyn FnMut(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes += count as u64;
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            (self.tell)(self.bytes);
+        }
+        Ok(count)
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) >> 20;
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
 /// The writing half of a pipe, as what a peer's answer is written to.

@@ -1,4 +1,9 @@
 //! The daemon as other envoys and local programs see it: real sockets, real git, one process.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that indexes wrongly fails, as it should"
+)]
+
 mod peers;
 mod world;
