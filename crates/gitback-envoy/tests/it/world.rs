@@ -285,7 +285,7 @@ pub(crate) fn main_at(new: Oid, contained: &[&Verified], pack: Option<&Pack>) ->
     Update {
         changes: vec![change],
         head: None,
-        pack: pack.map(|pack| pack.hint.clone()),
+        pack: pack.map(|pack| pack.hint),
     }
 }
 
