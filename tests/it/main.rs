@@ -1,1 +1,18 @@
-//! End to end: plain git, real daemons.
+//! End to end: plain git and real daemons on loopback. Few tests; what a crate can test alone, it does.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests: a wrong index fails the test, and a command is built where it is handed over"
+)]
+
+mod away;
+mod crash;
+mod foothold;
+mod forged;
+mod options;
+mod refs;
+mod refused;
+mod rootless;
+mod survive;
+mod world;

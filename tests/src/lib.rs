@@ -33,7 +33,7 @@ pub use fleet::{ENVOYS_MAX, ExtraPeer, Fleet, Options};
 pub use git::{Refs, differences, refs_as_cloned, refs_of};
 pub use history::Shape;
 pub use person::Person;
-pub use process::{Invocation, OUTPUT_MAX, Outcome};
+pub use process::{Invocation, OUTPUT_MAX, Outcome, Talk};
 pub use stop::Stop;
 pub use stragglers::{Straggler, end_stragglers, stragglers};
 

@@ -2,11 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -173,6 +173,22 @@ impl Invocation {
         }
     }
 
+    /// Starts it with both ends in our hands, for a conversation that git would have.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn talk(&self) -> Result<Talk> {
+        let (mut child, _watch) = self.spawn(Stdio::piped(), Stdio::piped(), Stdio::null())?;
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().context("a pipe that was asked for")?);
+        Ok(Talk {
+            child,
+            input,
+            output,
+        })
+    }
+
     /// Starts it in a process group of its own.
     pub(crate) fn spawn(
         &self,
@@ -209,6 +225,52 @@ impl Invocation {
         file.write_all(&self.input)?;
         file.seek(SeekFrom::Start(0))?;
         Ok(file.into())
+    }
+}
+
+/// A command that runs and is talked with. Dropping it kills it.
+#[derive(Debug)]
+pub struct Talk {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Talk {
+    /// Sends bytes to its standard input.
+    ///
+    /// # Errors
+    ///
+    /// When it reads no more.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        let input = self.input.as_mut().context("its input is closed")?;
+        input
+            .write_all(bytes)
+            .and_then(|()| input.flush())
+            .context("it reads no more")
+    }
+
+    /// Ends its standard input.
+    pub fn close(&mut self) {
+        self.input = None;
+    }
+
+    /// Its standard output.
+    pub fn output(&mut self) -> &mut BufReader<ChildStdout> {
+        &mut self.output
+    }
+
+    /// Kills it and everything that it started.
+    pub fn kill(&mut self) {
+        end_group(&self.child);
+        // Nobody is left to tell; it is gone either way.
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -1,0 +1,84 @@
+//! Peers that are away, and that come back.
+
+use serde_json::Value;
+
+use crate::world::{
+    commit, done, fleet, local, notes, push_all, says, served, status, wait_for, wait_for_copies,
+};
+
+#[test]
+fn a_peer_that_is_away_is_named_and_catches_up_when_it_returns() {
+    let mut fleet = fleet(3);
+    let work = notes(&fleet);
+    let mars = fleet.person(0).clone();
+    push_all(&mars, &work);
+    wait_for_copies(&mars, 3);
+
+    fleet.envoy_mut(2).kill().expect("titan is switched off");
+    commit(&mars, &work, "while titan is away");
+    let pushed = done(mars.git(&work, ["push", "gitback", "main"]));
+    says(
+        &pushed.stderr,
+        &[
+            "replicated to 2 of 3 envoys (mars, venus)",
+            "warning: titan",
+            "will catch up",
+        ],
+    );
+    wait_for(&mars, "titan is known to be away", |status| {
+        let titan = copy_of(status, "titan");
+        titan["state"] == "offline" && titan["reason"].is_string() && titan["since_ms"].is_u64()
+    });
+
+    fleet.restart(2).expect("titan returns");
+    wait_for_copies(&mars, 3);
+    assert_eq!(
+        served(fleet.person(2), "gitback://dan/notes"),
+        local(&mars, &work)
+    );
+}
+
+#[test]
+fn an_envoy_catches_up_from_any_holder() {
+    let mut fleet = fleet(3);
+    let work = notes(&fleet);
+    let mars = fleet.person(0).clone();
+    push_all(&mars, &work);
+    wait_for_copies(&mars, 3);
+    fleet.envoy_mut(2).kill().expect("titan is switched off");
+    commit(&mars, &work, "while titan is away");
+    done(mars.git(&work, ["push", "-o", "gitback.wait=1", "gitback", "main"]));
+    fleet.envoy_mut(0).lose().expect("mars is lost");
+
+    fleet.restart(2).expect("titan returns");
+    wait_for_copies(fleet.person(2), 2);
+    assert_eq!(
+        served(fleet.person(2), "gitback://dan/notes"),
+        local(&fleet.outside(), &work)
+    );
+}
+
+#[test]
+fn alone_a_push_is_stored_and_called_the_only_copy() {
+    let mut fleet = fleet(2);
+    let work = notes(&fleet);
+    fleet.envoy_mut(1).kill().expect("venus is switched off");
+    let pushed = push_all(fleet.person(0), &work);
+    says(
+        &pushed.stderr,
+        &["success: stored on mars", "THE ONLY COPY"],
+    );
+    assert_eq!(status(fleet.person(0))["copies"], 1);
+}
+
+/// One envoy's copy in the status of a project.
+fn copy_of<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let copies = status["envoys"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    copies
+        .iter()
+        .find(|copy| copy["name"] == name)
+        .unwrap_or(&Value::Null)
+}
