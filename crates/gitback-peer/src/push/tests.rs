@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::frame;
 use crate::wire::PackInfo;
@@ -195,5 +197,34 @@ fn every_cut_of_a_push_is_a_fault() {
     assert_eq!(fault(std::slice::from_ref(&whole)), "");
     for cut in 0..whole.len() {
         assert_eq!(fault(&[whole[..cut].to_vec()]), "truncated", "cut at {cut}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_parts_or_a_fault(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = fault(std::slice::from_ref(&bytes));
+        let _ = fault(&[header(Some(100), 2), bytes]);
+    }
+
+    #[test]
+    fn any_frames_give_parts_or_a_fault(
+        frames in proptest::collection::vec((1u8..=4, proptest::collection::vec(any::<u8>(), 0..20)), 0..8),
+        pack in proptest::option::of(1u64..30),
+        envelopes in 0u32..4,
+    ) {
+        let mut push = vec![header(pack, envelopes)];
+        for (kind, payload) in frames {
+            let mut frame = framed(Kind::Envelope, &payload);
+            frame[0] = kind;
+            push.push(frame);
+        }
+        // Read in full and read with the pack skipped: the same verdict.
+        let skipped = {
+            let mut body = PushBody::open(io::Cursor::new(push.concat()), LIMIT).expect("a header");
+            while let Ok(Some(_)) = body.next() {}
+            body.take_fault().map(|fault| fault.code).unwrap_or_default()
+        };
+        prop_assert_eq!(fault(&push), skipped);
     }
 }

@@ -1,3 +1,6 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 fn tip(seed: u8) -> Tip {
@@ -184,4 +187,51 @@ fn push_messages_look_as_specified() {
             envelopes: 0
         }
     );
+}
+
+fn any_tip() -> impl Strategy<Value = Tip> {
+    any::<([u8; 32], [u8; 32], [u8; 16], u64, [u8; 32])>().prop_map(
+        |(signer, puddle, incarnation, seq, id)| Tip {
+            signer,
+            puddle,
+            incarnation,
+            seq,
+            id,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_value_or_a_reject(bytes in vec(any::<u8>(), 0..300)) {
+        let _ = Digests::decode(&bytes);
+        let _ = SyncRequest::decode(&bytes);
+        let _ = SyncAnswer::decode(&bytes);
+        let _ = PushHeader::decode(&bytes);
+        let _ = PushAnswer::decode(&bytes);
+        let mut framed = Vec::new();
+        frame::put(&mut framed, Kind::Header, br#"{"tips":[],"envelopes":2}"#, 100).expect("short");
+        framed.extend_from_slice(&bytes);
+        let _ = SyncRequest::decode(&framed);
+    }
+
+    #[test]
+    fn decode_inverts_encode(
+        token in vec(vec(any::<u8>(), 0..50), 0..5),
+        tips in vec(any_tip(), 0..5),
+        skip: u64,
+        digest: [u8; 32],
+        more: bool,
+        haves in vec(any::<[u8; 20]>(), 0..5),
+    ) {
+        let request = SyncRequest { token: token.clone(), tips: tips.clone(), skip };
+        let body = request.encode().expect("small");
+        prop_assert_eq!(SyncRequest::decode(&body).expect("own bytes"), request);
+        let answer = SyncAnswer { envelopes: token, more, digest, tips: tips.clone() };
+        let body = answer.encode().expect("small");
+        prop_assert_eq!(SyncAnswer::decode(&body).expect("own bytes"), answer);
+        let need = PushAnswer::Need { tips, haves };
+        let json = need.encode().expect("small");
+        prop_assert_eq!(PushAnswer::decode(&json).expect("own bytes"), need);
+    }
 }

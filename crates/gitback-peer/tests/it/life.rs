@@ -1,11 +1,14 @@
 //! Starting, stopping, breaking and waiting.
 
+use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gitback_peer::{CallError, Client, Dialer, Limits, Link, Patience, PeerAddress, PushAnswer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::raw;
@@ -79,10 +82,10 @@ async fn a_server_that_stops_finishes_what_is_in_progress() {
 
 /// Polls once.
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut context = Context::from_waker(std::task::Waker::noop());
     match Pin::new(future).poll(&mut context) {
-        std::task::Poll::Ready(output) => Some(output),
-        std::task::Poll::Pending => None,
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }
 
@@ -187,4 +190,142 @@ async fn calls_at_the_same_time_share_one_connection() {
     }
     assert_eq!(dialled.load(Ordering::SeqCst), 1);
     stage.close().await;
+}
+
+/// A link that breaks, when told to, at the next write; until then nobody can notice.
+struct Brittle {
+    link: Box<dyn Link>,
+    breaks: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Brittle {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.link).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Brittle {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.breaks.load(Ordering::SeqCst) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Pin::new(&mut self.link).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.link).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.link).poll_shutdown(context)
+    }
+}
+
+/// The direct route, every link of which can be broken from outside.
+struct BrittleDialer {
+    direct: Arc<dyn Dialer>,
+    links: Arc<Mutex<Vec<Arc<AtomicBool>>>>,
+}
+
+impl Dialer for BrittleDialer {
+    fn dial<'a>(
+        &'a self,
+        to: &'a PeerAddress,
+    ) -> Pin<Box<dyn Future<Output = Result<Box<dyn Link>, CallError>> + Send + 'a>> {
+        Box::pin(async {
+            let link = self.direct.dial(to).await?;
+            let breaks = Arc::new(AtomicBool::new(false));
+            let mut links = self.links.lock().expect("no panic");
+            links.push(breaks.clone());
+            Ok(Box::new(Brittle { link, breaks }) as Box<dyn Link>)
+        })
+    }
+}
+
+/// A client, and the switches of the links it made.
+fn brittle() -> (Client, Arc<Mutex<Vec<Arc<AtomicBool>>>>) {
+    let links = Arc::new(Mutex::default());
+    let dialer = BrittleDialer {
+        direct: Client::direct(&secret(CLIENT_SEED)).expect("a usable key"),
+        links: links.clone(),
+    };
+    let client = Client::with_dialer(Arc::new(dialer), Patience::default());
+    (client, links)
+}
+
+fn break_last(links: &Mutex<Vec<Arc<AtomicBool>>>) {
+    let links = links.lock().expect("no panic");
+    let last = links.last().expect("a link was made");
+    last.store(true, Ordering::SeqCst);
+}
+
+#[tokio::test]
+async fn a_question_is_asked_again_when_the_connection_had_died_unnoticed() {
+    let stage = Stage::open(Script::default()).await;
+    let (client, links) = brittle();
+    for round in 1..5 {
+        let answer = client.digests(&stage.address(), &digests("venus")).await;
+        assert!(answer.is_ok(), "{answer:?}");
+        assert_eq!(links.lock().expect("no panic").len(), round);
+        break_last(&links);
+    }
+    drop(client);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_push_that_was_begun_is_not_repeated_by_itself() {
+    let stage = Stage::open(Script::default()).await;
+    let (client, links) = brittle();
+    let answer = client.digests(&stage.address(), &digests("venus")).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    break_last(&links);
+    let push = async || {
+        client
+            .push(&stage.address(), &project(), vec![vec![1; 100]], None)
+            .await
+    };
+    let lost = push().await;
+    assert!(matches!(lost, Err(CallError::Lost { .. })), "{lost:?}");
+    assert_eq!(links.lock().expect("no panic").len(), 1);
+    let answer = push().await;
+    assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+    assert_eq!(links.lock().expect("no panic").len(), 2);
+    drop(client);
+    stage.close().await;
+}
+
+/// What a client says about a listener that answers every connection with `bytes` and hangs up.
+async fn reason_at_listener_that_says(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let to = PeerAddress {
+        key: envoy(SERVER_SEED),
+        address: listener.local_addr().expect("bound").to_string(),
+    };
+    let answering = tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.expect("a caller");
+        tcp.write_all(bytes).await.expect("sent");
+        tcp.shutdown().await.expect("ended");
+        // Taken to the end, or the system would answer the rest with a reset.
+        let _ = tcp.read_to_end(&mut Vec::new()).await;
+    });
+    let error = client().digests(&to, &digests("venus")).await;
+    answering.await.expect("no panic");
+    error.expect_err("no envoy").reason()
+}
+
+#[tokio::test]
+async fn says_what_is_wrong_with_the_other_side() {
+    let other = reason_at_listener_that_says(b"SSH-2.0-OpenSSH_10.0\r\n").await;
+    assert_eq!(other, "not an envoy");
+    let closed = reason_at_listener_that_says(b"").await;
+    assert_eq!(closed, "connection closed by the other side");
 }
