@@ -269,7 +269,7 @@ impl Fleet {
         self.dir.path().join("passphrase")
     }
 
-    /// Makes a puddle on the first envoy, carries its wrapped key to the others, and unlocks it everywhere.
+    /// Makes a puddle on the first envoy, carries its wrapped key to the others, and unlocks it there.
     ///
     /// # Errors
     ///
@@ -279,13 +279,13 @@ impl Fleet {
         for index in 1..self.len() {
             self.carry_puddle(0, index)?;
         }
-        for index in 0..self.len() {
+        for index in 1..self.len() {
             self.unlock(index)?;
         }
         Ok(())
     }
 
-    /// Makes a puddle on envoy `index`.
+    /// Makes a puddle on envoy `index`, unlocked there.
     ///
     /// # Errors
     ///

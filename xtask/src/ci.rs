@@ -66,7 +66,7 @@ fn deny() -> Result<()> {
         );
     }
     cargo::run(
-        ["deny", "--offline", "check", "bans", "licenses", "sources"],
+        ["deny", "check", "bans", "licenses", "sources"],
         &[],
     )
 }

@@ -171,7 +171,8 @@ impl Play {
                 format!("cp -p {from}/home/.vigo-puddle/identity.wrapped {to}/home/.vigo-puddle/");
             stage.say(self.fleet.person(index).envoy(), &copy, "")?;
         }
-        for index in 0..self.fleet.len() {
+        // Making a puddle leaves it unlocked; carrying it does not.
+        for index in 1..self.fleet.len() {
             let person = self.fleet.person(index);
             let args = [
                 "swarm",
