@@ -4,7 +4,7 @@ mod accepted;
 mod encoding;
 mod fields;
 mod names;
-mod raw;
+pub(crate) mod raw;
 mod rules;
 mod sets;
 

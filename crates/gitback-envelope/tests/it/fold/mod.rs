@@ -1,0 +1,7 @@
+//! The fold: its rules by name, and that only the set of envelopes matters.
+
+mod anywhere;
+mod oracle;
+mod ref_rules;
+mod rules;
+pub(crate) mod world;
