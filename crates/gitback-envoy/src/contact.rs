@@ -13,7 +13,7 @@ use gitback_pack::Limits;
 use gitback_peer::{CallError, SyncRequest};
 
 use crate::cell::{Cell, Fault, git, pack_fault};
-use crate::daemon::{Envoy, chain, tip_from_peer, tip_to_peer};
+use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::fanout;
 use crate::peers::Neighbour;
 use crate::service::HAVES_MAX;
@@ -135,7 +135,7 @@ fn bring_envelopes(
                 .iter()
                 .map(|envelope| envelope.bytes().to_vec())
                 .collect(),
-            tips: cell.lock().fold().tips().iter().map(tip_to_peer).collect(),
+            tips: tips_for_peer(&cell.lock()),
             skip: 0,
         };
         let to = neighbour.address();

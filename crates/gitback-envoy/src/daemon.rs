@@ -12,7 +12,7 @@ use gitback_peer::{Client, Digests, Server};
 use rustix::fs::FlockOperation;
 use tokio::runtime::Handle;
 
-use crate::cell::Fault;
+use crate::cell::{Fault, State};
 use crate::config::Config;
 use crate::peers::Neighbour;
 use crate::service::Surface;
@@ -405,8 +405,16 @@ pub(crate) fn tip_from_peer(tip: &gitback_peer::Tip) -> Option<Tip> {
     })
 }
 
-/// The end of a chain, for a peer.
-pub(crate) fn tip_to_peer(tip: &Tip) -> gitback_peer::Tip {
+/// What is held of a project, for a peer; of very many chains, a part: the peer then sends more than is lacking.
+pub(crate) fn tips_for_peer(state: &State) -> Vec<gitback_peer::Tip> {
+    let tips = state.fold().tips();
+    tips.iter()
+        .take(gitback_peer::limits::TIPS_MAX)
+        .map(tip_to_peer)
+        .collect()
+}
+
+fn tip_to_peer(tip: &Tip) -> gitback_peer::Tip {
     gitback_peer::Tip {
         signer: *tip.signer.as_bytes(),
         puddle: *tip.puddle.as_bytes(),

@@ -89,7 +89,14 @@ impl Neighbour {
 
     /// Notes that a call failed; the time of the first of a row of failures stays.
     pub(crate) fn note_failure(&self, error: &CallError) {
-        let refused = matches!(error, CallError::Refused(_));
+        let refused = match error {
+            // Our own disk or limits: it says nothing about the peer.
+            CallError::Local { .. } | CallError::Unsendable { .. } | CallError::Setup { .. } => {
+                return;
+            }
+            CallError::Refused(_) => true,
+            _ => false,
+        };
         let mut seen = self.seen();
         let since_ms = seen
             .away
@@ -172,7 +179,14 @@ impl Neighbour {
         let seen = self.seen();
         let name = self.name();
         let Some(away) = &seen.away else {
-            return format!("{name} has not confirmed yet");
+            return match seen
+                .projects
+                .values()
+                .find_map(|holding| holding.reason.clone())
+            {
+                Some(reason) => format!("{name}: {reason}"),
+                None => format!("{name} has not confirmed yet"),
+            };
         };
         let word = if away.refused { "refused" } else { "offline" };
         match seen.last_seen_ms.filter(|_| !away.refused) {

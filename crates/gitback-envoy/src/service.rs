@@ -12,7 +12,7 @@ use gitback_peer::{
 };
 
 use crate::cell::{Cell, Fault, State, git};
-use crate::daemon::{Envoy, chain, tip_from_peer, tip_to_peer};
+use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::{disk, fanout};
 
 /// Most object ids named in a `need` answer.
@@ -79,7 +79,7 @@ impl Service for Surface {
             }
             envelopes.push(envelope.bytes().to_vec());
         }
-        let tips = state.fold().tips().iter().map(tip_to_peer).collect();
+        let tips = tips_for_peer(&state);
         Ok(SyncAnswer {
             envelopes,
             more,
@@ -510,7 +510,7 @@ fn ancestors_missing(state: &State, fresh: &[Verified]) -> bool {
 }
 
 fn need(cell: &Cell) -> Result<PushAnswer, Refusal> {
-    let tips = cell.lock().fold().tips().iter().map(tip_to_peer).collect();
+    let tips = tips_for_peer(&cell.lock());
     let haves = fanout::haves(cell, HAVES_MAX).map_err(|fault| ours(&fault))?;
     Ok(PushAnswer::Need { tips, haves })
 }
