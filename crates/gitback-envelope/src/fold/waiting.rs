@@ -8,7 +8,7 @@ use crate::id::EnvelopeId;
 use crate::reject::Reject;
 
 /// The most envelopes that wait for their past.
-pub const WAITING_MAX: usize = 16_384;
+pub const WAITING_MAX: usize = 8_192;
 /// The most bytes that waiting envelopes have together: 64 MiB.
 pub const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -90,7 +90,7 @@ fn play(steps: &[Step]) -> Vec<Author> {
 
 /// Names some of the updates in sight, heads or not, valid or not.
 fn moved(author: &Author, step: &Step, head: Option<RefName>) -> Act {
-    let ref_name = name(step.name.get(&NAMES));
+    let ref_name = name(step.name.get::<&str>(&NAMES));
     let touches = |verified: &&Verified| match &verified.statement().act {
         Act::Update(update) => update.change(&ref_name).is_some(),
         _ => false,
