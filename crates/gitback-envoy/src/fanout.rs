@@ -95,7 +95,7 @@ impl Job {
             SendError::Call(error) => {
                 self.neighbour.note_failure(error);
                 self.neighbour.note_behind(id, error.reason());
-                self.neighbour.away_line()
+                self.neighbour.away_line(Some(&id))
             }
             SendError::Ours(fault) => {
                 tracing::error!(peer = self.neighbour.name(), project = %id, error = %chain(fault), "cannot send a push");

@@ -563,7 +563,7 @@ fn nobody_has_it(envoy: &Envoy, handle: &str, failures: &[String]) -> Failure {
                 .as_ref()
                 .is_some_and(|away| !away.refused)
         })
-        .map(|neighbour| neighbour.away_line())
+        .map(|neighbour| neighbour.away_line(None))
         .collect();
     let what = format!("nobody reachable has {handle}");
     let why = if away.is_empty() {

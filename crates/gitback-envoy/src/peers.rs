@@ -175,15 +175,12 @@ impl Neighbour {
     }
 
     /// One line for people: "pluto offline (last seen 2 h ago): connection refused".
-    pub(crate) fn away_line(&self) -> String {
+    pub(crate) fn away_line(&self, project: Option<&ProjectId>) -> String {
         let seen = self.seen();
         let name = self.name();
         let Some(away) = &seen.away else {
-            return match seen
-                .projects
-                .values()
-                .find_map(|holding| holding.reason.clone())
-            {
+            let holding = project.and_then(|project| seen.projects.get(project));
+            return match holding.and_then(|holding| holding.reason.as_ref()) {
                 Some(reason) => format!("{name}: {reason}"),
                 None => format!("{name} has not confirmed yet"),
             };
