@@ -1,1 +1,197 @@
-//! Commands for people
+//! The commands that people type: arguments in, report out.
+//!
+//! Decides what is asked of whom (the session, the daemon, git), in which
+//! words the answer is given, and with which exit code. Decides nothing about
+//! projects: the daemon does, and what it says is shown. Never opens a
+//! repository of the daemon, and keeps no secret longer than it takes to hand
+//! it to the session.
+//!
+//! Read [`run`] and [`Facts`] first. The JSON that it prints is written down in
+//! `docs/spec/json.md`.
+//!
+//! ```
+//! let facts = vigo::Facts::from_lookup(1000, &|_variable| None, &|_path| false);
+//! let (mut answer, mut talk) = (Vec::new(), Vec::new());
+//! let code = vigo::run(&["vigo".into(), "--version".into()], facts, &mut answer, &mut talk);
+//! assert_eq!(code, 0);
+//! assert!(answer.starts_with(b"vigo "));
+//! ```
+
+mod ask;
+mod cli;
+mod console;
+mod context;
+mod envoy;
+mod failure;
+mod git;
+mod init;
+mod man;
+mod naming;
+mod project;
+mod puddle;
+mod record;
+mod session;
+mod show;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::Path;
+
+use clap::Parser as _;
+use gitback_helper::exit_code;
+
+pub use crate::context::Facts;
+
+use crate::cli::{Cli, Command, Envoy, Gitback, Project, Puddle, Swarm};
+use crate::console::{Console, Stop};
+use crate::context::Context;
+
+/// Whether this program was started by git, as `git-remote-gitback`.
+#[must_use]
+pub fn is_remote_helper(arguments: &[OsString]) -> bool {
+    called(arguments) == Some(OsStr::new("git-remote-gitback"))
+}
+
+/// Does what `arguments` say, the program's name first, and gives the exit
+/// code. The answer goes to `answer`; everything else that is said to `talk`.
+pub fn run(
+    arguments: &[OsString],
+    facts: Facts,
+    answer: &mut dyn Write,
+    talk: &mut dyn Write,
+) -> u8 {
+    let arguments = expand(arguments);
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error, &arguments, answer, talk),
+    };
+    let json = cli.command.wants_json();
+    let mut console = Console::new(answer, talk);
+    match obey(cli, &facts, &mut console).and_then(|()| console.finish()) {
+        Ok(()) | Err(Stop::NobodyReads) => 0,
+        Err(Stop::Failed(failure)) => {
+            console.failure(&failure, json);
+            failure.code
+        }
+    }
+}
+
+fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> {
+    let Cli { root, command } = cli;
+    let context = || Context::new(facts.clone(), root.clone());
+    let of_daemon = || Context::of_daemon(facts.clone(), root.clone());
+    match command {
+        Command::Man { dir } => man::write(&dir, console),
+        Command::Envoy(Envoy::Key) => envoy::key(&of_daemon()?, console),
+        Command::Envoy(Envoy::Run) => envoy::run(of_daemon()?),
+        Command::Envoy(Envoy::Status(json)) => envoy::status(&context()?, json, console),
+        Command::Swarm(Swarm::Puddle(verb)) => match verb {
+            Puddle::Init(arguments) => puddle::init(&context()?, &arguments, console),
+            Puddle::Unlock(arguments) => puddle::unlock(&context()?, &arguments, console),
+            Puddle::Lock => puddle::lock(&context()?, console),
+            Puddle::Status(json) => puddle::status(&context()?, json, console),
+            Puddle::Session(arguments) => Ok(session::run(&arguments)?),
+        },
+        Command::Swarm(Swarm::Gitback(verb)) => match verb {
+            Gitback::Status(json) => project::overview(&context()?, json, console),
+            Gitback::Project(Project::Init(arguments)) => {
+                init::init(&context()?, &arguments, console)
+            }
+            Gitback::Project(Project::List(json)) => project::list(&context()?, json, console),
+            Gitback::Project(Project::Status(arguments)) => {
+                project::status(&context()?, &arguments, console)
+            }
+        },
+    }
+}
+
+/// The name under which this program was called.
+fn called(arguments: &[OsString]) -> Option<&OsStr> {
+    Path::new(arguments.first()?).file_name()
+}
+
+/// `git gitback …` is short for `vigo swarm gitback …`.
+fn expand(arguments: &[OsString]) -> Vec<OsString> {
+    let prefix: &[&str] = match called(arguments).and_then(OsStr::to_str) {
+        Some("git-gitback") => &["vigo", "swarm", "gitback"],
+        _ => &["vigo"],
+    };
+    let prefix = prefix.iter().map(OsString::from);
+    prefix.chain(arguments.iter().skip(1).cloned()).collect()
+}
+
+/// Help and version are answers; everything else is a wrong command line.
+fn not_parsed(
+    error: &clap::Error,
+    arguments: &[OsString],
+    answer: &mut dyn Write,
+    talk: &mut dyn Write,
+) -> u8 {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        // Nobody may be there to read it.
+        let _ = write!(answer, "{text}").and_then(|()| answer.flush());
+        return 0;
+    }
+    if arguments.iter().any(|argument| argument == "--json") {
+        let first = text.lines().next().unwrap_or_default();
+        let what = first.strip_prefix("error: ").unwrap_or(first);
+        let failure = failure::failure(exit_code::USAGE, what);
+        Console::new(answer, talk).failure(&failure, true);
+        return exit_code::USAGE;
+    }
+    let _ = write!(talk, "{text}");
+    exit_code::USAGE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn is_called_by_several_names() {
+        let check = |line: &str, expected: &str| assert_eq!(expand(&words(line)), words(expected));
+        check("vigo envoy key", "vigo envoy key");
+        check("/usr/bin/vigocli envoy key", "vigo envoy key");
+        check(
+            "/usr/lib/git-core/git-gitback status",
+            "vigo swarm gitback status",
+        );
+        assert!(is_remote_helper(&words("/usr/bin/git-remote-gitback a b")));
+        assert!(!is_remote_helper(&words("vigo git-remote-gitback")));
+        assert!(!is_remote_helper(&[]));
+    }
+
+    fn say(line: &str) -> (u8, String, String) {
+        let facts = Facts::from_lookup(1000, &|_| None, &|_| false);
+        let (mut answer, mut talk) = (Vec::new(), Vec::new());
+        let code = run(&words(line), facts, &mut answer, &mut talk);
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (code, text(answer), text(talk))
+    }
+
+    #[test]
+    fn help_is_an_answer_and_a_wrong_line_is_not() {
+        let (code, answer, talk) = say("vigo swarm puddle --help");
+        assert_eq!((code, talk.as_str()), (0, ""));
+        assert!(answer.contains("unlock") && !answer.contains("session"));
+
+        let (code, answer, talk) = say("vigo swarm puddle unlok");
+        assert_eq!((code, answer.as_str()), (2, ""));
+        assert!(
+            talk.starts_with("error: ") && talk.contains("unlock"),
+            "{talk}"
+        );
+
+        let (code, _, talk) = say("vigo swarm gitback status --json --nosuch");
+        assert_eq!(code, 2);
+        assert!(
+            talk.starts_with("{\"message_type\":\"error\",\"code\":2,"),
+            "{talk}"
+        );
+    }
+}

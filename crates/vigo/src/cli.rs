@@ -1,0 +1,288 @@
+//! The command line: what there is to type, and the help for it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Your git projects on every machine you use.
+///
+/// Each machine runs an envoy, the daemon that keeps copies of your projects
+/// and passes every push on to the other machines. You have one key, your
+/// puddle, the same on all your machines and locked by a passphrase.
+///
+/// gitback is for availability, not secrecy: whoever is root on a machine can
+/// read the projects on it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vigo",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_long_help = EXIT_CODES
+)]
+pub(crate) struct Cli {
+    /// Use the whole tree of files below DIR
+    ///
+    /// State, sockets, configuration and home directory are looked for below
+    /// DIR, so that several envoys can run on one machine. The variable
+    /// VIGO_ROOT says the same.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Shown below the long help and in the manual page.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  failed
+   2  wrong command line
+   3  done, with fewer copies than asked
+  10  unknown name or project
+  11  the puddle is locked
+  12  not permitted
+  13  two puddles claim the name
+  14  not enough free disk space
+  15  the daemon does not answer
+
+Start here:
+  vigo envoy run                      (on each machine, as a service)
+  vigo swarm puddle init              (once)
+  vigo swarm gitback project init     (in a git repository)
+  git push gitback main";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The daemon of this machine
+    #[command(subcommand)]
+    Envoy(Envoy),
+    /// What the machines of a fleet share: puddles and projects
+    #[command(subcommand)]
+    Swarm(Swarm),
+    /// Write the manual pages to a directory
+    #[command(hide = true)]
+    Man {
+        /// Where to write them; made if it is missing
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Envoy {
+    /// Print this envoy's public key, making the key if there is none
+    ///
+    /// Other envoys need the key to trust this one: it goes into their
+    /// envoy.toml, in a [[peers]] table.
+    Key,
+    /// Run the daemon in the foreground
+    ///
+    /// Reads envoy.toml, says on stderr when it is ready, and ends cleanly on
+    /// SIGTERM and SIGINT. The variable VIGO_LOG says what is logged, such as
+    /// "debug" or "gitback_peer=trace,info".
+    Run,
+    /// Show how this envoy and its peers are
+    Status(Json),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Swarm {
+    /// Your key: make it, unlock it, lock it
+    #[command(subcommand)]
+    Puddle(Puddle),
+    /// Your projects and their copies
+    #[command(subcommand)]
+    Gitback(Gitback),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Puddle {
+    /// Make a puddle: a new key under a passphrase
+    ///
+    /// Done once, on one machine; the other machines get a copy of the file
+    /// ~/.vigo-puddle/identity.wrapped. An existing puddle is never
+    /// overwritten. Nobody can bring back a lost key or passphrase.
+    Init(PuddleInit),
+    /// Unlock the puddle for some time
+    ///
+    /// Starts a process of yours that holds the key in memory and signs for
+    /// git and vigo until the time is over or the puddle is locked.
+    Unlock(Unlock),
+    /// Lock the puddle: forget the unlocked key
+    Lock,
+    /// Show the puddle's key and whether it is unlocked
+    Status(Json),
+    /// Hold the unlocked key; started by unlock
+    #[command(hide = true)]
+    Session(Session),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PuddleInit {
+    /// The name that people type in addresses
+    ///
+    /// 2 to 32 lowercase letters, digits and dashes, beginning with a letter.
+    /// Asked for on the terminal if it is left out.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Read the passphrase from FILE, without its last newline; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// How long the puddle stays unlocked, such as 90m or 8h
+    #[arg(
+        long = "for",
+        value_name = "TIME",
+        default_value = "8h",
+        conflicts_with = "no_unlock"
+    )]
+    pub(crate) duration: String,
+    /// Leave the new puddle locked
+    #[arg(long)]
+    pub(crate) no_unlock: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Unlock {
+    /// How long, such as 90m or 8h
+    #[arg(long = "for", value_name = "TIME", default_value = "8h")]
+    pub(crate) duration: String,
+    /// Read the passphrase from FILE, without its last newline; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Session {
+    /// Where to listen
+    #[arg(long)]
+    pub(crate) socket: PathBuf,
+    /// The puddle's name
+    #[arg(long)]
+    pub(crate) name: String,
+    /// For how long, in milliseconds
+    #[arg(long)]
+    pub(crate) for_ms: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Gitback {
+    /// Show every project, how many copies it has, and what is wrong
+    Status(Json),
+    /// Start, list and inspect projects
+    #[command(subcommand)]
+    Project(Project),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Project {
+    /// Make a project of the git repository you are in
+    ///
+    /// Founds the project on this machine's envoy, adds the remote "gitback",
+    /// and pushes all branches and tags to it. The puddle must be unlocked.
+    /// Running it again goes on where it stopped.
+    Init(ProjectInit),
+    /// List the projects on this machine's envoy
+    List(Json),
+    /// Show one project: its copies and its refs
+    Status(ProjectStatus),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProjectInit {
+    /// What to call it: the end of its address
+    ///
+    /// Lowercase letters, digits, dots, dashes and underscores, at most 64.
+    /// The name of the repository's directory if it is left out.
+    pub(crate) handle: Option<String>,
+    /// Push nothing yet
+    #[arg(long)]
+    pub(crate) no_push: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProjectStatus {
+    /// Name, handle, id (or the beginning of it) or address
+    ///
+    /// In a git repository that is connected to a project it can be left out.
+    pub(crate) project: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Json {
+    /// Print JSON, and errors as JSON on stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Command {
+    /// Whether errors are wanted as JSON.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Envoy(Envoy::Status(json))
+            | Self::Swarm(
+                Swarm::Puddle(Puddle::Status(json))
+                | Swarm::Gitback(
+                    Gitback::Status(json)
+                    | Gitback::Project(
+                        Project::List(json) | Project::Status(ProjectStatus { json, .. }),
+                    ),
+                ),
+            ) => json.json,
+            Self::Envoy(Envoy::Key | Envoy::Run)
+            | Self::Swarm(
+                Swarm::Puddle(
+                    Puddle::Init(_) | Puddle::Unlock(_) | Puddle::Lock | Puddle::Session(_),
+                )
+                | Swarm::Gitback(Gitback::Project(Project::Init(_))),
+            )
+            | Self::Man { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn json_is_a_bare_flag() {
+        let line = [
+            "vigo",
+            "swarm",
+            "gitback",
+            "project",
+            "status",
+            "--json",
+            "dan/notes",
+        ];
+        let cli = Cli::try_parse_from(line).expect("parsed");
+        assert!(cli.command.wants_json());
+        let Command::Swarm(Swarm::Gitback(Gitback::Project(Project::Status(status)))) = cli.command
+        else {
+            panic!("another verb");
+        };
+        assert_eq!(status.project.as_deref(), Some("dan/notes"));
+    }
+
+    #[test]
+    fn root_goes_anywhere() {
+        for line in [
+            ["vigo", "--root", "/r", "envoy", "status"],
+            ["vigo", "envoy", "--root", "/r", "status"],
+            ["vigo", "envoy", "status", "--root", "/r"],
+        ] {
+            let cli = Cli::try_parse_from(line).expect("parsed");
+            assert_eq!(cli.root, Some(PathBuf::from("/r")));
+        }
+    }
+}

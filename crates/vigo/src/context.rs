@@ -1,0 +1,154 @@
+//! What every command needs: where things are, and how to reach them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use gitback_helper::{Client, Environment, Failure, Layout, Meanwhile, Reply, Request};
+use gitback_identity::PuddleName;
+use gitback_puddle::session::{self, ConnectError, Status};
+use gitback_puddle::{Public, ReadError, read_public};
+
+use crate::console::Console;
+use crate::failure;
+
+/// The facts of this process, collected once by the program.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What decides where things live; its `root` is `VIGO_ROOT`.
+    pub places: Environment,
+    /// The user's login name.
+    pub user: Option<OsString>,
+    /// `PATH`.
+    pub path: Option<OsString>,
+    /// `VIGO_LOG`.
+    pub log: Option<OsString>,
+    /// This program's file.
+    pub program: Option<PathBuf>,
+    /// Where the user is.
+    pub directory: PathBuf,
+}
+
+impl Facts {
+    /// Collects the facts through two questions: the value of a variable, and
+    /// whether a path exists.
+    #[must_use]
+    pub fn from_lookup(
+        uid: u32,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+        exists: &dyn Fn(&Path) -> bool,
+    ) -> Self {
+        Self {
+            places: Environment::from_lookup(None, uid, variable, exists),
+            user: variable("USER").or_else(|| variable("LOGNAME")),
+            path: variable("PATH"),
+            log: variable("VIGO_LOG"),
+            program: None,
+            directory: PathBuf::from("."),
+        }
+    }
+}
+
+/// The facts, with the layout that follows from them.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) facts: Facts,
+    pub(crate) layout: Layout,
+}
+
+impl Context {
+    /// Applies `--root`, made absolute: other processes are told it too.
+    pub(crate) fn new(mut facts: Facts, root: Option<PathBuf>) -> Result<Self, Failure> {
+        let root = root.or_else(|| facts.places.root.take());
+        facts.places.root = root.map(|root| facts.directory.join(root));
+        let layout = Layout::choose(&facts.places).map_err(|error| failure::layout(&error))?;
+        Ok(Self { facts, layout })
+    }
+
+    /// The same for a daemon: that of an ordinary user lives in the user's
+    /// own directories, whatever root runs.
+    pub(crate) fn of_daemon(mut facts: Facts, root: Option<PathBuf>) -> Result<Self, Failure> {
+        facts.places.system_socket_exists = false;
+        Self::new(facts, root)
+    }
+
+    pub(crate) fn uid(&self) -> u32 {
+        self.facts.places.uid
+    }
+
+    /// The login name, if a puddle can be called that.
+    pub(crate) fn suggested_name(&self) -> Option<PuddleName> {
+        self.facts.user.as_ref()?.to_str()?.parse().ok()
+    }
+
+    /// The user's puddle; a failure if there is none.
+    pub(crate) fn puddle(&self) -> Result<Public, Failure> {
+        read_public(&self.layout.puddle_dir).map_err(|error| failure::read_puddle(&error))
+    }
+
+    /// The user's puddle, if there is one.
+    pub(crate) fn puddle_if_any(&self) -> Result<Option<Public>, Failure> {
+        match read_public(&self.layout.puddle_dir) {
+            Ok(public) => Ok(Some(public)),
+            Err(ReadError::Missing { .. }) => Ok(None),
+            Err(error) => Err(failure::read_puddle(&error)),
+        }
+    }
+
+    /// The session, if the puddle is unlocked.
+    pub(crate) fn session_if_any(
+        &self,
+        name: &PuddleName,
+    ) -> Result<Option<(session::Client, Status)>, Failure> {
+        let what_for = "asking how it is";
+        let client = match session::Client::connect(&self.layout.session_socket) {
+            Ok(client) => client,
+            Err(ConnectError::Locked { .. }) => return Ok(None),
+            Err(error) => return Err(failure::session_connect(&error, name, what_for)),
+        };
+        match client.status() {
+            Ok(status) => Ok(Some((client, status))),
+            // It ended between the two.
+            Err(session::CallError::Connect(ConnectError::Locked { .. })) => Ok(None),
+            Err(error) => Err(failure::session_call(&error, name, what_for)),
+        }
+    }
+
+    /// Opens a conversation with the daemon.
+    pub(crate) fn daemon(&self) -> Result<Daemon<'_>, Failure> {
+        let client = Client::connect(&self.layout.helper_socket)
+            .map_err(|error| failure::connect(&error, &self.layout))?;
+        Ok(Daemon {
+            client,
+            layout: &self.layout,
+        })
+    }
+}
+
+/// A conversation with the daemon.
+#[derive(Debug)]
+pub(crate) struct Daemon<'a> {
+    client: Client,
+    layout: &'a Layout,
+}
+
+impl Daemon<'_> {
+    /// Asks one thing. A refusal is a failure.
+    pub(crate) fn call(
+        &mut self,
+        request: &Request,
+        console: &mut Console<'_>,
+    ) -> Result<Reply, Failure> {
+        let mut meanwhile = |news: Meanwhile<'_>| match news {
+            Meanwhile::Progress(text) => console.progress(text),
+            Meanwhile::Silence(time) => {
+                let text = format!("waiting for the daemon ({} s)", time.as_secs().max(1));
+                console.progress(text);
+            }
+        };
+        match self.client.call(request, &mut meanwhile) {
+            Ok(Reply::Failed(failure)) => Err(failure),
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(failure::call(&error, self.layout)),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `vigo envoy …`
+
+use std::sync::Mutex;
+
+use gitback_envoy::{Config, Options, envoy_key};
+use gitback_helper::{EnvoyStatus, Failure, PeerStatus, Reply, Request};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use crate::console::{Console, Stop};
+use crate::context::{Context, Daemon};
+use crate::show::{self, Table};
+use crate::{cli, failure};
+
+/// What is logged where `VIGO_LOG` does not say.
+const LOG_DEFAULT: &str = "info";
+
+/// Prints the public key.
+pub(crate) fn key(context: &Context, console: &mut Console<'_>) -> Result<(), Stop> {
+    let secret =
+        envoy_key(&context.layout.identity_dir).map_err(|error| failure::envoy_key(&error))?;
+    console.line(secret.public())
+}
+
+/// Is the daemon, until a signal ends it.
+pub(crate) fn run(context: Context) -> Result<(), Stop> {
+    let path = &context.layout.config_file;
+    let config = Config::load(path).map_err(|error| failure::envoy_config(&error, path))?;
+    start_log(&context);
+    let name = config.name().to_owned();
+    let uid = context.uid();
+    let options = Options {
+        layout: context.layout,
+        config,
+        uid,
+    };
+    let stop = stop_signal()?;
+    let ready = |address| {
+        // A daemon whose stderr is gone goes on.
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("envoy {name} ready on {address}\n"),
+        );
+    };
+    let ended = gitback_envoy::run(options, ready, async {
+        // The sender lives as long as the process.
+        let _ = stop.await;
+    });
+    ended.map_err(|error| failure::envoy_run(&error).into())
+}
+
+/// Shows this envoy and its peers.
+pub(crate) fn status(
+    context: &Context,
+    json: cli::Json,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let status = ask(&mut context.daemon()?, console)?;
+    if json.json {
+        return console.json(&status);
+    }
+    console.line(format_args!(
+        "Envoy {}, version {}, {}",
+        show::plain(&status.name),
+        show::plain(&status.version),
+        mode(&status)
+    ))?;
+    console.line(format_args!("  Key       {}", show::plain(&status.key)))?;
+    console.line(format_args!("  Listens   {}", show::plain(&status.listen)))?;
+    let running = status.now_ms.saturating_sub(status.started_ms);
+    console.line(format_args!("  Running   for {}", show::span(running)))?;
+    console.line(format_args!("  Disk      {} % free", status.free_percent))?;
+    console.line(format_args!("  Projects  {}", status.projects))?;
+    console.line("")?;
+    if status.peers.is_empty() {
+        return console.line(format_args!(
+            "No peers. Name the other machines in {}",
+            context.layout.config_file.display()
+        ));
+    }
+    console.line(peers(&status).render())
+}
+
+/// Asks the daemon how it is.
+pub(crate) fn ask(
+    daemon: &mut Daemon<'_>,
+    console: &mut Console<'_>,
+) -> Result<EnvoyStatus, Failure> {
+    match daemon.call(&Request::Envoy, console)? {
+        Reply::Envoy(status) => Ok(status),
+        other => Err(failure::unexpected(&other)),
+    }
+}
+
+fn mode(status: &EnvoyStatus) -> String {
+    match status.mode.as_str() {
+        "root" => "for all users of this machine".to_owned(),
+        "user" => "for one user".to_owned(),
+        "root dir" => "in a directory of its own".to_owned(),
+        other => show::plain(other),
+    }
+}
+
+fn peers(status: &EnvoyStatus) -> Table {
+    let mut table = Table::new(&["PEER", "STATE", "LAST SEEN", "ADDRESS", "REASON"]);
+    for peer in &status.peers {
+        table.row([
+            peer.name.clone(),
+            peer.state.clone(),
+            peer.last_seen_ms
+                .map_or_else(|| "never".to_owned(), |seen| show::ago(seen, status.now_ms)),
+            peer.address.clone(),
+            reason(peer, status.now_ms),
+        ]);
+    }
+    table
+}
+
+fn reason(peer: &PeerStatus, now_ms: u64) -> String {
+    match (&peer.reason, peer.since_ms) {
+        (None, _) => "-".to_owned(),
+        (Some(reason), None) => reason.clone(),
+        (Some(reason), Some(since)) => {
+            format!("{reason}, for {}", show::span(now_ms.saturating_sub(since)))
+        }
+    }
+}
+
+fn start_log(context: &Context) {
+    let wanted = context.facts.log.as_ref().and_then(|log| log.to_str());
+    let filter = EnvFilter::try_new(wanted.unwrap_or(LOG_DEFAULT))
+        .unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .try_init();
+    // It fails only where a log was started before, which then serves as well.
+    drop(started);
+}
+
+/// Fires at the first SIGTERM, SIGINT or SIGHUP.
+fn stop_signal() -> Result<oneshot::Receiver<()>, Failure> {
+    let (fire, fired) = oneshot::channel();
+    let fire = Mutex::new(Some(fire));
+    ctrlc::set_handler(move || {
+        let fire = fire.lock().ok().and_then(|mut fire| fire.take());
+        if let Some(fire) = fire {
+            // If the daemon has ended by itself, there is nothing to stop.
+            let _ = fire.send(());
+        }
+    })
+    .map_err(|error| failure::signals(&error))?;
+    Ok(fired)
+}

@@ -1,0 +1,279 @@
+//! `vigo swarm puddle …`
+
+use std::path::Path;
+use std::time::Duration;
+
+use gitback_helper::{Failure, exit_code};
+use gitback_identity::{PuddleName, SecretKey};
+use gitback_puddle::session::ConnectError;
+use gitback_puddle::{
+    Cost, CreateError, Passphrase, Public, UnwrapError, create, generate, session, unwrap,
+};
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use crate::console::{Console, Stop};
+use crate::context::Context;
+use crate::failure::Reasons as _;
+use crate::{ask, cli, failure, session as process, show};
+
+/// How often a passphrase can be typed before `unlock` gives up.
+const TRIES: u32 = 3;
+/// The longest that a puddle can be unlocked.
+const FOR_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Makes a puddle, and unlocks it unless told otherwise.
+pub(crate) fn init(
+    context: &Context,
+    arguments: &cli::PuddleInit,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    refuse_if_there(context)?;
+    let length = duration(&arguments.duration)?;
+    let name = match &arguments.name {
+        Some(text) => text
+            .parse()
+            .map_err(|reject| failure::puddle_name(text, &reject))?,
+        None => ask::puddle_name(context.suggested_name().as_ref(), console)?,
+    };
+    let passphrase = match &arguments.passphrase_file {
+        Some(file) => ask::passphrase_from(file)?,
+        None => ask::new_passphrase()?,
+    };
+    let secret = generate().map_err(|error| failure::no_randomness(&error))?;
+    let dir = &context.layout.puddle_dir;
+    let public = create(
+        dir,
+        &name,
+        &passphrase,
+        &secret,
+        Cost::STANDARD,
+        show::now_ms(),
+    )
+    .map_err(|error| failure::create_puddle(&error))?;
+
+    console.line(format_args!("Created puddle {name}"))?;
+    console.line(format_args!("  Fingerprint  {}", public.key.fingerprint()))?;
+    if arguments.no_unlock {
+        console.line("  Locked       `vigo swarm puddle unlock` opens it")?;
+    } else {
+        start_session(context, &secret, &public, length)?;
+        let until = until(length);
+        console.line(format_args!(
+            "  Unlocked     {until}; `vigo swarm puddle lock` ends it"
+        ))?;
+    }
+    console.warning("if every machine is lost, or the passphrase forgotten, so is this key");
+    console.hint(format_args!(
+        "add a machine: copy {} there",
+        dir.join("identity.wrapped").display()
+    ));
+    Ok(())
+}
+
+/// Unlocks the puddle; a session that runs already is replaced by the new one.
+pub(crate) fn unlock(
+    context: &Context,
+    arguments: &cli::Unlock,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let public = context.puddle()?;
+    let length = duration(&arguments.duration)?;
+    let secret = match &arguments.passphrase_file {
+        Some(file) => unwrap(&context.layout.puddle_dir, &ask::passphrase_from(file)?)
+            .map_err(|error| failure::unwrap_puddle(&error))?,
+        None => ask_and_unwrap(&context.layout.puddle_dir, &public.name, console)?,
+    };
+    start_session(context, &secret, &public, length)?;
+    console.line(format_args!("Unlocked {} {}", public.name, until(length)))
+}
+
+/// Ends the session.
+pub(crate) fn lock(context: &Context, console: &mut Console<'_>) -> Result<(), Stop> {
+    let name = context
+        .puddle_if_any()?
+        .map_or_else(|| "the puddle".to_owned(), |public| public.name.to_string());
+    match end_session(context)? {
+        Before::Unlocked => console.line(format_args!("Locked {name}")),
+        Before::Locked => console.line(format_args!("{name} was locked already")),
+    }
+}
+
+/// The answer of `puddle status --json`.
+///
+/// Source: docs/spec/json.md.
+#[derive(Debug, Serialize)]
+pub(crate) struct PuddleStatus {
+    pub(crate) name: String,
+    pub(crate) key: String,
+    pub(crate) fingerprint: String,
+    pub(crate) created_ms: u64,
+    pub(crate) unlocked: bool,
+    pub(crate) until_ms: Option<u64>,
+}
+
+/// How the user's puddle is.
+pub(crate) fn describe(context: &Context, public: &Public) -> Result<PuddleStatus, Failure> {
+    let session = context.session_if_any(&public.name)?;
+    let until_ms = session
+        .filter(|(_, status)| status.key == public.key)
+        .map(|(_, status)| status.until_ms);
+    Ok(PuddleStatus {
+        name: public.name.to_string(),
+        key: public.key.to_string(),
+        fingerprint: public.key.fingerprint().to_string(),
+        created_ms: public.created_ms,
+        unlocked: until_ms.is_some(),
+        until_ms,
+    })
+}
+
+/// Shows key and session.
+pub(crate) fn status(
+    context: &Context,
+    json: cli::Json,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let status = describe(context, &context.puddle()?)?;
+    if json.json {
+        return console.json(&status);
+    }
+    console.line(format_args!("Puddle {}", status.name))?;
+    console.line(format_args!("  Key          {}", status.key))?;
+    console.line(format_args!("  Fingerprint  {}", status.fingerprint))?;
+    console.line(format_args!(
+        "  Made         {}",
+        show::date(status.created_ms)
+    ))?;
+    let now = show::now_ms();
+    match status.until_ms {
+        Some(until) => console.line(format_args!(
+            "  Unlocked     until {} ({} left)",
+            show::clock(until, now),
+            show::span_exact(until.saturating_sub(now))
+        )),
+        None => console.line("  Locked       `vigo swarm puddle unlock` opens it"),
+    }
+}
+
+fn refuse_if_there(context: &Context) -> Result<(), Failure> {
+    let dir = &context.layout.puddle_dir;
+    let Some(public) = context.puddle_if_any()? else {
+        return Ok(());
+    };
+    let exists = CreateError::Exists {
+        path: dir.join("identity.wrapped"),
+        public: Some(Box::new(public)),
+    };
+    Err(failure::create_puddle(&exists))
+}
+
+fn ask_and_unwrap(
+    dir: &Path,
+    name: &PuddleName,
+    console: &mut Console<'_>,
+) -> Result<SecretKey, Failure> {
+    for left in (0..TRIES).rev() {
+        let passphrase: Passphrase = ask::passphrase(name)?;
+        match unwrap(dir, &passphrase) {
+            Err(UnwrapError::WrongPassphrase { .. }) if left > 0 => {
+                let tries = if left == 1 { "try" } else { "tries" };
+                console.warning(format_args!(
+                    "wrong passphrase for {name} ({left} {tries} left)"
+                ));
+            }
+            other => return other.map_err(|error| failure::unwrap_puddle(&error)),
+        }
+    }
+    Err(failure::wrong_passphrase(name))
+}
+
+/// Starts a session in place of any that runs.
+fn start_session(
+    context: &Context,
+    secret: &SecretKey,
+    public: &Public,
+    length: Duration,
+) -> Result<(), Failure> {
+    if secret.public() != *public.key.key() {
+        let what = "identity.pub and identity.wrapped are of different puddles";
+        return Err(failure::failure(exit_code::FAILED, what)
+            .because(format!(
+                "they are in {}",
+                context.layout.puddle_dir.display()
+            ))
+            .hint("move identity.pub away; it is made from identity.wrapped when needed"));
+    }
+    end_session(context)?;
+    process::start(context, secret, public, length)
+}
+
+/// How the puddle was before.
+enum Before {
+    Unlocked,
+    Locked,
+}
+
+fn end_session(context: &Context) -> Result<Before, Failure> {
+    let fault =
+        |why| failure::failure(exit_code::FAILED, "cannot end the unlocked session").because(why);
+    let client = match session::Client::connect(&context.layout.session_socket) {
+        Ok(client) => client,
+        Err(ConnectError::Locked { .. }) => return Ok(Before::Locked),
+        Err(error) => return Err(fault(failure::chain(&error))),
+    };
+    match client.lock() {
+        Ok(()) | Err(session::CallError::Connect(ConnectError::Locked { .. })) => {
+            Ok(Before::Unlocked)
+        }
+        Err(error) => Err(fault(failure::chain(&error))),
+    }
+}
+
+fn until(length: Duration) -> String {
+    let ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let now = show::now_ms();
+    let end = show::clock(now.saturating_add(ms), now);
+    format!("until {end} ({})", show::span_exact(ms))
+}
+
+fn duration(text: &str) -> Result<Duration, Failure> {
+    let parsed: SignedDuration = text
+        .parse()
+        .map_err(|error: jiff::Error| failure::duration(text, error.to_string()))?;
+    let length =
+        Duration::try_from(parsed).map_err(|_| failure::duration(text, "it is negative"))?;
+    if length.is_zero() || length > FOR_MAX {
+        return Err(failure::duration(
+            text,
+            "a puddle is unlocked for up to 31 days",
+        ));
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_what_people_write() {
+        for (text, seconds) in [
+            ("8h", Some(28_800)),
+            ("90m", Some(5_400)),
+            ("1h30m", Some(5_400)),
+            ("1 hour 30 min", Some(5_400)),
+            ("20s", Some(20)),
+            ("744h", Some(31 * 24 * 3600)),
+            ("745h", None),
+            ("0s", None),
+            ("-1h", None),
+            ("eight", None),
+            ("8", None),
+            ("", None),
+        ] {
+            let parsed = duration(text).ok().map(|length| length.as_secs());
+            assert_eq!(parsed, seconds, "{text}");
+        }
+    }
+}
