@@ -42,7 +42,8 @@ struct Running {
 impl Envoy {
     pub(crate) fn new(person: Person, name: &str, port: u16, outlives_us: bool) -> Result<Self> {
         let root = person.root().to_owned();
-        for dir in ["etc/vigo", "home"] {
+        // As on a machine: these are there and open to all before any daemon makes its own, private ones below.
+        for dir in ["etc/vigo", "home", "var/lib", "var/run"] {
             std::fs::create_dir_all(root.join(dir))
                 .with_context(|| format!("cannot make {name}'s root"))?;
         }
