@@ -72,20 +72,8 @@ impl<'a> Console<'a> {
         self.say("36", "hint: ", text);
     }
 
-    /// A failure: one line for each part, or one JSON object.
-    pub(crate) fn failure(&mut self, failure: &Failure, json: bool) {
-        if json {
-            let report = Report {
-                message_type: "error",
-                code: failure.code,
-                what: &failure.what,
-                why: failure.why.as_deref(),
-                hints: &failure.hints,
-            };
-            let json = serde_json::to_string(&report).unwrap_or_default();
-            self.progress(json);
-            return;
-        }
+    /// A failure, one line for each part.
+    pub(crate) fn failure(&mut self, failure: &Failure) {
         self.say("31;1", "error: ", &failure.what);
         if let Some(why) = &failure.why {
             self.say("1", "why:   ", why);
@@ -93,6 +81,19 @@ impl<'a> Console<'a> {
         for hint in &failure.hints {
             self.say("36", "hint:  ", hint);
         }
+    }
+
+    /// A failure, as one JSON object on one line.
+    pub(crate) fn failure_as_json(&mut self, failure: &Failure) {
+        let report = Report {
+            message_type: "error",
+            code: failure.code,
+            what: &failure.what,
+            why: failure.why.as_deref(),
+            hints: &failure.hints,
+        };
+        let json = serde_json::to_string(&report).unwrap_or_default();
+        self.progress(json);
     }
 
     /// A prompt: no newline.
@@ -130,7 +131,7 @@ struct Report<'a> {
 mod tests {
     use super::*;
 
-    fn said(json: bool) -> String {
+    fn said(tell: fn(&mut Console<'_>, &Failure)) -> String {
         let (mut answer, mut talk) = (Vec::new(), Vec::new());
         let failure = Failure {
             code: 11,
@@ -138,7 +139,7 @@ mod tests {
             why: None,
             hints: vec!["vigo swarm puddle unlock".to_owned()],
         };
-        Console::new(&mut answer, &mut talk).failure(&failure, json);
+        tell(&mut Console::new(&mut answer, &mut talk), &failure);
         assert!(answer.is_empty());
         let plain = anstream::adapter::strip_bytes(&talk).into_vec();
         String::from_utf8(plain).expect("UTF-8")
@@ -147,14 +148,17 @@ mod tests {
     #[test]
     fn failures_have_a_line_for_each_part() {
         let text = "error: puddle dan is locked\nhint:  vigo swarm puddle unlock\n";
-        assert_eq!(said(false), text);
+        assert_eq!(said(|console, failure| console.failure(failure)), text);
     }
 
     #[test]
     fn failures_are_one_object_as_json() {
         let text = "{\"message_type\":\"error\",\"code\":11,\"what\":\"puddle dan is locked\",\
                     \"why\":null,\"hints\":[\"vigo swarm puddle unlock\"]}\n";
-        assert_eq!(said(true), text);
+        assert_eq!(
+            said(|console, failure| console.failure_as_json(failure)),
+            text
+        );
     }
 
     #[test]

@@ -43,10 +43,10 @@ pub(crate) fn init(
     }
     founding.note(context, &work_tree)?;
     if known.is_none() {
-        found(&mut daemon, &founding, &signer, console)?;
+        found(&mut daemon, &signer, console)?;
     }
     if known.and_then(|project| project.role).is_none() {
-        grant(context, &mut daemon, &founding, &signer, console)?;
+        grant(&mut daemon, &signer, context.uid(), console)?;
     }
     let connected = connect(&git, &founding, &remotes)?;
     if !arguments.no_push {
@@ -131,15 +131,15 @@ impl Founding {
 }
 
 /// The session, asked for what a new project needs signed.
-struct Signer {
+struct Signer<'a> {
     client: session::Client,
-    public: Public,
+    founding: &'a Founding,
     what_for: String,
 }
 
-impl Signer {
-    fn connect(context: &Context, founding: &Founding) -> Result<Self, Failure> {
-        let public = founding.public.clone();
+impl<'a> Signer<'a> {
+    fn connect(context: &Context, founding: &'a Founding) -> Result<Self, Failure> {
+        let public = &founding.public;
         let what_for = format!("founding {} needs a signature", founding.handle);
         let locked = |error| failure::session_connect(&error, &public.name, &what_for);
         let client = session::Client::connect(&context.layout.session_socket).map_err(locked)?;
@@ -151,7 +151,7 @@ impl Signer {
         }
         Ok(Self {
             client,
-            public,
+            founding,
             what_for,
         })
     }
@@ -161,10 +161,11 @@ impl Signer {
         let body = statement
             .encode_body()
             .map_err(|reject| failure::envelope(&reject))?;
+        let name = &self.founding.public.name;
         let signature = self
             .client
             .sign(&statement.type_name(), &body)
-            .map_err(|error| failure::session_call(&error, &self.public.name, &self.what_for))?;
+            .map_err(|error| failure::session_call(&error, name, &self.what_for))?;
         let sealed = statement
             .seal(signature)
             .map_err(|reject| failure::envelope(&reject))?;
@@ -238,10 +239,10 @@ fn look_up(
 
 fn found(
     daemon: &mut Daemon<'_>,
-    founding: &Founding,
-    signer: &Signer,
+    signer: &Signer<'_>,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
+    let founding = signer.founding;
     let statement = Statement::init(&founding.public.key, &founding.handle);
     let request = Request::Found {
         envelope: signer.seal(statement)?,
@@ -251,12 +252,12 @@ fn found(
 
 /// Lets this machine's envoy sign updates for the founder.
 fn grant(
-    context: &Context,
     daemon: &mut Daemon<'_>,
-    founding: &Founding,
-    signer: &Signer,
+    signer: &Signer<'_>,
+    uid: u32,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
+    let founding = signer.founding;
     let request = Request::Draft {
         project: founding.id.to_string(),
         handle: founding.handle.to_string(),
@@ -266,7 +267,7 @@ fn grant(
         Reply::Draft(draft) => draft,
         other => return Err(failure::unexpected(&other)),
     };
-    let statement = check_draft(&draft, founding, context.uid()).map_err(failure::draft)?;
+    let statement = check_draft(&draft, founding, uid).map_err(failure::draft)?;
     let request = Request::Submit {
         project: founding.id.to_string(),
         envelope: signer.seal(statement)?,
@@ -365,13 +366,13 @@ fn report(
     console.line(format_args!("{heading:<38}  id {}", founding.id.short()))?;
     console.line(format_args!("  Address   {}{remote}", founding.address))?;
     console.line(format_args!("  Kept on   {}", kept_on(project)))?;
-    let each = if project.copies == 1 {
-        "it"
+    let where_kept = if project.copies < 2 {
+        "there"
     } else {
-        "each of them"
+        "on each of them"
     };
     console.line(format_args!(
-        "  Readable  by root on {each}; contents are not encrypted"
+        "  Readable  by root {where_kept}; contents are not encrypted"
     ))?;
     if project.copies < 2 {
         console.warning("THE ONLY COPY: one copy is not a backup");

@@ -12,7 +12,7 @@
 //! ```
 //! let facts = vigo::Facts::from_lookup(1000, &|_variable| None, &|_path| false);
 //! let (mut answer, mut talk) = (Vec::new(), Vec::new());
-//! let code = vigo::run(&["vigo".into(), "--version".into()], facts, &mut answer, &mut talk);
+//! let code = vigo::run(&["vigo".into(), "--version".into()], &facts, &mut answer, &mut talk);
 //! assert_eq!(code, 0);
 //! assert!(answer.starts_with(b"vigo "));
 //! ```
@@ -56,7 +56,7 @@ pub fn is_remote_helper(arguments: &[OsString]) -> bool {
 /// code. The answer goes to `answer`; everything else that is said to `talk`.
 pub fn run(
     arguments: &[OsString],
-    facts: Facts,
+    facts: &Facts,
     answer: &mut dyn Write,
     talk: &mut dyn Write,
 ) -> u8 {
@@ -67,10 +67,13 @@ pub fn run(
     };
     let json = cli.command.wants_json();
     let mut console = Console::new(answer, talk);
-    match obey(cli, &facts, &mut console).and_then(|()| console.finish()) {
+    match obey(cli, facts, &mut console).and_then(|()| console.finish()) {
         Ok(()) | Err(Stop::NobodyReads) => 0,
         Err(Stop::Failed(failure)) => {
-            console.failure(&failure, json);
+            match json {
+                true => console.failure_as_json(&failure),
+                false => console.failure(&failure),
+            }
             failure.code
         }
     }
@@ -137,7 +140,7 @@ fn not_parsed(
         let first = text.lines().next().unwrap_or_default();
         let what = first.strip_prefix("error: ").unwrap_or(first);
         let failure = failure::failure(exit_code::USAGE, what);
-        Console::new(answer, talk).failure(&failure, true);
+        Console::new(answer, talk).failure_as_json(&failure);
         return exit_code::USAGE;
     }
     let _ = write!(talk, "{text}");
@@ -169,7 +172,7 @@ mod tests {
     fn say(line: &str) -> (u8, String, String) {
         let facts = Facts::from_lookup(1000, &|_| None, &|_| false);
         let (mut answer, mut talk) = (Vec::new(), Vec::new());
-        let code = run(&words(line), facts, &mut answer, &mut talk);
+        let code = run(&words(line), &facts, &mut answer, &mut talk);
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (code, text(answer), text(talk))
     }

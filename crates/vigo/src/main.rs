@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let mut answer = anstream::stdout().lock();
     // Not locked: the daemon's threads write their log there too.
     let mut talk = anstream::stderr();
-    ExitCode::from(vigo::run(&arguments, facts, &mut answer, &mut talk))
+    ExitCode::from(vigo::run(&arguments, &facts, &mut answer, &mut talk))
 }
 
 fn remote_helper(arguments: &[OsString], uid: u32) -> ExitCode {

@@ -304,19 +304,30 @@ fn describe(
         console.line(format_args!("  {label:<10} {}", show::plain(&value)))?;
     }
 
-    let mut envoys = Table::new(&["ENVOY", "STATE", "REASON"]);
+    console.line(format_args!("\n{}", envoys(project, now_ms).render()))?;
+    if !project.ref_list.is_empty() {
+        console.line(format_args!("\n{}", refs(project)))?;
+    }
+    if !project.diverged.is_empty() {
+        console.hint("nothing is lost; the other versions: git ls-remote gitback 'refs/envoys/*'");
+    }
+    Ok(())
+}
+
+fn envoys(project: &ProjectStatus, now_ms: u64) -> Table {
+    let mut table = Table::new(&["ENVOY", "STATE", "REASON"]);
     for copy in &project.envoys {
-        envoys.row([
+        table.row([
             copy.name.clone(),
             condition(copy, now_ms),
             copy.reason.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }
-    console.line(format_args!("\n{}", envoys.render()))?;
-    if project.ref_list.is_empty() {
-        return Ok(());
-    }
-    let mut refs = Table::new(&["REF", "OBJECT"]);
+    table
+}
+
+fn refs(project: &ProjectStatus) -> String {
+    let mut table = Table::new(&["REF", "OBJECT"]);
     for found in project.ref_list.iter().take(REFS_SHOWN_MAX) {
         let mark = if project.diverged.contains(&found.name) {
             "  diverged"
@@ -324,13 +335,12 @@ fn describe(
             ""
         };
         let object: String = found.oid.chars().take(10).collect();
-        refs.row([short_ref(&found.name).to_owned(), format!("{object}{mark}")]);
+        table.row([short_ref(&found.name).to_owned(), format!("{object}{mark}")]);
     }
-    console.line(format_args!("\n{}", refs.render()))?;
     let shown = u32::try_from(project.ref_list.len().min(REFS_SHOWN_MAX)).unwrap_or(u32::MAX);
     match project.refs.saturating_sub(shown) {
-        0 => Ok(()),
-        more => console.line(format_args!("and {more} more; --json lists them")),
+        0 => table.render(),
+        more => format!("{}\nand {more} more; --json lists them", table.render()),
     }
 }
 
