@@ -92,6 +92,10 @@ impl Job {
     fn note(&self, error: &SendError) -> String {
         let id = *self.cell.id();
         match error {
+            SendError::Call(CallError::Refused(refusal)) => {
+                self.neighbour.note_refusal(id, refusal.reason.clone());
+                format!("{} refused: {}", self.neighbour.name(), refusal.reason)
+            }
             SendError::Call(error) => {
                 self.neighbour.note_failure(error);
                 self.neighbour.note_behind(id, error.reason());

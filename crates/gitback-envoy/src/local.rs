@@ -6,12 +6,14 @@ use std::time::Duration;
 use gitback_envelope::{Act, Envelope, Grant, Statement, Verified};
 use gitback_helper::{Connection, Draft, Failure, Reply, Request, Service, VERSION, exit_code};
 use gitback_identity::{Handle, ProjectId, PuddleKey, hex};
+use gitback_peer::CallError;
 
 use crate::cell::{Cell, Fault, State};
-use crate::contact::{catch_up, is_token};
+use crate::contact::{CatchUpError, catch_up, is_token};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::spread;
 use crate::push::{Pusher, receive};
+use crate::service::UNKNOWN_PROJECT;
 use crate::{clock, status};
 
 /// The longest that a user can ask a push to wait.
@@ -519,7 +521,7 @@ fn bootstrap(
         return Err(fail(
             exit_code::FAILED,
             format!("{handle} could not be brought in whole"),
-            Some(brought.join("; ")),
+            Some(reasons(&brought)),
             &["it goes on in the background; try again later"],
         ));
     }
@@ -532,57 +534,78 @@ fn bring(
     cell: &Arc<Cell>,
     token: &[Verified],
     progress: &mut dyn FnMut(String),
-) -> Vec<String> {
+) -> Vec<Failed> {
     let _only_one = cell.wait_catch_up();
     let mut failures = Vec::new();
     for neighbour in envoy.neighbours() {
-        match catch_up(envoy, cell, neighbour, token, progress) {
+        let error = match catch_up(envoy, cell, neighbour, token, progress) {
             Ok(()) => return failures,
-            Err(error) => {
-                if let crate::contact::CatchUpError::Call { source, .. } = &error {
-                    neighbour.note_failure(source);
-                }
-                failures.push(chain(&error));
+            Err(error) => error,
+        };
+        let reason = match &error {
+            CatchUpError::Call {
+                source: CallError::Refused(refusal),
+                ..
+            } if refusal.code == UNKNOWN_PROJECT => None,
+            CatchUpError::Call {
+                source: CallError::Refused(refusal),
+                ..
+            } => Some(refusal.reason.clone()),
+            CatchUpError::Call { source, .. } => {
+                neighbour.note_failure(source);
+                Some(neighbour.away_line(None))
             }
-        }
+            CatchUpError::Sent { .. } | CatchUpError::Ours(_) | CatchUpError::Short { .. } => {
+                Some(chain(&error))
+            }
+        };
+        failures.push(Failed {
+            peer: neighbour.name().to_owned(),
+            reason,
+        });
     }
     failures
 }
 
-fn nobody_has_it(envoy: &Envoy, handle: &str, failures: &[String]) -> Failure {
-    let unknown = failures
+/// A peer from which a project could not be had.
+struct Failed {
+    peer: String,
+    /// Nothing: it does not have the project.
+    reason: Option<String>,
+}
+
+/// "venus, titan do not have it; pluto offline (last seen 2 h ago): connection refused".
+fn reasons(failures: &[Failed]) -> String {
+    let without: Vec<&str> = failures
         .iter()
-        .any(|failure| failure.contains("does not hold project"));
-    let away: Vec<String> = envoy
-        .neighbours()
-        .iter()
-        .filter(|neighbour| {
-            neighbour
-                .seen()
-                .away
-                .as_ref()
-                .is_some_and(|away| !away.refused)
-        })
-        .map(|neighbour| neighbour.away_line(None))
+        .filter(|failed| failed.reason.is_none())
+        .map(|failed| failed.peer.as_str())
         .collect();
-    let what = format!("nobody reachable has {handle}");
-    let why = if away.is_empty() {
-        failures.join("; ")
-    } else {
-        away.join("; ")
-    };
+    let mut parts: Vec<String> = failures
+        .iter()
+        .filter_map(|failed| failed.reason.clone())
+        .collect();
+    match without.as_slice() {
+        [] => {}
+        [one] => parts.insert(0, format!("{one} does not have it")),
+        several => parts.insert(0, format!("{} do not have it", several.join(", "))),
+    }
+    parts.join("; ")
+}
+
+fn nobody_has_it(envoy: &Envoy, handle: &str, failures: &[Failed]) -> Failure {
     let near = nearest(envoy, handle).map(|near| format!("did you mean {near}?"));
     let mut hints: Vec<String> = near.into_iter().collect();
-    if !away.is_empty() {
-        hints.push("turn one of them on and try again".to_owned());
+    if failures.iter().any(|failed| failed.reason.is_some()) {
+        hints.push("see which envoys answer: vigo envoy status".to_owned());
     }
-    if unknown {
+    if failures.iter().any(|failed| failed.reason.is_none()) {
         hints.push("to start it: vigo swarm gitback project init".to_owned());
     }
     Failure {
         code: exit_code::UNKNOWN,
-        what,
-        why: Some(why),
+        what: format!("nobody reachable has {handle}"),
+        why: Some(reasons(failures)),
         hints,
     }
 }

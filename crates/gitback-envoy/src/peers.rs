@@ -11,6 +11,9 @@ use gitback_peer::{CallError, PeerAddress};
 use crate::clock;
 use crate::config::Peer;
 
+/// How long requests for contact that are not urgent are gathered.
+const SOON: Duration = Duration::from_millis(500);
+
 /// One configured peer, shared by the threads that talk to it.
 #[derive(Debug)]
 pub(crate) struct Neighbour {
@@ -27,6 +30,7 @@ pub(crate) struct Seen {
     pub(crate) away: Option<Away>,
     pub(crate) projects: BTreeMap<ProjectId, Holding>,
     poked: bool,
+    soon: bool,
     stopping: bool,
 }
 
@@ -48,6 +52,8 @@ pub(crate) struct Holding {
     /// Since when it is known to hold less than we do, or something else.
     pub(crate) differs_since_ms: Option<u64>,
     pub(crate) reason: Option<String>,
+    /// It answered, and would not take it.
+    pub(crate) refused: bool,
 }
 
 impl Neighbour {
@@ -89,26 +95,24 @@ impl Neighbour {
 
     /// Notes that a call failed; the time of the first of a row of failures stays.
     pub(crate) fn note_failure(&self, error: &CallError) {
-        let refused = match error {
+        let (reason, refused) = match error {
             // Our own disk or limits: it says nothing about the peer.
             CallError::Local { .. } | CallError::Unsendable { .. } | CallError::Setup { .. } => {
                 return;
             }
-            CallError::Refused(_) => true,
-            _ => false,
+            CallError::Refused(refusal) => (refusal.reason.clone(), true),
+            _ => (error.reason(), false),
         };
+        let now = clock::now_ms();
         let mut seen = self.seen();
-        let since_ms = seen
-            .away
-            .as_ref()
-            .map_or_else(clock::now_ms, |away| away.since_ms);
+        let since_ms = seen.away.as_ref().map_or(now, |away| away.since_ms);
         seen.away = Some(Away {
             since_ms,
-            reason: error.reason(),
+            reason,
             refused,
         });
         if refused {
-            seen.last_seen_ms = Some(clock::now_ms());
+            seen.last_seen_ms = Some(now);
         }
     }
 
@@ -127,6 +131,7 @@ impl Neighbour {
             holding.tips = tips;
         }
         holding.reason = None;
+        holding.refused = false;
         holding.differs_since_ms = if same_as_ours {
             None
         } else {
@@ -136,10 +141,22 @@ impl Neighbour {
 
     /// Notes why the peer does not have the newest of a project.
     pub(crate) fn note_behind(&self, project: ProjectId, reason: String) {
+        self.note_lag(project, reason, false);
+    }
+
+    /// Notes that the peer answered and would not take the newest of a project.
+    pub(crate) fn note_refusal(&self, project: ProjectId, reason: String) {
+        self.note_answer();
+        self.note_lag(project, reason, true);
+    }
+
+    fn note_lag(&self, project: ProjectId, reason: String, refused: bool) {
         let mut seen = self.seen();
         let holding = seen.projects.entry(project).or_default();
-        holding.differs_since_ms = holding.differs_since_ms.or(Some(clock::now_ms()));
+        let now = clock::now_ms();
+        holding.differs_since_ms = holding.differs_since_ms.or(Some(now));
         holding.reason = Some(reason);
+        holding.refused = refused;
     }
 
     /// The tips of a project that the peer is known to hold; empty when nothing is known.
@@ -163,13 +180,25 @@ impl Neighbour {
         self.wake.notify_all();
     }
 
+    /// Asks for contact within [`SOON`]: many such requests become one contact.
+    pub(crate) fn poke_soon(&self) {
+        self.seen().soon = true;
+        self.wake.notify_all();
+    }
+
     /// Waits for a poke, a stop, or `interval`. Returns whether to go on.
     pub(crate) fn wait(&self, interval: Duration) -> bool {
-        let idle = |seen: &mut Seen| !seen.poked && !seen.stopping;
-        let (mut seen, _) = self
-            .wake
-            .wait_timeout_while(self.seen(), interval, idle)
-            .expect("no thread panics with a peer's state");
+        let idle = |seen: &mut Seen| !seen.poked && !seen.stopping && !seen.soon;
+        let asked = |seen: &mut Seen| !seen.poked && !seen.stopping;
+        let wait = |seen, limit, idle: &dyn Fn(&mut Seen) -> bool| {
+            let waited = self.wake.wait_timeout_while(seen, limit, idle);
+            waited.expect("no thread panics with a peer's state").0
+        };
+        let mut seen = wait(self.seen(), interval, &idle);
+        if seen.soon {
+            seen = wait(seen, SOON.min(interval), &asked);
+        }
+        seen.soon = false;
         seen.poked = false;
         !seen.stopping
     }

@@ -26,6 +26,8 @@ pub(crate) struct Pusher {
     /// The member puddle for whom the update is signed.
     pub(crate) puddle: PuddleKey,
     pub(crate) push_wait: Option<Duration>,
+    /// The user asked for silence. The capability of that name says less: git sets it whenever its output is not a
+    /// terminal.
     pub(crate) quiet: bool,
 }
 
@@ -64,7 +66,6 @@ pub(crate) fn receive(
         commands,
         options,
         atomic,
-        quiet,
         ..
     } = request;
     let mut verdicts: Vec<Verdict> = commands
@@ -112,14 +113,13 @@ pub(crate) fn receive(
         }
     };
     if let Some(stored) = stored {
-        let quiet = quiet || pusher.quiet;
         let limit = wishes
             .wait
             .limit(pusher.push_wait.unwrap_or(envoy.config().push_wait()));
         let answers = spread(envoy, cell, &stored.ids, stored.spool);
         let standing = await_peers(envoy, &answers, wishes.wait, limit);
         for line in standing.lines() {
-            if !quiet || line.starts_with("warning:") {
+            if !pusher.quiet || line.starts_with("warning:") {
                 session.message(&line)?;
             }
         }

@@ -21,6 +21,9 @@ pub(crate) const HAVES_MAX: usize = 512;
 /// Most envelopes in one push.
 const PUSH_ENVELOPES_MAX: usize = 1 << 16;
 
+/// The code of the answer for a project that is not here.
+pub(crate) const UNKNOWN_PROJECT: &str = "unknown-project";
+
 /// Most envelopes in a token.
 const TOKEN_MAX: usize = 16;
 
@@ -129,6 +132,16 @@ impl Service for Surface {
                 );
             }
         }
+        if matches!(answer, Ok(PushAnswer::Durable)) {
+            // The others have most likely received it as well; ask, so that status here tells the truth.
+            for other in envoy
+                .neighbours()
+                .iter()
+                .filter(|other| *other.key() != caller.key)
+            {
+                other.poke_soon();
+            }
+        }
         if !matches!(answer, Ok(PushAnswer::Durable)) {
             envoy.store().discard_if_unfounded(cell);
         }
@@ -176,7 +189,7 @@ fn stranger(envoy: &Envoy, key: &EnvoyKey) -> Refusal {
 fn unknown(envoy: &Envoy, project: &ProjectId) -> Refusal {
     refusal(
         RefusalKind::NotFound,
-        "unknown-project",
+        UNKNOWN_PROJECT,
         format!("{} does not hold project {project}", envoy.name()),
     )
 }

@@ -228,6 +228,15 @@ fn judge(
         .reason
         .clone()
         .or_else(|| Some("has not confirmed the newest".to_owned()));
+    if holding.refused {
+        let behind = behind(&holding.tips, state);
+        return (
+            "refused",
+            behind,
+            holding.reason.clone(),
+            holding.differs_since_ms,
+        );
+    }
     (
         "behind",
         behind(&holding.tips, state),
