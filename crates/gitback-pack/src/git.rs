@@ -22,6 +22,8 @@ const LINE_MAX: usize = 512;
 const OVERRIDES: &[&str] = &[
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
+    // The graft file is pointed at nothing below; git would speak of that at length.
+    "advice.graftFileDeprecated=false",
     // Migration syncs each pack itself, once and together with the directories.
     "core.fsync=none",
     "gc.auto=0",
