@@ -90,7 +90,9 @@ impl Log {
         files::create_dir(dir)?;
         let lock = lock(dir)?;
         let path = dir.join(FILE);
-        let created = !path.exists();
+        // Only a name that is surely free is taken: a log that cannot be seen
+        // for another reason must not be replaced by an empty one.
+        let created = !path.try_exists().map_err(fault("look at", &path))?;
         if created {
             files::replace(dir, FILE, HEADER)?;
         }
