@@ -129,7 +129,7 @@ impl Graph {
         let count = self.branch(branch).places.len();
         past.raise(branch, number(count));
         self.heads.insert(id);
-        self.digest.add(&id);
+        self.digest.add(&Sha256::digest(id.as_bytes()).into());
         self.places.insert(id, place);
         self.nodes.push(Node {
             verified,
@@ -295,14 +295,13 @@ fn position(branch: &Branch, seq: u64) -> Option<u64> {
     seq.checked_sub(branch.first_seq)
 }
 
-/// A sum of SHA-256 values modulo 2^256: the same for the same set in any order.
+/// A sum of numbers modulo 2^256, big-endian: the same for the same set in any order.
 #[derive(Debug, Default)]
 struct Sum([u64; 4]);
 
 impl Sum {
-    fn add(&mut self, id: &EnvelopeId) {
-        let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
-        let (limbs, _) = digest.as_chunks::<8>();
+    fn add(&mut self, number: &[u8; 32]) {
+        let (limbs, _) = number.as_chunks::<8>();
         let mut carry = false;
         for (limb, addend) in self.0.iter_mut().zip(limbs).rev() {
             let (sum, first) = limb.overflowing_add(u64::from_be_bytes(*addend));
@@ -323,5 +322,23 @@ impl Sum {
         ];
         bytes.copy_from_slice(value.as_flattened());
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sum;
+
+    #[test]
+    fn the_sum_carries_and_wraps() {
+        let mut one = [0; 32];
+        one[31] = 1;
+        let mut sum = Sum::default();
+        sum.add(&[0xff; 32]);
+        assert_eq!(sum.to_bytes(), [0xff; 32]);
+        sum.add(&one);
+        assert_eq!(sum.to_bytes(), [0; 32]);
+        sum.add(&one);
+        assert_eq!(sum.to_bytes(), one);
     }
 }

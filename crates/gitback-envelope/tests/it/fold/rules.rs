@@ -94,6 +94,24 @@ fn what_waits_for_a_broken_chain_is_dropped_when_that_shows() {
 }
 
 #[test]
+fn what_waits_for_a_refused_envelope_is_dropped_with_all_it_asked_for() {
+    let (_, mut mars, _) = founder_and_envoys();
+    let first = mars.push(MAIN, 1);
+    let jump = jump_after(&mars, &first);
+    let jumped = mars.seal(jump.clone());
+    let mut follower = jump;
+    follower.seq += 1;
+    follower.prev = Some(*jumped.id());
+    follower.deps = vec![EnvelopeId::from_bytes(&[0xee; 32])];
+    let follower = mars.seal(follower);
+    assert_eq!(mars.view.insert(follower.clone()), Ok(Inserted::Waiting));
+    assert_eq!(mars.view.missing().len(), 2);
+    assert_eq!(mars.view.insert(jumped), Err(Reject::BrokenChain));
+    assert!(!mars.view.contains(follower.id()));
+    assert_eq!(mars.view.missing(), vec![]);
+}
+
+#[test]
 fn rejects_an_envelope_of_another_project() {
     let other = SecretKey::from_seed(&[9; 32]);
     let statement = Statement::init(&PuddleKey::new(other.public()), &handle());
