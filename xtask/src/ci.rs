@@ -65,10 +65,7 @@ fn deny() -> Result<()> {
             "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)",
         );
     }
-    cargo::run(
-        ["deny", "check", "bans", "licenses", "sources"],
-        &[],
-    )
+    cargo::run(["deny", "check", "bans", "licenses", "sources"], &[])
 }
 
 /// The demo from end to end on a repository made for it, with the programs that the tests have built.
