@@ -233,6 +233,25 @@ fn two_envelopes_at_one_number_are_both_kept_and_reported() {
 }
 
 #[test]
+fn of_several_ends_the_longest_goes_on_and_then_the_one_with_the_lowest_id() {
+    for new in 1..20 {
+        let (_, mut mars, _) = founder_and_envoys();
+        let mut copy = Author::envoy(10);
+        copy.meet(&mars);
+        let here = mars.push(MAIN, new);
+        let there = copy.push(MAIN, 100 + new);
+        let next = |project: &Project| {
+            project.next(&mars.secret.public(), &mars.puddle, &mars.incarnation)
+        };
+        let both = union(&[&copy, &mars]);
+        assert_eq!(next(&both), (1, Some(here.min(there))));
+        let longer = copy.push(MAIN, 200);
+        let both = union(&[&mars, &copy]);
+        assert_eq!(next(&both), (2, Some(longer)));
+    }
+}
+
+#[test]
 fn ancestry_follows_ids_across_a_fork_below_a_fork() {
     let (_, mut mars, _) = founder_and_envoys();
     let root = mars.push(MAIN, 1);
