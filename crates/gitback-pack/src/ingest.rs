@@ -9,7 +9,7 @@ use crate::git::{Finished, Running, bounded};
 use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
 use crate::severity::strict_argument;
 use crate::spool::Spooling;
-use crate::{Fault, Oid, Quarantine, Reject, Spool};
+use crate::{Fault, Incoming, Oid, Quarantine, Reject, Spool};
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -66,7 +66,36 @@ impl Quarantine {
     ///
     /// [`Reject`]; the stream may then be read only in part, and the quarantine is
     /// good for nothing but to be dropped.
-    pub fn ingest(&mut self, mut pack: impl Read, limits: &Limits) -> Result<Ingested, Reject> {
+    pub fn ingest(&mut self, pack: impl Read, limits: &Limits) -> Result<Ingested, Reject> {
+        self.ingest_shared(pack, limits, &Incoming::new())
+    }
+
+    /// As [`Quarantine::ingest`], and lets others read along: the followers of `incoming` see every
+    /// byte as soon as it is here, and the end as soon as the stream has ended, before the pack is
+    /// found good. When it is found bad earlier, they see it break off.
+    ///
+    /// # Errors
+    ///
+    /// As [`Quarantine::ingest`].
+    pub fn ingest_shared(
+        &mut self,
+        pack: impl Read,
+        limits: &Limits,
+        incoming: &Incoming,
+    ) -> Result<Ingested, Reject> {
+        let ingested = self.ingest_into(pack, limits, incoming);
+        if ingested.is_err() {
+            incoming.break_off();
+        }
+        ingested
+    }
+
+    fn ingest_into(
+        &mut self,
+        mut pack: impl Read,
+        limits: &Limits,
+        incoming: &Incoming,
+    ) -> Result<Ingested, Reject> {
         let mut header = [0; PACK_HEADER_BYTES];
         pack.read_exact(&mut header)
             .map_err(|error| match error.kind() {
@@ -80,7 +109,7 @@ impl Quarantine {
                 limit: limits.objects.into(),
             });
         }
-        let mut tee = Tee::begin(self, limits)?;
+        let mut tee = Tee::begin(self, limits, incoming)?;
         if objects > 0 {
             tee.indexer = Some(self.start_indexer(limits)?);
         }
@@ -135,9 +164,10 @@ struct Tee {
 }
 
 impl Tee {
-    fn begin(quarantine: &Quarantine, limits: &Limits) -> Result<Self, Fault> {
+    fn begin(quarantine: &Quarantine, limits: &Limits, incoming: &Incoming) -> Result<Self, Fault> {
+        let directory = quarantine.repository().spool_path();
         Ok(Self {
-            spool: Spooling::begin(&quarantine.repository().spool_path())?,
+            spool: Spooling::begin(&directory, incoming.clone())?,
             sum: gix::hash::hasher(gix::hash::Kind::Sha1),
             tail: Vec::with_capacity(CHUNK_BYTES + TRAILER_BYTES),
             indexer: None,
@@ -154,7 +184,10 @@ impl Tee {
             .is_none_or(|indexer| indexer.input.is_some())
         {
             match pack.read(&mut chunk) {
-                Ok(0) => break,
+                Ok(0) => {
+                    self.spool.complete();
+                    break;
+                }
                 Ok(count) => self.write(chunk.get(..count).unwrap_or_default())?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Reject::Broken(error)),

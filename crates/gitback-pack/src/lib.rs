@@ -27,6 +27,7 @@
 mod error;
 pub mod fetch;
 mod git;
+mod incoming;
 mod ingest;
 mod objects;
 mod outgoing;
@@ -45,6 +46,7 @@ pub use gix::ObjectId as Oid;
 pub use gix::objs::Kind;
 
 pub use error::{Fault, OpenError, RefError, Reject};
+pub use incoming::{Follower, Incoming};
 pub use ingest::{Ingested, Limits};
 pub use quarantine::{Migrated, Quarantine};
 pub use recover::Recovered;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::git::{self, Finished, Running};
 use crate::spool::Spooling;
-use crate::{Fault, Oid, Reject, Repository, Spool};
+use crate::{Fault, Incoming, Oid, Reject, Repository, Spool};
 
 /// Length of a pack's header: signature, version, count of objects.
 pub(crate) const PACK_HEADER_BYTES: usize = 12;
@@ -62,7 +62,7 @@ impl Repository {
         let mut running = Running::spawn(command, "pack-objects")?;
         // It reads all of its input before it writes; a failure shows in how it ends.
         let written = running.stdin().write_all(revisions.as_bytes());
-        let mut spool = Spooling::begin(&self.spool_path())?;
+        let mut spool = Spooling::begin(&self.spool_path(), Incoming::new())?;
         let header = spool_all(running.stdout(), &mut spool)?;
         running.finish()?.check()?;
         written.map_err(Fault::stream("write to git pack-objects"))?;

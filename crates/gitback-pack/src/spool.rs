@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use tempfile::{NamedTempFile, TempPath};
+use std::sync::Arc;
 
-use crate::Fault;
+use tempfile::TempPath;
+
+use crate::{Fault, Incoming};
 
 /// A pack exactly as it was received or made. The file is removed on drop.
 #[derive(Debug)]
 pub struct Spool {
-    path: TempPath,
+    path: Arc<TempPath>,
     bytes: u64,
     blake3: [u8; 32],
 }
@@ -41,41 +43,50 @@ impl Spool {
     ///
     /// Those of [`File::open`].
     pub fn open(&self) -> io::Result<File> {
-        File::open(&self.path)
+        File::open(&*self.path)
     }
 }
 
 /// A spool that is being written.
 #[derive(Debug)]
 pub(crate) struct Spooling {
-    file: NamedTempFile,
+    file: File,
+    path: Arc<TempPath>,
     hasher: blake3::Hasher,
     bytes: u64,
+    incoming: Incoming,
 }
 
 impl Spooling {
-    pub(crate) fn begin(directory: &Path) -> Result<Self, Fault> {
+    /// Starts a file in `directory`, and tells the followers of `incoming` of it.
+    pub(crate) fn begin(directory: &Path, incoming: Incoming) -> Result<Self, Fault> {
         let file = tempfile::Builder::new()
             .prefix("pack-")
             .tempfile_in(directory)
             .map_err(Fault::io("create a file in", directory))?;
+        let (file, path) = file.into_parts();
+        let path = Arc::new(path);
+        incoming.begin(Arc::clone(&path));
         Ok(Self {
             file,
+            path,
             hasher: blake3::Hasher::new(),
             bytes: 0,
+            incoming,
         })
     }
 
     pub(crate) fn write(&mut self, chunk: &[u8]) -> Result<(), Fault> {
         self.file.write_all(chunk).map_err(|source| Fault::Io {
             doing: "write",
-            path: self.file.path().to_owned(),
+            path: self.path.to_path_buf(),
             source,
         })?;
         self.hasher.update(chunk);
         self.bytes = self
             .bytes
             .saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        self.incoming.grow(self.bytes);
         Ok(())
     }
 
@@ -83,11 +94,23 @@ impl Spooling {
         self.bytes
     }
 
+    /// Nothing more comes: the followers may tell what they have read.
+    pub(crate) fn complete(&self) {
+        self.incoming.complete(self.hasher.finalize().into());
+    }
+
     pub(crate) fn finish(self) -> Spool {
+        self.complete();
         Spool {
-            path: self.file.into_temp_path(),
+            path: Arc::clone(&self.path),
             bytes: self.bytes,
             blake3: self.hasher.finalize().into(),
         }
+    }
+}
+
+impl Drop for Spooling {
+    fn drop(&mut self) {
+        self.incoming.break_off();
     }
 }
