@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gitback_tests::{Invocation, Shape};
+use gitback_tests::{Binaries, Fleet, Invocation, Outcome, Shape, Talk};
 
 use crate::world::{binaries, done, fails, says};
 
@@ -31,129 +31,153 @@ fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
+/// An ordinary user with a home of their own: nobody when we are root, else whoever we are.
+struct User {
+    /// Where the files go and what removes them; its own envoy is not started.
+    fleet: Fleet,
+    home: PathBuf,
+    programs: Binaries,
+    root: bool,
+}
+
+impl User {
+    fn at_home() -> Self {
+        let fleet = Fleet::prepare(crate::world::options(1)).expect("a directory");
+        let programs = binaries()
+            .copied_to(&fleet.dir().join("bin"))
+            .expect("programs for all");
+        let home = fleet.dir().join("user");
+        for dir in ["run", "data", "config/vigo", "tmp"] {
+            std::fs::create_dir_all(home.join(dir)).expect("directories");
+        }
+        let listen = fleet.envoy(0).address();
+        let config = format!("name = \"mars\"\nlisten = \"{listen}\"\nmin_free_percent = 0\n");
+        std::fs::write(home.join("config/vigo/envoy.toml"), config).expect("a configuration");
+        std::fs::write(home.join("passphrase"), "correct horse battery staple\n")
+            .expect("a passphrase");
+        Shape::SMALL
+            .write(&fleet.outside(), &home.join("notes"))
+            .expect("a history");
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(home.join("run"), private).expect("a private place");
+        let root = rustix::process::geteuid().is_root();
+        if root {
+            let owner = format!("{NOBODY}:{NOBODY}");
+            done(
+                fleet
+                    .outside()
+                    .any("chown", ["-R".as_ref(), owner.as_ref(), home.as_os_str()]),
+            );
+        }
+        Self {
+            fleet,
+            home,
+            programs,
+            root,
+        }
+    }
+
+    fn vigo(&self) -> String {
+        self.programs.vigo().to_string_lossy().into_owned()
+    }
+
+    /// A command in the user's repository; nothing when we may not become that user.
+    fn types(&self, program: &str, args: &[&str]) -> Option<Invocation> {
+        let mut path = self.programs.dir().as_os_str().to_owned();
+        path.push(":/usr/local/bin:/usr/bin:/bin");
+        let command = Invocation::new(program, args)
+            .cwd(self.home.join("notes"))
+            .env("PATH", path)
+            .env("HOME", &self.home)
+            .env("XDG_RUNTIME_DIR", self.home.join("run"))
+            .env("XDG_DATA_HOME", self.home.join("data"))
+            .env("XDG_CONFIG_HOME", self.home.join("config"))
+            .env("TMPDIR", self.home.join("tmp"))
+            .env("GIT_CONFIG_GLOBAL", self.fleet.dir().join("gitconfig"))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("LC_ALL", "C");
+        if self.root {
+            as_nobody(command)
+        } else {
+            Some(command)
+        }
+    }
+
+    fn does(&self, program: &str, args: &[&str]) -> Outcome {
+        done(
+            self.types(program, args)
+                .expect("the daemon could be started as this user"),
+        )
+    }
+
+    /// Starts the daemon and waits until it is ready; nothing when we may not become that user.
+    fn daemon(&self) -> Option<Talk> {
+        let run = self.types(
+            "/bin/sh",
+            &["-c", "exec \"$0\" envoy run 2>&1", &self.vigo()],
+        )?;
+        let mut daemon = run.talk().expect("the daemon starts");
+        let mut said = String::new();
+        while !said.contains("ready on") {
+            let read = daemon.output().read_line(&mut said).expect("text");
+            assert!(read > 0, "the daemon ended: {said}");
+        }
+        Some(daemon)
+    }
+}
+
 #[test]
 fn an_ordinary_user_runs_a_daemon_of_their_own() {
     if Path::new("/var/run/vigo/gitback.sock").exists() {
         return skip("a daemon of root runs on this machine, and users go there");
     }
-    // A prepared fleet is where the files go and what removes them; its own envoy is not started.
-    let fleet = gitback_tests::Fleet::prepare(crate::world::options(1)).expect("a directory");
-    let home = fleet.dir().join("user");
-    let programs = binaries()
-        .copied_to(&fleet.dir().join("bin"))
-        .expect("programs that anybody can run");
-    let port = fleet.envoy(0).address();
-    for dir in ["run", "data", "config/vigo", "tmp"] {
-        std::fs::create_dir_all(home.join(dir)).expect("directories");
-    }
-    let config = format!("name = \"mars\"\nlisten = \"{port}\"\nmin_free_percent = 0\n");
-    std::fs::write(home.join("config/vigo/envoy.toml"), config).expect("a configuration");
-    let passphrase = home.join("passphrase");
-    std::fs::write(&passphrase, "correct horse battery staple\n").expect("a passphrase");
-    let work = home.join("notes");
-    Shape::SMALL
-        .write(&fleet.outside(), &work)
-        .expect("a history");
-    std::fs::set_permissions(home.join("run"), std::fs::Permissions::from_mode(0o700))
-        .expect("a private place");
-    let root = rustix::process::geteuid().is_root();
-    if root {
-        let owner = format!("{NOBODY}:{NOBODY}");
-        done(
-            fleet
-                .outside()
-                .any("chown", ["-R".as_ref(), owner.as_ref(), home.as_os_str()]),
-        );
-    }
-
-    let user = |program: &str, args: &[&str]| -> Option<Invocation> {
-        let mut path = programs.dir().as_os_str().to_owned();
-        path.push(":/usr/local/bin:/usr/bin:/bin");
-        let command = Invocation::new(program, args)
-            .cwd(&work)
-            .env("PATH", path)
-            .env("HOME", &home)
-            .env("XDG_RUNTIME_DIR", home.join("run"))
-            .env("XDG_DATA_HOME", home.join("data"))
-            .env("XDG_CONFIG_HOME", home.join("config"))
-            .env("TMPDIR", home.join("tmp"))
-            .env("GIT_CONFIG_GLOBAL", fleet.dir().join("gitconfig"))
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("LC_ALL", "C");
-        if root {
-            as_nobody(command)
-        } else {
-            Some(command)
-        }
-    };
-    let vigo = programs.vigo().to_string_lossy().into_owned();
-    let Some(daemon) = user("/bin/sh", &["-c", "exec \"$0\" envoy run 2>&1", &vigo]) else {
-        return;
-    };
-    let mut daemon = daemon.talk().expect("the daemon starts");
-    let mut said = String::new();
-    while !said.contains("ready on") {
-        let read = daemon.output().read_line(&mut said).expect("text");
-        assert!(read > 0, "the daemon ended: {said}");
-    }
-    let passphrase = passphrase.to_string_lossy().into_owned();
-    let run = |program: &str, args: &[&str]| done(user(program, args).expect("as above"));
-    run(
-        &vigo,
-        &[
-            "swarm",
-            "puddle",
-            "init",
-            "--name",
-            "dan",
-            "--passphrase-file",
-            &passphrase,
-        ],
-    );
-    run(
-        &vigo,
-        &[
-            "swarm",
-            "puddle",
-            "unlock",
-            "--passphrase-file",
-            &passphrase,
-        ],
-    );
-    run(
+    let user = User::at_home();
+    let Some(_daemon) = user.daemon() else { return };
+    let vigo = user.vigo();
+    let passphrase = user.home.join("passphrase").to_string_lossy().into_owned();
+    let init = [
+        "swarm",
+        "puddle",
+        "init",
+        "--name",
+        "dan",
+        "--passphrase-file",
+        &passphrase,
+    ];
+    user.does(&vigo, &init);
+    user.does(
         &vigo,
         &["swarm", "gitback", "project", "init", "notes", "--no-push"],
     );
+    let pushed = user.does("git", &["push", "gitback", "main"]);
     says(
-        &run("git", &["push", "gitback", "main"]).stderr,
+        &pushed.stderr,
         &["success: stored on mars", "THE ONLY COPY"],
     );
-    run(
+    user.does(
         "git",
         &["clone", "--quiet", "gitback://dan/notes", "../clone"],
     );
     says(
-        &run(&vigo, &["envoy", "status", "--json"]).stdout,
+        &user.does(&vigo, &["envoy", "status", "--json"]).stdout,
         &["\"user\""],
     );
-    assert!(home.join("data/vigo/swarm/gitback/projects").exists());
-    if root {
+    assert!(user.home.join("data/vigo/swarm/gitback/projects").exists());
+    if user.root {
         // Whose daemon it is: root may ask it, another user may not.
-        let other = Invocation::new(&vigo, ["envoy", "status"]).under(
-            "/usr/bin/setpriv",
-            [
-                "--reuid",
-                "65533",
-                "--regid",
-                "65533",
-                "--clear-groups",
-                "--",
-            ],
-        );
+        let ids = [
+            "--reuid",
+            "65533",
+            "--regid",
+            "65533",
+            "--clear-groups",
+            "--",
+        ];
+        let other = Invocation::new(&vigo, ["envoy", "status"]).under("/usr/bin/setpriv", ids);
         let other = other
             .env("HOME", "/nonexistent")
-            .env("XDG_RUNTIME_DIR", home.join("run"));
+            .env("XDG_RUNTIME_DIR", user.home.join("run"));
         says(&fails(other, 12), &["error: "]);
     }
-    run(&vigo, &["swarm", "puddle", "lock"]);
+    user.does(&vigo, &["swarm", "puddle", "lock"]);
 }

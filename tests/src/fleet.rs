@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::daemon::{Envoy, config};
-use crate::{Binaries, Person, Stop};
+use crate::{Options, Person};
 
 /// The most envoys in one fleet; one machine would hold more, but nobody has asked yet.
 pub const ENVOYS_MAX: usize = 64;
@@ -21,80 +21,6 @@ const STARTS_MAX: usize = 5;
 
 /// Ports below the range from which the kernel takes those of outgoing connections.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
-
-/// A peer in every envoy's configuration that is not started: whoever holds its key may speak for it.
-#[derive(Debug, Clone)]
-pub struct ExtraPeer {
-    /// Its name.
-    pub name: String,
-    /// Its public key, 64 hex digits.
-    pub key: String,
-    /// `host:port`.
-    pub address: String,
-}
-
-/// What fleet is wanted.
-#[derive(Debug, Clone)]
-pub struct Options {
-    binaries: Binaries,
-    envoys: usize,
-    settings: String,
-    extra_peers: Vec<ExtraPeer>,
-    stop: Option<Stop>,
-    keep: bool,
-    puddle: Option<String>,
-}
-
-impl Options {
-    /// One envoy that runs these programs and talks to its peers often.
-    #[must_use]
-    pub fn new(binaries: Binaries) -> Self {
-        Self {
-            binaries,
-            envoys: 1,
-            settings: "contact_interval_ms = 200\nmin_free_percent = 0\n".to_owned(),
-            extra_peers: Vec::new(),
-            stop: None,
-            keep: false,
-            puddle: None,
-        }
-    }
-
-    /// So many envoys: mars, venus, titan, pluto, envoy5, …
-    #[must_use]
-    pub fn envoys(mut self, envoys: usize) -> Self {
-        self.envoys = envoys;
-        self
-    }
-
-    /// These lines in every `envoy.toml`, in place of the usual ones.
-    #[must_use]
-    pub fn settings(mut self, lines: &str) -> Self {
-        lines.clone_into(&mut self.settings);
-        self
-    }
-
-    /// One more peer for all of them, that is not started.
-    #[must_use]
-    pub fn extra_peer(mut self, peer: ExtraPeer) -> Self {
-        self.extra_peers.push(peer);
-        self
-    }
-
-    /// A wish to stop that ends every wait of this fleet.
-    #[must_use]
-    pub fn stop(mut self, stop: Stop) -> Self {
-        self.stop = Some(stop);
-        self
-    }
-
-    /// Lets [`Fleet::keep`] leave the fleet running: its daemons then do not end with this process.
-    #[must_use]
-    pub fn keepable(mut self) -> Self {
-        self.keep = true;
-        self
-    }
-}
 
 /// Envoys on one machine. Dropping it locks their puddles, ends their daemons and removes all their files.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use gitback_tests::{Invocation, Outcome, Person};
 use crate::show;
 
 /// The lines of one command's output that are shown; a push of a thousand refs should not bury the rest.
-const LINES_MAX: usize = 12;
+const LINES_MAX: usize = 16;
 
 /// The demo's output so far.
 #[derive(Debug, Default)]

@@ -29,7 +29,8 @@ pub(super) fn find(files: &[Source]) -> Vec<String> {
         if let Some(name) = file
             .path
             .strip_prefix("crates/")
-            .and_then(|rest| rest.split('/').next())
+            .and_then(|rest| rest.split_once("/src/"))
+            .map(|(name, _)| name)
         {
             *crates.entry(name).or_default() += lines;
         }

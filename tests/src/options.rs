@@ -1,0 +1,77 @@
+//! What fleet is wanted.
+
+use crate::{Binaries, Stop};
+
+/// A peer in every envoy's configuration that is not started: whoever holds its key may speak for it.
+#[derive(Debug, Clone)]
+pub struct ExtraPeer {
+    /// Its name.
+    pub name: String,
+    /// Its public key, 64 hex digits.
+    pub key: String,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// What fleet is wanted.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) binaries: Binaries,
+    pub(crate) envoys: usize,
+    pub(crate) settings: String,
+    pub(crate) extra_peers: Vec<ExtraPeer>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) keep: bool,
+    pub(crate) puddle: Option<String>,
+}
+
+impl Options {
+    /// One envoy that runs these programs and talks to its peers often.
+    #[must_use]
+    pub fn new(binaries: Binaries) -> Self {
+        Self {
+            binaries,
+            envoys: 1,
+            settings: "contact_interval_ms = 200\nmin_free_percent = 0\n".to_owned(),
+            extra_peers: Vec::new(),
+            stop: None,
+            keep: false,
+            puddle: None,
+        }
+    }
+
+    /// So many envoys: mars, venus, titan, pluto, envoy5, …
+    #[must_use]
+    pub fn envoys(mut self, envoys: usize) -> Self {
+        self.envoys = envoys;
+        self
+    }
+
+    /// These lines in every `envoy.toml`, in place of the usual ones.
+    #[must_use]
+    pub fn settings(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.settings);
+        self
+    }
+
+    /// One more peer for all of them, that is not started.
+    #[must_use]
+    pub fn extra_peer(mut self, peer: ExtraPeer) -> Self {
+        self.extra_peers.push(peer);
+        self
+    }
+
+    /// A wish to stop that ends every wait of this fleet.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Lets [`Fleet::keep`] leave the fleet running: its daemons then do not end with this process.
+    #[must_use]
+    pub fn keepable(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+}
