@@ -19,6 +19,10 @@ pub const ENVOYS_MAX: usize = 64;
 /// How often a start is tried again when a port was taken by somebody else meanwhile.
 const STARTS_MAX: usize = 5;
 
+/// How long a puddle stays unlocked: longer than any test, and short enough that the process that holds the key does not
+/// stay for long when this one is killed and cannot lock it.
+const UNLOCKED: &str = "1h";
+
 /// Ports below the range from which the kernel takes those of outgoing connections.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
@@ -217,18 +221,19 @@ impl Fleet {
     ///
     /// When the command fails.
     pub fn create_puddle(&mut self, index: usize, name: &str) -> Result<()> {
-        let file = self.passphrase_file();
+        let file = self.passphrase_file().to_string_lossy().into_owned();
         let args = [
             "swarm",
             "puddle",
             "init",
+            "--for",
+            UNLOCKED,
             "--name",
             name,
             "--passphrase-file",
+            &file,
         ];
-        let command = self
-            .person(index)
-            .vigo(args.iter().map(AsRef::as_ref).chain([file.as_os_str()]));
+        let command = self.person(index).vigo(args);
         command.run()?.success()?;
         self.puddle_made(name);
         Ok(())
@@ -262,11 +267,17 @@ impl Fleet {
     ///
     /// When the command fails.
     pub fn unlock(&self, index: usize) -> Result<()> {
-        let file = self.passphrase_file();
-        let args = ["swarm", "puddle", "unlock", "--passphrase-file"];
-        let command = self
-            .person(index)
-            .vigo(args.iter().map(AsRef::as_ref).chain([file.as_os_str()]));
+        let file = self.passphrase_file().to_string_lossy().into_owned();
+        let args = [
+            "swarm",
+            "puddle",
+            "unlock",
+            "--for",
+            UNLOCKED,
+            "--passphrase-file",
+            &file,
+        ];
+        let command = self.person(index).vigo(args);
         command.run()?.success()?;
         Ok(())
     }

@@ -79,6 +79,9 @@ fn mentions(text: &[u8], needle: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -87,14 +90,20 @@ mod tests {
             .prefix("gb-straggler-")
             .tempdir()
             .expect("a directory");
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "echo up; read line"])
             .env("VIGO_ROOT", dir.path().join("mars"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
-            .expect("sleep starts");
+            .expect("a shell starts");
+        // Until it speaks, it may still be on the way to being what it will be.
+        let mut said = [0; 3];
+        let output = child.stdout.as_mut().expect("a pipe");
+        output.read_exact(&mut said).expect("it speaks");
         let found = end_stragglers(dir.path());
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].line, "sleep 60");
+        assert!(found[0].line.starts_with("sh -c"), "{found:?}");
         assert!(!child.wait().expect("it ended").success());
         assert!(stragglers(dir.path()).is_empty());
     }
