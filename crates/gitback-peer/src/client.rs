@@ -2,12 +2,13 @@
 
 mod call;
 mod dial;
+mod feed;
 mod outgoing;
 mod pool;
+mod source;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ use crate::tls::{Identity, TlsFault};
 use crate::wire::{Digests, PushAnswer, SyncAnswer, SyncRequest};
 use dial::TlsDialer;
 pub use dial::{Dialer, Link};
-use outgoing::Outgoing;
 use pool::Pool;
+pub use source::{PackFile, PushSource};
+use source::{Settled, sendable};
 
 /// Whom to call: the key that must answer, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,17 +32,6 @@ pub struct PeerAddress {
     pub key: EnvoyKey,
     /// `host:port`.
     pub address: String,
-}
-
-/// A pack on disk, to be sent with a push. Its length and digest are declared to the peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its exact length.
-    pub bytes: u64,
-    /// Its BLAKE3 digest.
-    pub blake3: [u8; 32],
 }
 
 /// Calls other envoys. Clones share one pool, with one connection for each [`PeerAddress`].
@@ -105,7 +96,7 @@ pub enum CallError {
         #[source]
         source: Reject,
     },
-    /// The pack to send cannot be read, or the sink cannot be written.
+    /// What to send cannot be read, or the sink cannot be written.
     #[error("local file failed")]
     Local {
         /// The cause.
@@ -200,9 +191,29 @@ impl Client {
         envelopes: Vec<Vec<u8>>,
         pack: Option<PackFile>,
     ) -> Result<PushAnswer, CallError> {
+        sendable(&envelopes).map_err(unsendable)?;
+        let source = Settled::new(envelopes, pack);
+        self.push_from(to, project, source).await
+    }
+
+    /// Sends what `source` gives as it gives it, and waits until the peer says that it is durable
+    /// there. An answer that comes before the end of the source, be it a refusal, ends the sending
+    /// and is returned at once; the source is dropped after its next answer.
+    ///
+    /// The source is asked on a blocking thread, from when the connection has taken the request.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`] that says what went wrong; [`CallError::Local`] when `source` failed, and
+    /// then the peer does not take what it got for a push.
+    pub async fn push_from(
+        &self,
+        to: &PeerAddress,
+        project: &ProjectId,
+        source: impl PushSource,
+    ) -> Result<PushAnswer, CallError> {
         let path = format!("/swarm/gitback/push/{project}");
-        let (body, feeder) = Outgoing::push(envelopes, pack)?;
-        let answer = self.feed(to, path, body, feeder, PUSH_ANSWER_MAX).await?;
+        let answer = self.feed(to, path, source, PUSH_ANSWER_MAX).await?;
         PushAnswer::decode(&answer).map_err(protocol)
     }
 

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Pack,
     Envelope,
     End,
+    PackEnd,
+    Wait,
 }
 
 impl Kind {
@@ -24,6 +26,8 @@ impl Kind {
             2 => Self::Pack,
             3 => Self::Envelope,
             4 => Self::End,
+            5 => Self::PackEnd,
+            6 => Self::Wait,
             _ => return None,
         })
     }
@@ -34,6 +38,8 @@ impl Kind {
             Self::Pack => 2,
             Self::Envelope => 3,
             Self::End => 4,
+            Self::PackEnd => 5,
+            Self::Wait => 6,
         }
     }
 }
@@ -47,6 +53,11 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) const END: Self = Self {
         kind: Kind::End,
+        len: 0,
+    };
+
+    pub(crate) const WAIT: Self = Self {
+        kind: Kind::Wait,
         len: 0,
     };
 
@@ -169,7 +180,14 @@ mod tests {
 
     #[test]
     fn head_round_trips() {
-        for kind in [Kind::Header, Kind::Pack, Kind::Envelope, Kind::End] {
+        for kind in [
+            Kind::Header,
+            Kind::Pack,
+            Kind::Envelope,
+            Kind::End,
+            Kind::PackEnd,
+            Kind::Wait,
+        ] {
             let head = Head {
                 kind,
                 len: 0x0102_0304,
@@ -186,7 +204,7 @@ mod tests {
             "unexpected-frame"
         );
         assert_eq!(
-            Head::from_bytes([5, 0, 0, 0, 0]).unwrap_err().code(),
+            Head::from_bytes([7, 0, 0, 0, 0]).unwrap_err().code(),
             "unexpected-frame"
         );
         let mut frames = Frames::new(&[3, 0xff, 0xff, 0xff, 0xff][..]);

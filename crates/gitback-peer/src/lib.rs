@@ -39,7 +39,7 @@ mod tls;
 mod trailer;
 mod wire;
 
-pub use client::{CallError, Client, Dialer, Link, PackFile, PeerAddress};
+pub use client::{CallError, Client, Dialer, Link, PackFile, PeerAddress, PushSource};
 pub use limits::{Limits, Patience};
 pub use push::{Part, PushBody};
 pub use refusal::{Refusal, RefusalKind};

@@ -35,6 +35,8 @@ pub const ENVELOPES_MAX: u32 = 65_536;
 pub const PUSH_ENVELOPES_MAX: u64 = 64 * MIB as u64;
 /// Longest JSON header of a push, in bytes.
 pub const PUSH_HEADER_MAX: usize = 4 * KIB;
+/// Longest JSON at the end of a pack, in bytes.
+pub const PACK_END_MAX: usize = 4 * KIB;
 /// Longest payload of one pack frame, in bytes.
 pub const PACK_FRAME_MAX: usize = 64 * KIB;
 /// Longest answer to a push, in bytes.
@@ -76,6 +78,9 @@ pub(crate) const HEADER_LIST_MAX: u32 = 16 * 1024;
 /// Chunks of at most [`PACK_FRAME_MAX`] bytes between a blocking thread and a socket.
 pub(crate) const CHUNKS_MAX: usize = 4;
 
+/// How long a push that is not in full flow waits for more before it sends what it has.
+pub(crate) const LINGER: Duration = Duration::from_millis(1);
+
 /// How often a connection without traffic is pinged.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long the answer to a ping may take.
@@ -86,7 +91,7 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a server allows its callers. `Default` gives the documented values.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Largest declared pack of a push, in bytes (4 GiB).
+    /// Largest pack of a push, in bytes (4 GiB).
     pub push_bytes: u64,
     /// Connections held at the same time ([`CONNECTIONS_MAX`]).
     pub connections: usize,
@@ -103,6 +108,8 @@ pub struct Limits {
     /// Time without a byte moving before a body is given up (30 s). A body that is collected before
     /// it is looked at (digests, sync) has [`SMALL_BODY_FACTOR`] times as long to arrive.
     pub idle: Duration,
+    /// Time in which a push may bring nothing but wait frames (1 h).
+    pub wait: Duration,
     /// Time a request may wait for a free job before it is refused as busy (10 s).
     pub queue: Duration,
     /// Time the requests in progress get to finish once the server was told to stop (10 s).
@@ -119,6 +126,7 @@ impl Default for Limits {
             jobs: BLOCKING_MAX,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(30),
+            wait: Duration::from_secs(60 * 60),
             queue: Duration::from_secs(10),
             drain: Duration::from_secs(10),
         }
@@ -134,6 +142,9 @@ pub struct Patience {
     pub answer: Duration,
     /// For the next byte of a body, in either direction (30 s).
     pub idle: Duration,
+    /// For a push whose source has nothing yet, before the peer is told to wait (5 s). Together with
+    /// the time a source may take for one answer, it must stay below the peer's [`Limits::idle`].
+    pub wait: Duration,
     /// For the answer to a push once all of it is sent: the peer indexes and syncs the pack then
     /// (10 min). A peer that dies meanwhile is noticed by pings within half a minute.
     pub push_answer: Duration,
@@ -145,6 +156,7 @@ impl Default for Patience {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
             idle: Duration::from_secs(30),
+            wait: Duration::from_secs(5),
             push_answer: Duration::from_secs(600),
         }
     }

@@ -4,18 +4,25 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 use crate::frame::{Frames, Head, Kind};
-use crate::limits::{ENVELOPE_MAX, PACK_FRAME_MAX, PUSH_ENVELOPES_MAX, PUSH_HEADER_MAX};
+use crate::limits::{
+    ENVELOPE_MAX, ENVELOPES_MAX, PACK_END_MAX, PACK_FRAME_MAX, PUSH_ENVELOPES_MAX, PUSH_HEADER_MAX,
+};
 use crate::refusal::Refusal;
 use crate::reject::Reject;
-use crate::wire::PushHeader;
+use crate::wire::{PackInfo, PushHeader};
 
 /// The body of a push while it arrives. Holds one frame at a time in memory.
+///
+/// The sender may still be receiving what it sends, so a read can take as long as it takes there;
+/// it fails when the sender goes away or gives up.
 pub struct PushBody {
     input: Input,
     header: PushHeader,
     due: Due,
+    envelopes: u32,
     envelope_bytes: u64,
 }
 
@@ -23,9 +30,13 @@ pub struct PushBody {
 pub enum Part<'a> {
     /// What the push declares. First, once.
     Header(PushHeader),
-    /// The pack, when one was declared: exactly the declared number of bytes up to the end of the
-    /// reader, or an error. What is not read is skipped by the next call of [`PushBody::next`].
+    /// The pack, when one was declared. The reader ends only where the sender said so, at the
+    /// length that it said, and fails otherwise. What is not read is skipped by the next call of
+    /// [`PushBody::next`].
     Pack(&'a mut (dyn Read + Send)),
+    /// What the sender says the pack was, after the pack: the length is that of what came, the
+    /// digest is not checked.
+    PackEnd(PackInfo),
     /// One envelope, not decoded and not verified.
     Envelope(Vec<u8>),
 }
@@ -34,39 +45,41 @@ pub enum Part<'a> {
 enum Due {
     Header,
     Pack,
-    Envelopes { left: u32 },
+    PackEnd,
+    Envelopes,
     Nothing,
 }
 
 impl PushBody {
-    /// Reads and checks the header frame; at most `push_bytes` of pack may be declared.
+    /// Reads and checks the header frame. At most `push_bytes` of pack are taken, and nothing but
+    /// wait frames for at most `wait`.
     ///
     /// # Errors
     ///
-    /// A [`Reject`] when the header is malformed, declares too much, or cannot be read.
-    pub fn open(input: impl Read + Send + 'static, push_bytes: u64) -> Result<Self, Reject> {
+    /// A [`Reject`] when the header is malformed or cannot be read.
+    pub fn open(
+        input: impl Read + Send + 'static,
+        push_bytes: u64,
+        wait: Duration,
+    ) -> Result<Self, Reject> {
         let mut frames = Frames::new(Box::new(input) as Box<dyn Read + Send>);
         let head = frames.head()?.expect(Kind::Header, "the header")?;
         let header =
             PushHeader::decode(&frames.payload(head, PUSH_HEADER_MAX, "the push header")?)?;
-        if header.pack.is_some_and(|pack| pack.bytes > push_bytes) {
-            return Err(Reject::TooLong {
-                what: "the pack",
-                limit: push_bytes,
-            });
-        }
-        let declared = header.pack.map_or(0, |pack| pack.bytes);
         Ok(Self {
             input: Input {
                 frames,
-                declared,
-                pack_left: declared,
+                push_bytes,
+                wait,
+                waiting: None,
+                pack_bytes: 0,
                 frame_left: 0,
-                peeked: None,
+                info: None,
                 fault: None,
             },
             header,
             due: Due::Header,
+            envelopes: 0,
             envelope_bytes: 0,
         })
     }
@@ -89,28 +102,27 @@ impl PushBody {
         }
         match self.due {
             Due::Header => {
-                self.due = match self.header.pack {
-                    Some(_) => Due::Pack,
-                    None => self.envelopes_due(),
+                self.due = if self.header.pack {
+                    Due::Pack
+                } else {
+                    Due::Envelopes
                 };
                 Ok(Some(Part::Header(self.header)))
             }
             Due::Pack => {
-                self.due = self.envelopes_due();
+                self.due = Due::PackEnd;
                 Ok(Some(Part::Pack(&mut self.input)))
             }
-            Due::Envelopes { left: 0 } => {
-                let end = self.input.past_pack()?;
-                self.due = Due::Nothing;
-                self.check_end(end)
-                    .map_err(|reject| self.input.note(reject))?;
-                Ok(None)
+            Due::PackEnd => {
+                self.due = Due::Envelopes;
+                let info = self.input.past_pack();
+                info.map(|info| Some(Part::PackEnd(info)))
+                    .map_err(|reject| self.input.note(reject))
             }
-            Due::Envelopes { left } => {
-                let head = self.input.past_pack()?;
-                self.due = Due::Envelopes { left: left - 1 };
-                self.envelope(head)
-                    .map(|envelope| Some(Part::Envelope(envelope)))
+            Due::Envelopes => {
+                let envelope = self.envelope();
+                envelope
+                    .map(|envelope| envelope.map(Part::Envelope))
                     .map_err(|reject| self.input.note(reject))
             }
             Due::Nothing => Ok(None),
@@ -122,19 +134,21 @@ impl PushBody {
         self.input.fault.take()
     }
 
-    fn envelopes_due(&self) -> Due {
-        Due::Envelopes {
-            left: self.header.envelopes,
-        }
-    }
-
-    fn envelope(&mut self, head: Head) -> Result<Vec<u8>, Reject> {
+    /// Reads one envelope, or the end.
+    fn envelope(&mut self) -> Result<Option<Vec<u8>>, Reject> {
+        let head = self.input.head()?;
         if head.kind == Kind::End {
-            return Err(Reject::Truncated {
-                what: "the list of envelopes",
+            self.due = Due::Nothing;
+            return ended(head).map(|()| None);
+        }
+        let head = head.expect(Kind::Envelope, "an envelope or the end")?;
+        self.envelopes += 1;
+        if self.envelopes > ENVELOPES_MAX {
+            return Err(Reject::TooMany {
+                what: "envelopes",
+                limit: u64::from(ENVELOPES_MAX),
             });
         }
-        let head = head.expect(Kind::Envelope, "an envelope")?;
         self.envelope_bytes = self.envelope_bytes.saturating_add(u64::from(head.len));
         if self.envelope_bytes > PUSH_ENVELOPES_MAX {
             return Err(Reject::TooLong {
@@ -142,22 +156,19 @@ impl PushBody {
                 limit: PUSH_ENVELOPES_MAX,
             });
         }
-        self.input.frames.payload(head, ENVELOPE_MAX, "an envelope")
+        let envelope = self
+            .input
+            .frames
+            .payload(head, ENVELOPE_MAX, "an envelope")?;
+        Ok(Some(envelope))
     }
+}
 
-    fn check_end(&self, head: Head) -> Result<(), Reject> {
-        match head.kind {
-            Kind::End if head == Head::END => Ok(()),
-            Kind::Envelope => Err(Reject::Excess {
-                what: "the list of envelopes",
-                declared: u64::from(self.header.envelopes),
-            }),
-            kind => Err(Reject::Frame {
-                kind: kind.to_byte(),
-                expected: "the end",
-            }),
-        }
+fn ended(head: Head) -> Result<(), Reject> {
+    if head == Head::END {
+        return Ok(());
     }
+    Err(Reject::Malformed { what: "the end" })
 }
 
 impl fmt::Debug for PushBody {
@@ -174,6 +185,7 @@ impl fmt::Debug for Part<'_> {
         match self {
             Self::Header(header) => f.debug_tuple("Header").field(header).finish(),
             Self::Pack(_) => f.debug_tuple("Pack").finish_non_exhaustive(),
+            Self::PackEnd(info) => f.debug_tuple("PackEnd").field(info).finish(),
             Self::Envelope(bytes) => f.debug_tuple("Envelope").field(&bytes.len()).finish(),
         }
     }
@@ -182,11 +194,15 @@ impl fmt::Debug for Part<'_> {
 /// The frames, read as the bytes of a pack for as long as they are pack frames.
 struct Input {
     frames: Frames<Box<dyn Read + Send>>,
-    declared: u64,
-    pack_left: u64,
+    push_bytes: u64,
+    wait: Duration,
+    /// Since when nothing but wait frames has come.
+    waiting: Option<Instant>,
+    /// The lengths of the pack frames so far.
+    pack_bytes: u64,
     frame_left: usize,
-    /// The first head after the pack.
-    peeked: Option<Head>,
+    /// What ended the pack.
+    info: Option<PackInfo>,
     fault: Option<Refusal>,
 }
 
@@ -197,23 +213,49 @@ impl Input {
         reject
     }
 
-    /// Skips what is left of the pack and returns the head that follows it.
-    fn past_pack(&mut self) -> Result<Head, Reject> {
-        let mut skipped = [0; 4096];
-        while self
-            .pack(&mut skipped)
-            .map_err(|reject| self.note(reject))?
-            > 0
-        {}
-        match self.peeked.take() {
-            Some(head) => Ok(head),
-            None => self.frames.head().map_err(|reject| self.note(reject)),
+    /// Reads the next head that is not that of a wait frame.
+    fn head(&mut self) -> Result<Head, Reject> {
+        loop {
+            let head = self.frames.head()?;
+            if head.kind != Kind::Wait {
+                self.waiting = None;
+                return Ok(head);
+            }
+            self.waited(head)?;
         }
     }
 
-    /// Reads pack bytes; 0 once the first frame of another kind was seen after a complete pack.
+    fn waited(&mut self, head: Head) -> Result<(), Reject> {
+        if head != Head::WAIT {
+            return Err(Reject::Malformed {
+                what: "the length of a wait frame",
+            });
+        }
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.wait {
+            return Ok(());
+        }
+        let said = format!("nothing but wait frames for {} s", self.wait.as_secs());
+        Err(Reject::Read {
+            what: "the rest of the push",
+            source: io::Error::new(io::ErrorKind::TimedOut, said),
+        })
+    }
+
+    /// Skips what is left of the pack and returns what ended it.
+    fn past_pack(&mut self) -> Result<PackInfo, Reject> {
+        let mut skipped = [0; 4096];
+        loop {
+            if let Some(info) = self.info {
+                return Ok(info);
+            }
+            self.pack(&mut skipped)?;
+        }
+    }
+
+    /// Reads pack bytes; 0 once the end of the pack was seen, and is that of these bytes.
     fn pack(&mut self, out: &mut [u8]) -> Result<usize, Reject> {
-        if out.is_empty() || self.peeked.is_some() {
+        if out.is_empty() || self.info.is_some() {
             return Ok(0);
         }
         if self.frame_left == 0 && !self.next_pack_frame()? {
@@ -223,26 +265,17 @@ impl Input {
         let out = out.get_mut(..room).unwrap_or_default();
         let count = self.frames.some(out, "the pack")?;
         self.frame_left -= count;
-        self.pack_left -= count as u64;
         Ok(count)
     }
 
     /// Reads one head; whether it is that of another pack frame.
     fn next_pack_frame(&mut self) -> Result<bool, Reject> {
-        let head = self.frames.head()?;
-        if head.kind != Kind::Pack {
-            if self.pack_left > 0 {
-                return Err(Reject::Truncated { what: "the pack" });
-            }
-            self.peeked = Some(head);
+        let head = self.head()?;
+        if head.kind == Kind::PackEnd {
+            self.info = Some(self.pack_end(head)?);
             return Ok(false);
         }
-        if u64::from(head.len) > self.pack_left {
-            return Err(Reject::Excess {
-                what: "the pack",
-                declared: self.declared,
-            });
-        }
+        let head = head.expect(Kind::Pack, "a pack frame or the end of the pack")?;
         self.frame_left = match usize::try_from(head.len) {
             Ok(len) if (1..=PACK_FRAME_MAX).contains(&len) => len,
             _ => {
@@ -251,7 +284,31 @@ impl Input {
                 });
             }
         };
+        self.pack_bytes = self.pack_bytes.saturating_add(u64::from(head.len));
+        if self.pack_bytes > self.push_bytes {
+            return Err(Reject::TooLong {
+                what: "the pack",
+                limit: self.push_bytes,
+            });
+        }
         Ok(true)
+    }
+
+    fn pack_end(&mut self, head: Head) -> Result<PackInfo, Reject> {
+        let json = self
+            .frames
+            .payload(head, PACK_END_MAX, "the end of the pack")?;
+        let info = PackInfo::decode(&json)?;
+        if self.pack_bytes < info.bytes {
+            return Err(Reject::Truncated { what: "the pack" });
+        }
+        if self.pack_bytes > info.bytes {
+            return Err(Reject::Excess {
+                what: "the pack",
+                declared: info.bytes,
+            });
+        }
+        Ok(info)
     }
 }
 

@@ -30,12 +30,12 @@ pub enum Reject {
         /// What is incomplete.
         what: &'static str,
     },
-    /// There is more than the header declared.
+    /// There is more than the sender declared.
     #[error("{what} holds more than the {declared} declared")]
     Excess {
         /// What there is too much of.
         what: &'static str,
-        /// Bytes or envelopes the header declared.
+        /// Bytes declared.
         declared: u64,
     },
     /// Not JSON, or not the JSON the specification describes.

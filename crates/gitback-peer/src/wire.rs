@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::frame::{self, Frames, Head, Kind};
 use crate::limits::{
-    DIGESTS_MAX, ENVELOPE_MAX, ENVELOPES_MAX, HAVES_MAX, NAME_MAX, PROJECTS_MAX, PUSH_ANSWER_MAX,
-    PUSH_HEADER_MAX, SYNC_HEADER_MAX, SYNC_PAGE_MAX, SYNC_REQUEST_MAX, TIPS_MAX,
+    DIGESTS_MAX, ENVELOPE_MAX, ENVELOPES_MAX, HAVES_MAX, NAME_MAX, PACK_END_MAX, PROJECTS_MAX,
+    PUSH_ANSWER_MAX, PUSH_HEADER_MAX, SYNC_HEADER_MAX, SYNC_PAGE_MAX, SYNC_REQUEST_MAX, TIPS_MAX,
 };
 use crate::reject::Reject;
 
@@ -68,7 +68,7 @@ pub struct SyncAnswer {
     pub tips: Vec<Tip>,
 }
 
-/// The pack that a push carries.
+/// The pack that a push carried, told when it is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackInfo {
     /// Its exact length.
@@ -78,14 +78,11 @@ pub struct PackInfo {
     pub blake3: [u8; 32],
 }
 
-/// What a push declares before anything else.
+/// What a push declares before anything else: little, since the sender may not know more yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushHeader {
-    /// The pack that follows, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pack: Option<PackInfo>,
-    /// How many envelopes follow the pack.
-    pub envelopes: u32,
+    /// Whether a pack follows.
+    pub pack: bool,
 }
 
 /// What became of a push.
@@ -227,19 +224,30 @@ impl PushHeader {
     }
 
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
-        let header: Self = from_json(json, "the push header", PUSH_HEADER_MAX)?;
-        if header.envelopes > ENVELOPES_MAX {
-            return Err(Reject::TooMany {
-                what: "envelopes",
-                limit: u64::from(ENVELOPES_MAX),
-            });
-        }
-        if header.pack.is_some_and(|pack| pack.bytes == 0) {
+        from_json(json, "the push header", PUSH_HEADER_MAX)
+    }
+}
+
+impl PackInfo {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
+        self.check()?;
+        to_json(self, "the end of the pack", PACK_END_MAX)
+    }
+
+    pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
+        let info: Self = from_json(json, "the end of the pack", PACK_END_MAX)?;
+        info.check()?;
+        Ok(info)
+    }
+
+    /// No pack is empty: it has a header and a checksum at least.
+    fn check(&self) -> Result<(), Reject> {
+        if self.bytes == 0 {
             return Err(Reject::Malformed {
                 what: "the length of the pack",
             });
         }
-        Ok(header)
+        Ok(())
     }
 }
 

@@ -11,8 +11,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::outgoing::{Feeder, Outgoing};
+use super::feed::{Failure, feed};
+use super::outgoing::Outgoing;
 use super::pool::Lent;
+use super::source::PushSource;
 use super::{CallError, Client, PeerAddress, protocol};
 use crate::limits::{CHUNKS_MAX, REFUSAL_MAX};
 use crate::refusal::{Refusal, RefusalKind};
@@ -24,6 +26,8 @@ struct Failed {
     error: CallError,
     /// The request, when not one byte of it was taken.
     unsent: Option<Request<Outgoing>>,
+    /// Whether the request broke off on this side, so that nothing is wrong with the connection.
+    broke_off: bool,
 }
 
 impl Client {
@@ -44,23 +48,23 @@ impl Client {
         &self,
         to: &PeerAddress,
         path: String,
-        body: Outgoing,
-        feeder: Feeder,
+        source: impl PushSource,
         limit: usize,
     ) -> Result<Vec<u8>, CallError> {
+        // Ends the feeding when dropped, whatever becomes of the request.
+        let failure = Failure::default();
+        let body = feed(source, &failure, self.patience.wait);
         let answer = async {
             let request = request(&path, body)?;
             let after_sent = self.patience.push_answer;
             let response = self.exchange(to, request, None, after_sent).await?;
             self.answer(response, limit).await
         };
-        answer
-            .await
-            .map_err(|error| match (feeder.take_failure(), error) {
-                (_, refused @ CallError::Refused(_)) => refused,
-                (Some(source), _) => CallError::Local { source },
-                (None, error) => error,
-            })
+        answer.await.map_err(|error| match (failure.take(), error) {
+            (_, refused @ CallError::Refused(_)) => refused,
+            (Some(failure), _) => failure,
+            (None, error) => error,
+        })
     }
 
     /// Sends a request and writes the answer to `sink` while it comes.
@@ -152,6 +156,9 @@ impl Client {
             Ok(response) => return Ok(response),
             Err(failed) => failed,
         };
+        if failed.broke_off {
+            return Err(failed.error);
+        }
         self.pool.retire(to, generation).await;
         let again = match (&failed.error, failed.unsent.or(spare)) {
             (CallError::Lost { .. }, Some(again)) if used => again,
@@ -162,7 +169,9 @@ impl Client {
         match self.attempt(lent, again, after_sent).await {
             Ok(response) => Ok(response),
             Err(failed) => {
-                self.pool.retire(to, generation).await;
+                if !failed.broke_off {
+                    self.pool.retire(to, generation).await;
+                }
                 Err(failed.error)
             }
         }
@@ -191,11 +200,16 @@ impl Client {
                 outcome = &mut answered => return outcome.map_err(|mut error| Failed {
                     unsent: error.take_message(),
                     error: lost(error.into_error()),
+                    broke_off: progress.state().broken,
                 }),
                 () = sleep_until(deadline.min(Instant::now() + shorter)) => {
                     if Instant::now() >= deadline && progress.state() == state {
                         let error = CallError::TimedOut { after };
-                        return Err(Failed { error, unsent: None });
+                        return Err(Failed {
+                            error,
+                            unsent: None,
+                            broke_off: false,
+                        });
                     }
                 }
             }

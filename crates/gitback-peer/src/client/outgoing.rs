@@ -1,22 +1,19 @@
-//! Bodies of requests: bytes in hand, or a pack read while it is sent.
+//! Bodies of requests: bytes in hand, or pieces fed from a blocking thread.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::{CallError, PackFile, unsendable};
-use crate::frame::{self, HEAD_LEN, Head, Kind};
-use crate::limits::{
-    CHUNKS_MAX, ENVELOPE_MAX, PACK_FRAME_MAX, PUSH_ENVELOPES_MAX, PUSH_HEADER_MAX,
-};
-use crate::reject::Reject;
-use crate::wire::{PackInfo, PushHeader, envelope_count};
+use crate::frame::HEAD_LEN;
+use crate::limits::{CHUNKS_MAX, LINGER, PACK_FRAME_MAX};
+
+/// Most bytes given to HTTP/2 at once: one pack frame, head included.
+pub(super) const PIECE_MAX: usize = HEAD_LEN + PACK_FRAME_MAX;
 
 /// The body of one request.
 pub(super) struct Outgoing {
@@ -26,13 +23,39 @@ pub(super) struct Outgoing {
 
 enum Source {
     Whole(Bytes),
-    Fed(mpsc::Receiver<Fed>),
+    /// Not asked for yet.
+    Unfed(Feed),
+    Fed(Merged),
+    /// The feeder hung up.
+    Broken,
 }
 
-enum Fed {
-    Data(Bytes),
-    /// All is sent. A feeder that hangs up without it has failed.
+/// Runs on a blocking thread.
+type Feed = Box<dyn FnOnce(mpsc::Sender<Fed>) + Send>;
+
+/// What a feeder says.
+pub(super) enum Fed {
+    /// At most [`PIECE_MAX`] bytes; may wait for more to be sent with them.
+    Data(Vec<u8>),
+    /// What came before may not wait.
+    Flush,
+    /// All is said. A feeder that hangs up without it has failed.
     Done,
+}
+
+/// Pieces, merged into larger ones while they come fast.
+struct Merged {
+    pieces: mpsc::Receiver<Fed>,
+    held: Vec<u8>,
+    /// When the held bytes are sent although they are few.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+enum Next {
+    Data(Vec<u8>),
+    /// The last bytes, maybe none.
+    Last(Vec<u8>),
+    HungUp,
 }
 
 /// How far a body is, seen from outside.
@@ -45,11 +68,9 @@ pub(super) struct State {
     pub(super) moved: Instant,
     /// Whether all of them were.
     pub(super) sent: bool,
+    /// Whether they ended early, on this side.
+    pub(super) broken: bool,
 }
-
-/// Tells why the pack of a push could not be read, if so.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Feeder(Arc<Mutex<Option<io::Error>>>);
 
 impl Outgoing {
     pub(super) fn whole(bytes: Bytes) -> Self {
@@ -59,34 +80,29 @@ impl Outgoing {
         }
     }
 
-    /// Starts to read a push: header, pack, envelopes, end. The reading thread waits while the peer
-    /// is slow, and ends when the body is dropped.
-    pub(super) fn push(
-        envelopes: Vec<Vec<u8>>,
-        pack: Option<PackFile>,
-    ) -> Result<(Self, Feeder), CallError> {
-        let head = push_head(&envelopes, pack.as_ref()).map_err(unsendable)?;
-        let tail = push_tail(&envelopes).map_err(unsendable)?;
-        drop(envelopes);
-        let (feed, fed) = mpsc::channel(CHUNKS_MAX);
-        let feeder = Feeder::default();
-        let failure = feeder.clone();
-        tokio::task::spawn_blocking(move || {
-            // Noted before `feed` is dropped, so that who sees the body fail finds it.
-            match feed_push(&feed, head, pack, tail) {
-                Ok(()) => {}
-                Err(error) => *failure.lock() = Some(error),
-            }
-        });
-        let body = Self {
-            source: Source::Fed(fed),
+    /// Makes a body that `feed` feeds, on a blocking thread, from when the body is first asked for.
+    /// The thread waits while the peer is slow, and cannot send once the body was dropped.
+    pub(super) fn fed(feed: impl FnOnce(mpsc::Sender<Fed>) + Send + 'static) -> Self {
+        Self {
             progress: Progress::new(false),
-        };
-        Ok((body, feeder))
+            source: Source::Unfed(Box::new(feed)),
+        }
     }
 
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+
+    /// Starts the feeder, if there is one that was not.
+    fn start(&mut self) {
+        if !matches!(self.source, Source::Unfed(_)) {
+            return;
+        }
+        if let Source::Unfed(feed) = std::mem::replace(&mut self.source, Source::Broken) {
+            let (sender, pieces) = mpsc::channel(CHUNKS_MAX);
+            tokio::task::spawn_blocking(move || feed(sender));
+            self.source = Source::Fed(Merged::new(pieces));
+        }
     }
 }
 
@@ -98,28 +114,34 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.start();
         let next = match &mut self.source {
-            Source::Whole(bytes) if bytes.is_empty() => None,
+            Source::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Source::Whole(bytes) => {
                 let chunk = bytes.split_to(bytes.len().min(PACK_FRAME_MAX));
                 let last = bytes.is_empty();
                 self.progress.moved(last);
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
-            Source::Fed(fed) => match ready!(fed.poll_recv(context)) {
-                Some(Fed::Data(chunk)) => {
-                    self.progress.moved(false);
-                    Some(Ok(Frame::data(chunk)))
-                }
-                Some(Fed::Done) => {
-                    self.progress.moved(true);
-                    self.source = Source::Whole(Bytes::new());
-                    None
-                }
-                None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
-            },
+            Source::Fed(merged) => ready!(merged.poll_next(context)),
+            Source::Unfed(_) | Source::Broken => Next::HungUp,
         };
-        Poll::Ready(next)
+        Poll::Ready(match next {
+            Next::Data(bytes) => {
+                self.progress.moved(false);
+                Some(Ok(Frame::data(bytes.into())))
+            }
+            Next::Last(bytes) => {
+                self.progress.moved(true);
+                self.source = Source::Whole(Bytes::new());
+                (!bytes.is_empty()).then(|| Ok(Frame::data(bytes.into())))
+            }
+            Next::HungUp => {
+                self.progress.broken();
+                self.source = Source::Broken;
+                Some(Err(io::ErrorKind::UnexpectedEof.into()))
+            }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -129,8 +151,63 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Fed(_) => SizeHint::default(),
+            Source::Unfed(_) | Source::Fed(_) | Source::Broken => SizeHint::default(),
         }
+    }
+}
+
+impl Merged {
+    fn new(pieces: mpsc::Receiver<Fed>) -> Self {
+        Self {
+            pieces,
+            held: Vec::new(),
+            until: None,
+        }
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        while self.held.len() < PIECE_MAX {
+            let fed = match self.pieces.poll_recv(context) {
+                Poll::Ready(fed) => fed,
+                Poll::Pending => {
+                    ready!(self.poll_linger(context));
+                    break;
+                }
+            };
+            match fed {
+                Some(Fed::Data(piece)) => {
+                    if self.held.len() + piece.len() > PIECE_MAX {
+                        let full = self.release();
+                        self.held = piece;
+                        return Poll::Ready(Next::Data(full));
+                    }
+                    if self.held.is_empty() {
+                        self.held = piece;
+                    } else {
+                        self.held.extend_from_slice(&piece);
+                    }
+                }
+                Some(Fed::Flush) if self.held.is_empty() => {}
+                Some(Fed::Flush) => break,
+                Some(Fed::Done) => return Poll::Ready(Next::Last(self.release())),
+                None => return Poll::Ready(Next::HungUp),
+            }
+        }
+        Poll::Ready(Next::Data(self.release()))
+    }
+
+    /// Waits until what is held was held long enough.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.held.is_empty() {
+            return Poll::Pending;
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        until.as_mut().poll(context)
+    }
+
+    fn release(&mut self) -> Vec<u8> {
+        self.until = None;
+        std::mem::take(&mut self.held)
     }
 }
 
@@ -139,6 +216,7 @@ impl Progress {
         Self(Arc::new(Mutex::new(State {
             moved: Instant::now(),
             sent,
+            broken: false,
         })))
     }
 
@@ -152,106 +230,17 @@ impl Progress {
     }
 
     fn moved(&self, sent: bool) {
-        *self.lock() = State {
-            moved: Instant::now(),
-            sent,
-        };
+        let mut state = self.lock();
+        state.moved = Instant::now();
+        state.sent = sent;
+    }
+
+    fn broken(&self) {
+        self.lock().broken = true;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Feeder {
-    pub(super) fn take_failure(&self) -> Option<io::Error> {
-        self.lock().take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<io::Error>> {
-        // Nothing panics while the lock is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn push_head(envelopes: &[Vec<u8>], pack: Option<&PackFile>) -> Result<Vec<u8>, Reject> {
-    let header = PushHeader {
-        pack: pack.map(|pack| PackInfo {
-            bytes: pack.bytes,
-            blake3: pack.blake3,
-        }),
-        envelopes: envelope_count(envelopes)?,
-    };
-    let mut head = Vec::new();
-    frame::put(&mut head, Kind::Header, &header.encode()?, PUSH_HEADER_MAX)?;
-    Ok(head)
-}
-
-/// Encodes what follows the pack: at most [`PUSH_ENVELOPES_MAX`] bytes of envelopes, checked before
-/// they are copied.
-fn push_tail(envelopes: &[Vec<u8>]) -> Result<Vec<u8>, Reject> {
-    let total: u64 = envelopes.iter().map(|envelope| envelope.len() as u64).sum();
-    if total > PUSH_ENVELOPES_MAX {
-        return Err(Reject::TooLong {
-            what: "the list of envelopes",
-            limit: PUSH_ENVELOPES_MAX,
-        });
-    }
-    let mut tail = Vec::new();
-    for envelope in envelopes {
-        frame::put(&mut tail, Kind::Envelope, envelope, ENVELOPE_MAX)?;
-    }
-    tail.extend_from_slice(&Head::END.to_bytes());
-    Ok(tail)
-}
-
-/// Feeds one push; a receiver that hangs up ends it without an error.
-fn feed_push(
-    feed: &mpsc::Sender<Fed>,
-    head: Vec<u8>,
-    pack: Option<PackFile>,
-    tail: Vec<u8>,
-) -> io::Result<()> {
-    let put = |bytes: Bytes| feed.blocking_send(Fed::Data(bytes)).is_ok();
-    if !put(head.into()) {
-        return Ok(());
-    }
-    if let Some(pack) = pack {
-        let mut file = File::open(&pack.path)?;
-        let mut left = pack.bytes;
-        while left > 0 {
-            let frame = pack_frame(&mut file, left)?;
-            left -= (frame.len() - HEAD_LEN) as u64;
-            if !put(frame.into()) {
-                return Ok(());
-            }
-        }
-    }
-    let mut tail = Bytes::from(tail);
-    while !tail.is_empty() {
-        if !put(tail.split_to(tail.len().min(PACK_FRAME_MAX))) {
-            return Ok(());
-        }
-    }
-    // Nobody to tell when the receiver is gone.
-    let _ = feed.blocking_send(Fed::Done);
-    Ok(())
-}
-
-/// Reads one pack frame, head included.
-fn pack_frame(file: &mut File, left: u64) -> io::Result<Vec<u8>> {
-    let len = usize::try_from(left)
-        .unwrap_or(PACK_FRAME_MAX)
-        .min(PACK_FRAME_MAX);
-    let head = Head {
-        kind: Kind::Pack,
-        len: u32::try_from(len).unwrap_or(u32::MAX),
-    };
-    let mut frame = Vec::with_capacity(HEAD_LEN + len);
-    frame.extend_from_slice(&head.to_bytes());
-    frame.resize(HEAD_LEN + len, 0);
-    let payload = frame.get_mut(HEAD_LEN..).unwrap_or_default();
-    file.read_exact(payload)?;
-    Ok(frame)
 }

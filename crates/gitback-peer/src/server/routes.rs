@@ -187,14 +187,14 @@ async fn push(
 ) -> Result<Response, Refusal> {
     let project = project_id(&project)?;
     let limits = &app.limits;
-    let push_bytes = limits.push_bytes;
+    let (push_bytes, wait) = (limits.push_bytes, limits.wait);
     let mut body = request.into_body();
     // The header comes before a job is taken, so that a silent caller holds none.
     let what = "the push header";
     let head = prefix(&mut body, limits.handshake, what, has_header).await?;
     let reader = BodyReader::new(head, body, limits.idle);
     let job = move |service: &dyn Service, caller: &Caller| {
-        let mut body = PushBody::open(reader, push_bytes)?;
+        let mut body = PushBody::open(reader, push_bytes, wait)?;
         let answer = service
             .push(caller, &project, &mut body)
             .map_err(|refusal| body.take_fault().unwrap_or(refusal))?;
