@@ -68,7 +68,7 @@ impl Options {
         self
     }
 
-    /// Lets [`Fleet::keep`] leave the fleet running: its daemons then do not end with this process.
+    /// Lets [`Fleet::keep`](crate::Fleet::keep) leave the fleet running: its daemons then do not end with this process.
     #[must_use]
     pub fn keepable(mut self) -> Self {
         self.keep = true;
