@@ -1,11 +1,14 @@
-//! Sending what is new to every peer at once.
+//! Sending what is new to every peer at once, while it still arrives here.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use gitback_envelope::{EnvelopeId, Oid, Tip, Verified};
-use gitback_pack::Spool;
-use gitback_peer::{CallError, PackFile, PushAnswer};
+use gitback_pack::{Follower, Incoming, Spool};
+use gitback_peer::{CallError, PackFile, PackInfo, PushAnswer, PushSource};
+use tokio::sync::watch;
 
 use crate::cell::{Cell, Fault, git, own, pack_fault};
 use crate::daemon::{Envoy, chain, tip_from_peer};
@@ -33,37 +36,76 @@ const UNASKED_MAX: usize = 64;
 /// Most bytes of envelopes in one push.
 const ENVELOPE_BYTES_MAX: usize = 32 << 20;
 
-/// Sends `new` envelopes and the pack they came with to all peers, in the background.
-///
-/// The receiver yields one [`Answer`] a peer; dropping it stops nothing. The spool lives until the last peer has it.
-pub(crate) fn spread(
-    envoy: &Arc<Envoy>,
-    cell: &Arc<Cell>,
-    new: &[EnvelopeId],
-    pack: Option<Spool>,
-) -> Receiver<Answer> {
-    let (sender, receiver) = channel();
-    let pack = pack.map(Arc::new);
-    for neighbour in envoy.neighbours() {
-        let job = Job {
-            envoy: Arc::clone(envoy),
-            cell: Arc::clone(cell),
-            neighbour: Arc::clone(neighbour),
-            new: new.to_vec(),
-            pack: pack.clone(),
-        };
-        let sender = sender.clone();
-        envoy.handle().spawn(async move { job.run(&sender).await });
+/// How long a source that has nothing keeps its asker waiting.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long a pack may stand still before peers are let go. They are sent it as a whole later, so that a user who
+/// stalls holds nothing on other machines.
+const STALL_MAX: Duration = Duration::from_secs(20);
+
+/// How long the checks here may take while peers hold what they have.
+const DECISION_MAX: Duration = Duration::from_secs(600);
+
+/// What became of the push here.
+#[derive(Debug, Clone)]
+enum Fate {
+    Open,
+    Stored(Arc<[EnvelopeId]>),
+    Dropped,
+}
+
+/// A push on its way to all peers. Dropped before [`Fanout::stored`], it is called back.
+#[derive(Debug)]
+pub(crate) struct Fanout {
+    fate: watch::Sender<Fate>,
+    answers: Receiver<Answer>,
+}
+
+impl Fanout {
+    /// Starts to send the pack that arrives as `incoming`, if there is one, to all peers.
+    pub(crate) fn begin(envoy: &Arc<Envoy>, cell: &Arc<Cell>, incoming: Option<&Incoming>) -> Self {
+        let (fate, watched) = watch::channel(Fate::Open);
+        let (sender, answers) = channel();
+        for neighbour in envoy.neighbours() {
+            let job = Job {
+                envoy: Arc::clone(envoy),
+                cell: Arc::clone(cell),
+                neighbour: Arc::clone(neighbour),
+                incoming: incoming.cloned(),
+                fate: watched.clone(),
+            };
+            let sender = sender.clone();
+            envoy.handle().spawn(async move { job.run(&sender).await });
+        }
+        Self { fate, answers }
     }
-    receiver
+
+    /// Says that these envelopes are durable here: now peers may have them. Yields one [`Answer`] a peer; dropping
+    /// the receiver stops nothing.
+    pub(crate) fn stored(self, new: &[EnvelopeId]) -> Receiver<Answer> {
+        self.fate.send_replace(Fate::Stored(new.into()));
+        self.answers
+    }
+
+    /// Says that nothing came of it.
+    pub(crate) fn dropped(self) {
+        self.fate.send_replace(Fate::Dropped);
+    }
+}
+
+/// Sends envelopes without a pack to all peers, in the background.
+pub(crate) fn spread(envoy: &Arc<Envoy>, cell: &Arc<Cell>, new: &[EnvelopeId]) {
+    if !new.is_empty() {
+        drop(Fanout::begin(envoy, cell, None).stored(new));
+    }
 }
 
 struct Job {
     envoy: Arc<Envoy>,
     cell: Arc<Cell>,
     neighbour: Arc<Neighbour>,
-    new: Vec<EnvelopeId>,
-    pack: Option<Arc<Spool>>,
+    incoming: Option<Incoming>,
+    fate: watch::Receiver<Fate>,
 }
 
 #[derive(Debug)]
@@ -71,6 +113,8 @@ enum SendError {
     Call(CallError),
     Ours(Fault),
     Unmet,
+    /// Nothing came of the push here.
+    Dropped,
 }
 
 impl Job {
@@ -80,6 +124,7 @@ impl Job {
                 self.neighbour.note_answer();
                 Outcome::Durable
             }
+            Err(SendError::Dropped) => return,
             Err(error) => Outcome::Away(self.note(&error)),
         };
         // Nobody may be waiting any more; that is fine.
@@ -91,10 +136,11 @@ impl Job {
 
     fn note(&self, error: &SendError) -> String {
         let id = *self.cell.id();
+        let name = self.neighbour.name();
         match error {
             SendError::Call(CallError::Refused(refusal)) => {
                 self.neighbour.note_refusal(id, refusal.reason.clone());
-                format!("{} refused: {}", self.neighbour.name(), refusal.reason)
+                format!("{name} refused: {}", refusal.reason)
             }
             SendError::Call(error) => {
                 self.neighbour.note_failure(error);
@@ -102,118 +148,210 @@ impl Job {
                 self.neighbour.away_line(Some(&id))
             }
             SendError::Ours(fault) => {
-                tracing::error!(peer = self.neighbour.name(), project = %id, error = %chain(fault), "cannot send a push");
-                self.neighbour
-                    .note_behind(id, "this envoy could not read its own copy".to_owned());
-                format!("{}: {}", self.neighbour.name(), chain(fault))
+                tracing::error!(peer = name, project = %id, error = %chain(fault), "cannot send a push");
+                let reason = "this envoy could not read its own copy".to_owned();
+                self.neighbour.note_behind(id, reason);
+                format!("{name}: {}", chain(fault))
             }
-            SendError::Unmet => {
+            SendError::Unmet | SendError::Dropped => {
                 self.neighbour.note_answer();
                 self.neighbour.note_behind(id, "catching up".to_owned());
                 self.neighbour.poke();
-                format!("{} is still catching up", self.neighbour.name())
+                format!("{name} is still catching up")
             }
         }
     }
 
     async fn send(&self) -> Result<(), SendError> {
-        let known = self.neighbour.tips(self.cell.id());
-        let mut envelopes = self.envelopes(known.clone()).await;
-        if known.is_empty() && envelopes.len() > UNASKED_MAX {
-            envelopes.retain(|envelope| self.new.contains(envelope.id()));
-        }
-        let first = self.call(&envelopes, self.pack.as_deref()).await?;
-        let PushAnswer::Need { tips, haves } = first else {
-            return self.durable().await;
+        let (to, id) = (self.neighbour.address(), self.cell.id());
+        let relay = Relay {
+            cell: Arc::clone(&self.cell),
+            known: self.neighbour.tips(id),
+            follower: self.incoming.as_ref().map(Incoming::follow),
+            fate: self.fate.clone(),
+            handle: self.envoy.handle().clone(),
+            idle_since: Instant::now(),
         };
-        let tips: Vec<Tip> = tips.iter().filter_map(tip_from_peer).collect();
-        let envelopes = self.envelopes(tips).await;
-        let pack = self.pack_for(haves).await?;
-        match self.call(&envelopes, pack.as_ref()).await? {
-            PushAnswer::Durable => self.durable().await,
+        let first = self.envoy.client().push_from(&to, id, relay).await;
+        let stored = self.stored().await?;
+        match first {
+            Ok(PushAnswer::Durable) => self.durable(&stored).await,
+            Ok(PushAnswer::Need { tips, haves }) => self.send_rest(&stored, tips, haves).await,
+            // Let go by us, not by the peer: it has not seen the whole.
+            Err(CallError::Local { .. }) => self.send_rest(&stored, Vec::new(), Vec::new()).await,
+            Err(error) => Err(SendError::Call(error)),
+        }
+    }
+
+    /// Waits until the push is stored here.
+    async fn stored(&self) -> Result<Arc<[EnvelopeId]>, SendError> {
+        let mut fate = self.fate.clone();
+        let decided = fate.wait_for(|fate| !matches!(fate, Fate::Open)).await;
+        match decided.as_deref() {
+            Ok(Fate::Stored(new)) => Ok(Arc::clone(new)),
+            Ok(Fate::Open | Fate::Dropped) | Err(_) => Err(SendError::Dropped),
+        }
+    }
+
+    /// Sends what a holder of `tips` and `haves` lacks, once more if the peer then names what it really holds.
+    async fn send_rest(
+        &self,
+        stored: &[EnvelopeId],
+        tips: Vec<gitback_peer::Tip>,
+        haves: Vec<[u8; 20]>,
+    ) -> Result<(), SendError> {
+        let guessed = haves.is_empty() && tips.is_empty();
+        match self.send_whole(&tips, haves).await? {
+            PushAnswer::Durable => self.durable(stored).await,
+            PushAnswer::Need { tips, haves } if guessed => {
+                match self.send_whole(&tips, haves).await? {
+                    PushAnswer::Durable => self.durable(stored).await,
+                    PushAnswer::Need { .. } => Err(SendError::Unmet),
+                }
+            }
             PushAnswer::Need { .. } => Err(SendError::Unmet),
         }
     }
 
-    async fn call(
+    async fn send_whole(
         &self,
-        envelopes: &[Verified],
-        pack: Option<&Spool>,
+        tips: &[gitback_peer::Tip],
+        haves: Vec<[u8; 20]>,
     ) -> Result<PushAnswer, SendError> {
-        let mut bytes = 0;
-        let fits = |envelope: &&Verified| {
-            bytes += envelope.bytes().len();
-            bytes <= ENVELOPE_BYTES_MAX
+        let tips: Vec<Tip> = tips.iter().filter_map(tip_from_peer).collect();
+        let cell = Arc::clone(&self.cell);
+        // The project's lock may be held by a push that syncs, so not on the runtime's own threads.
+        let work = move || {
+            let wants: Vec<_> = cell.lock().fold().served().into_values().map(git).collect();
+            let haves: Vec<_> = haves
+                .iter()
+                .map(|have| git(Oid::from_bytes(have)))
+                .collect();
+            let pack = cell.repo().build_pack(&wants, &haves, true);
+            let pack = pack.map_err(pack_fault(*cell.id(), "make a pack from"))?;
+            Ok((bounded(cell.lock().lacking_for(&tips)), pack))
         };
-        let envelopes = envelopes
-            .iter()
-            .take_while(fits)
-            .map(|envelope| envelope.bytes().to_vec())
-            .collect();
-        let pack = pack.map(|spool| PackFile {
+        let done = self.envoy.handle().spawn_blocking(work).await;
+        let (envelopes, pack): (Vec<Vec<u8>>, Option<Spool>) = done
+            .map_err(|_| SendError::Unmet)?
+            .map_err(SendError::Ours)?;
+        let file = pack.as_ref().map(|spool| PackFile {
             path: spool.path().to_owned(),
             bytes: spool.bytes(),
             blake3: spool.blake3(),
         });
         let to = self.neighbour.address();
-        self.envoy
+        let call = self
+            .envoy
             .client()
-            .push(&to, self.cell.id(), envelopes, pack)
-            .await
-            .map_err(SendError::Call)
-    }
-
-    /// What a holder of `tips` lacks. The project's lock may be held by a push that syncs, so not on the runtime's
-    /// own threads.
-    async fn envelopes(&self, tips: Vec<Tip>) -> Vec<Verified> {
-        let cell = Arc::clone(&self.cell);
-        let work = move || cell.lock().lacking_for(&tips);
-        self.envoy
-            .handle()
-            .spawn_blocking(work)
-            .await
-            .unwrap_or_default()
-    }
-
-    /// A pack of all that the project's heads reach and a holder of `haves` lacks.
-    async fn pack_for(&self, haves: Vec<[u8; 20]>) -> Result<Option<Spool>, SendError> {
-        let cell = Arc::clone(&self.cell);
-        let work = move || {
-            let wants: Vec<_> = cell.lock().fold().served().into_values().map(git).collect();
-            let haves: Vec<_> = haves
-                .into_iter()
-                .map(|have| git(Oid::from_bytes(&have)))
-                .collect();
-            cell.repo()
-                .build_pack(&wants, &haves, true)
-                .map_err(pack_fault(*cell.id(), "make a pack from"))
-        };
-        let done = self.envoy.handle().spawn_blocking(work).await;
-        done.map_err(|_| SendError::Unmet)?.map_err(SendError::Ours)
+            .push(&to, self.cell.id(), envelopes, file);
+        call.await.map_err(SendError::Call)
     }
 
     /// The peer holds what we hold: notes it.
-    async fn durable(&self) -> Result<(), SendError> {
+    async fn durable(&self, stored: &[EnvelopeId]) -> Result<(), SendError> {
         let cell = Arc::clone(&self.cell);
-        let new = self.new.clone();
+        let stored = stored.to_vec();
         let work = move || {
             let state = cell.lock();
             // Envelopes that came after this push may not be there yet, so only a project without any is the same.
             let newest = state.fold().heads();
-            (
-                state.fold().digest(),
-                state.fold().tips(),
-                newest.iter().all(|head| new.contains(head)),
-            )
+            let same = newest.iter().all(|head| stored.contains(head));
+            same.then(|| (state.fold().digest(), state.fold().tips()))
         };
-        if let Ok((digest, tips, same)) = self.envoy.handle().spawn_blocking(work).await
-            && same
-        {
+        if let Ok(Some((digest, tips))) = self.envoy.handle().spawn_blocking(work).await {
             self.neighbour
                 .note_holding(*self.cell.id(), digest, Some(tips), true);
         }
         Ok(())
     }
+}
+
+/// What one peer is sent of a push that is still being taken in here.
+struct Relay {
+    cell: Arc<Cell>,
+    /// What the peer is known to hold.
+    known: Vec<Tip>,
+    follower: Option<Follower>,
+    fate: watch::Receiver<Fate>,
+    handle: tokio::runtime::Handle,
+    /// Since when there was nothing to send.
+    idle_since: Instant,
+}
+
+impl Relay {
+    /// Nothing yet; or, after `most`, nothing at all.
+    fn nothing_yet(&self, most: Duration) -> io::Error {
+        let given_up = self.idle_since.elapsed() > most;
+        if given_up {
+            ErrorKind::TimedOut
+        } else {
+            ErrorKind::WouldBlock
+        }
+        .into()
+    }
+
+    fn lacking(&self, stored: &[EnvelopeId]) -> Vec<Vec<u8>> {
+        let mut envelopes = self.cell.lock().lacking_for(&self.known);
+        if self.known.is_empty() && envelopes.len() > UNASKED_MAX {
+            envelopes.retain(|envelope| stored.contains(envelope.id()));
+        }
+        bounded(envelopes)
+    }
+}
+
+impl PushSource for Relay {
+    fn has_pack(&self) -> bool {
+        self.follower.is_some()
+    }
+
+    fn read_pack(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if matches!(*self.fate.borrow(), Fate::Dropped) || self.fate.has_changed().is_err() {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let Some(follower) = &mut self.follower else {
+            return Ok(0);
+        };
+        match follower.read(buffer, PATIENCE) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(self.nothing_yet(STALL_MAX)),
+            read => {
+                self.idle_since = Instant::now();
+                read
+            }
+        }
+    }
+
+    fn pack_info(&mut self) -> io::Result<PackInfo> {
+        let whole = self.follower.as_ref().and_then(Follower::whole);
+        let (bytes, blake3) = whole.ok_or(ErrorKind::UnexpectedEof)?;
+        Ok(PackInfo { bytes, blake3 })
+    }
+
+    fn envelopes(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        let mut fate = self.fate.clone();
+        let decided = self.handle.block_on(async {
+            let decision = fate.wait_for(|fate| !matches!(fate, Fate::Open));
+            tokio::time::timeout(PATIENCE, decision)
+                .await
+                .map(|decided| decided.map(|fate| fate.clone()))
+        });
+        match decided {
+            Ok(Ok(Fate::Stored(new))) => Ok(self.lacking(&new)),
+            Ok(_) => Err(ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(self.nothing_yet(DECISION_MAX)),
+        }
+    }
+}
+
+/// The bytes of as many envelopes, from the first on, as fit into one push.
+fn bounded(envelopes: Vec<Verified>) -> Vec<Vec<u8>> {
+    let mut bytes = 0;
+    let fits = |envelope: &Verified| {
+        bytes += envelope.bytes().len();
+        bytes <= ENVELOPE_BYTES_MAX
+    };
+    let fitting = envelopes.into_iter().take_while(fits);
+    fitting.map(|envelope| envelope.bytes().to_vec()).collect()
 }
 
 /// The ref tips of a repository, as a bounded list of what is here.

@@ -152,8 +152,11 @@ fn answer(
                 Admission::Member(cell, member) => (cell, member),
                 Admission::Reply(reply) => return Ok(Next::Answered(reply)),
             };
-            if service == Service::UploadPack {
-                make_complete(envoy, &cell, progress)?;
+            match (make_complete(envoy, &cell, progress), service) {
+                (Ok(()), _) => {}
+                (Err(failure), Service::UploadPack) => return Err(failure),
+                // A push is taken where it is made, also when every other machine is away.
+                (Err(_), Service::ReceivePack) => {}
             }
             let push_wait = push_wait_ms.map(|ms| Duration::from_millis(ms).min(PUSH_WAIT_MAX));
             let pusher = Pusher {
@@ -421,7 +424,7 @@ fn found(envoy: &Arc<Envoy>, envelope: &str) -> Result<Reply, Failure> {
     let notes = match admitted.folded.as_slice() {
         [] => vec![format!("{handle} was here already")],
         new => {
-            drop(spread(envoy, &cell, new, None));
+            spread(envoy, &cell, new);
             Vec::new()
         }
     };
@@ -464,7 +467,7 @@ fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Resul
             .map_err(|fault| ours(&fault))?
             .folded
     };
-    drop(spread(envoy, &cell, &new, None));
+    spread(envoy, &cell, &new);
     Ok(Reply::Accepted { notes: Vec::new() })
 }
 
@@ -516,7 +519,7 @@ fn bootstrap(
         return Err(nobody_has_it(envoy, &handle, &brought));
     }
     let admitted = cell.lock().admit(token).map_err(|fault| ours(&fault))?;
-    drop(spread(envoy, &cell, &admitted.folded, None));
+    spread(envoy, &cell, &admitted.folded);
     if !cell.lock().lacking().is_empty() {
         return Err(fail(
             exit_code::FAILED,

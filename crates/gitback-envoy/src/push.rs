@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use gitback_envelope::{Change, EnvelopeId, Oid, PackHint, RefName, Update};
 use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
-use gitback_pack::{Kind, Quarantine, Reject, Spool};
+use gitback_pack::{Incoming, Kind, Quarantine, Reject, Spool};
 
 use crate::cell::{Cell, Fault, State, git, own, pack_fault};
 use crate::daemon::{Envoy, chain};
 use crate::disk;
-use crate::fanout::{Answer, Outcome, spread};
+use crate::fanout::{Answer, Fanout, Outcome};
 use crate::wait::{Standing, Wait};
 
 /// Most refs that one update moves.
@@ -37,16 +37,30 @@ struct Verdict {
     refusal: Option<String>,
 }
 
+impl Verdict {
+    /// Whether it stands so far, and needs objects.
+    fn wants_objects(&self) -> bool {
+        self.refusal.is_none() && !self.command.new.is_null()
+    }
+}
+
 /// What a push asked for by `-o gitback.…`.
 struct Wishes {
     wait: Wait,
     head: Option<RefName>,
 }
 
-/// What the commit point left to send on.
+/// What a push is besides its commands.
+struct Push<'a> {
+    puddle: PuddleKey,
+    atomic: bool,
+    wishes: &'a Wishes,
+}
+
+/// What the commit point made durable. The spool is kept while peers may still read it.
 struct Stored {
     ids: Vec<EnvelopeId>,
-    spool: Option<Spool>,
+    _spool: Option<Spool>,
 }
 
 /// Serves one `git receive-pack` conversation. The error is the client's: it broke the protocol or hung up.
@@ -85,43 +99,45 @@ pub(crate) fn receive(
     };
     check_names(&mut verdicts);
     check_disk(envoy, cell, &mut verdicts);
-    let unpacked = unpack(cell, &mut session, &mut verdicts);
-    let quarantine = match unpacked {
+    if verdicts.iter().all(|verdict| verdict.refusal.is_some()) {
+        drain(&mut session, &verdicts);
+        return finish(session, Ok(()), &verdicts);
+    }
+    let brings_pack = verdicts.iter().any(Verdict::wants_objects);
+    let incoming = Incoming::new();
+    // Peers read along from the first byte; they keep nothing before the update is durable here.
+    let fanout = Fanout::begin(envoy, cell, brings_pack.then_some(&incoming));
+    let quarantine = match unpack(cell, &mut session, &mut verdicts, &incoming) {
         Ok(quarantine) => quarantine,
         Err(problem) => {
+            fanout.dropped();
             refuse_all(&mut verdicts, &problem);
             return finish(session, Err(problem), &verdicts);
         }
     };
-    let stored = match commit(
-        envoy,
-        cell,
-        pusher.puddle,
-        &mut verdicts,
+    let push = Push {
+        puddle: pusher.puddle,
         atomic,
-        quarantine,
-        &wishes,
-    ) {
-        Ok(stored) => stored,
-        Err(fault) => {
-            tracing::error!(project = %cell.id(), error = %chain(&fault), "cannot store a push");
-            refuse_all(
-                &mut verdicts,
-                &format!("{} could not store it: {}", envoy.name(), chain(&fault)),
-            );
-            None
-        }
+        wishes: &wishes,
     };
-    if let Some(stored) = stored {
-        let limit = wishes
-            .wait
-            .limit(pusher.push_wait.unwrap_or(envoy.config().push_wait()));
-        let answers = spread(envoy, cell, &stored.ids, stored.spool);
-        let standing = await_peers(envoy, &answers, wishes.wait, limit);
-        for line in standing.lines() {
-            if !pusher.quiet || line.starts_with("warning:") {
-                session.message(&line)?;
+    match commit(envoy, cell, &push, &mut verdicts, quarantine) {
+        Ok(Some(stored)) => {
+            let answers = fanout.stored(&stored.ids);
+            let configured = pusher.push_wait.unwrap_or(envoy.config().push_wait());
+            let limit = wishes.wait.limit(configured);
+            let standing = await_peers(envoy, &answers, wishes.wait, limit);
+            for line in standing.lines() {
+                if !pusher.quiet || line.starts_with("warning:") {
+                    session.message(&line)?;
+                }
             }
+        }
+        Ok(None) => fanout.dropped(),
+        Err(fault) => {
+            fanout.dropped();
+            tracing::error!(project = %cell.id(), error = %chain(&fault), "cannot store a push");
+            let reason = format!("{} could not store it: {}", envoy.name(), chain(&fault));
+            refuse_all(&mut verdicts, &reason);
         }
     }
     finish(session, Ok(()), &verdicts)
@@ -227,43 +243,37 @@ fn unpack<R: Read, W: Write>(
     cell: &Cell,
     session: &mut Session<R, W>,
     verdicts: &mut [Verdict],
+    incoming: &Incoming,
 ) -> Result<Option<(Quarantine, Spool)>, String> {
-    let wanted = |verdict: &&Verdict| verdict.refusal.is_none() && !verdict.command.new.is_null();
-    if verdicts.iter().all(|verdict| verdict.command.new.is_null()) {
-        return Ok(None);
-    }
-    if !verdicts.iter().any(|verdict| wanted(&verdict)) {
+    if !verdicts.iter().any(Verdict::wants_objects) {
         drain(session, verdicts);
         return Ok(None);
     }
     let mut quarantine = cell.repo().quarantine().map_err(|fault| chain(&fault))?;
     let limits = gitback_pack::Limits::default();
     let ingested = quarantine
-        .ingest(session.pack_reader(), &limits)
+        .ingest_shared(session.pack_reader(), &limits, incoming)
         .map_err(|reject| chain(&reject))?;
-    let tips: Vec<_> = verdicts
-        .iter()
-        .filter(wanted)
-        .map(|verdict| verdict.command.new)
-        .collect();
+    let wanting = verdicts.iter().filter(|verdict| verdict.wants_objects());
+    let tips: Vec<_> = wanting.map(|verdict| verdict.command.new).collect();
     if quarantine.check_connected(&tips).is_err() {
         // Find out which: one broken branch must not stop the others.
-        for verdict in verdicts.iter_mut().filter(|verdict| wanted(&&**verdict)) {
+        for verdict in verdicts
+            .iter_mut()
+            .filter(|verdict| verdict.wants_objects())
+        {
             if let Err(reject) = quarantine.check_connected(&[verdict.command.new]) {
                 verdict.refusal = Some(chain(&reject));
             }
         }
     }
-    let is_branch = |verdict: &Verdict| verdict.command.name.starts_with(b"refs/heads/");
     for verdict in verdicts
         .iter_mut()
-        .filter(|verdict| wanted(&&**verdict) && is_branch(verdict))
+        .filter(|verdict| verdict.wants_objects())
     {
-        if quarantine
-            .kind(&verdict.command.new)
-            .map_err(|fault| chain(&fault))?
-            != Some(Kind::Commit)
-        {
+        let Command { name, new, .. } = &verdict.command;
+        let kind = quarantine.kind(new).map_err(|fault| chain(&fault))?;
+        if name.starts_with(b"refs/heads/") && kind != Some(Kind::Commit) {
             verdict.refusal = Some("a branch must point at a commit".to_owned());
         }
     }
@@ -274,49 +284,43 @@ fn unpack<R: Read, W: Write>(
 fn commit(
     envoy: &Envoy,
     cell: &Cell,
-    puddle: PuddleKey,
+    push: &Push<'_>,
     verdicts: &mut [Verdict],
-    atomic: bool,
     quarantine: Option<(Quarantine, Spool)>,
-    wishes: &Wishes,
 ) -> Result<Option<Stored>, Fault> {
     let mut state = cell.lock();
     check_current(&state, verdicts);
-    if atomic && verdicts.iter().any(|verdict| verdict.refusal.is_some()) {
-        refuse_all(
-            verdicts,
-            "the push is atomic and another of its refs was refused",
-        );
+    if push.atomic && verdicts.iter().any(|verdict| verdict.refusal.is_some()) {
+        let why = "the push is atomic and another of its refs was refused";
+        refuse_all(verdicts, why);
     }
     if verdicts.iter().all(|verdict| verdict.refusal.is_some()) {
         return Ok(None);
     }
     let spool = match quarantine {
         Some((quarantine, spool)) => {
-            quarantine
-                .migrate()
-                .map_err(pack_fault(*cell.id(), "store objects in"))?;
+            let migrated = quarantine.migrate();
+            migrated.map_err(pack_fault(*cell.id(), "store objects in"))?;
             Some(spool)
         }
         None => None,
     };
-    let update = update(cell, &state, verdicts, spool.as_ref(), wishes)?;
+    let update = update(cell, &state, verdicts, spool.as_ref(), push.wishes)?;
     if update.changes.is_empty() {
         return Ok(None);
     }
-    let tips: Vec<Oid> = update
-        .changes
-        .iter()
-        .map(|change| change.new)
-        .filter(|oid| !oid.is_zero())
-        .collect();
-    let envelope = state.sign_update(envoy.key(), puddle, update)?;
+    let values = update.changes.iter().map(|change| change.new);
+    let tips: Vec<Oid> = values.filter(|oid| !oid.is_zero()).collect();
+    let envelope = state.sign_update(envoy.key(), push.puddle, update)?;
     let admitted = state.admit(vec![envelope])?;
     state.mark_judged(&admitted.folded);
-    cell.settle(&mut state, &tips)?;
+    if let Err(fault) = cell.settle(&mut state, &tips) {
+        // The push is stored, and what is stored is never reported as failed: refs follow when they can.
+        tracing::error!(project = %cell.id(), error = %chain(&fault), "refs cannot follow a stored push yet");
+    }
     Ok(Some(Stored {
         ids: admitted.folded,
-        spool,
+        _spool: spool,
     }))
 }
 

@@ -7,7 +7,7 @@ use gitback_envelope::{Act, Envelope, EnvelopeId, Oid, Verified};
 use gitback_identity::{EnvoyKey, ProjectId, hex};
 use gitback_pack::{Limits, Quarantine, Reject, Spool};
 use gitback_peer::{
-    Caller, Digests, Part, PushAnswer, PushBody, PushHeader, Refusal, RefusalKind, Service,
+    Caller, Digests, PackInfo, Part, PushAnswer, PushBody, Refusal, RefusalKind, Service,
     SyncAnswer, SyncRequest,
 };
 
@@ -263,7 +263,6 @@ fn accept_token(cell: &Cell, caller: &EnvoyKey, token: &[Vec<u8>]) -> Result<(),
 struct Intake<'a> {
     envoy: &'a Envoy,
     cell: &'a Cell,
-    header: Option<PushHeader>,
     pack: Option<(Quarantine, Spool)>,
     /// The pack needs objects that are not here.
     bases_missing: bool,
@@ -275,7 +274,6 @@ impl<'a> Intake<'a> {
         Self {
             envoy,
             cell,
-            header: None,
             pack: None,
             bases_missing: false,
             envelopes: Vec::new(),
@@ -288,8 +286,9 @@ impl<'a> Intake<'a> {
             .map_err(|error| refusal(RefusalKind::Bad, "malformed-push", error.to_string()))?
         {
             match part {
-                Part::Header(header) => self.header = Some(header),
+                Part::Header(_) => {}
                 Part::Pack(reader) => self.take_pack(reader)?,
+                Part::PackEnd(info) => self.check_pack(&info)?,
                 Part::Envelope(bytes) => self.take_envelope(&bytes)?,
             }
         }
@@ -303,22 +302,22 @@ impl<'a> Intake<'a> {
             .quarantine()
             .map_err(|fault| ours_pack(&fault))?;
         match quarantine.ingest(reader, &Limits::default()) {
-            Ok(ingested) => {
-                let declared = self.header.as_ref().and_then(|header| header.pack.as_ref());
-                if declared.is_none_or(|pack| pack.blake3 != ingested.spool.blake3()) {
-                    return Err(refusal(
-                        RefusalKind::Bad,
-                        "wrong-pack",
-                        "the pack is not the one that was declared".to_owned(),
-                    ));
-                }
-                self.pack = Some((quarantine, ingested.spool));
-            }
+            Ok(ingested) => self.pack = Some((quarantine, ingested.spool)),
             Err(Reject::MissingBase | Reject::MissingObject { .. }) => self.bases_missing = true,
             Err(Reject::Fault(fault)) => return Err(ours_pack(&fault)),
             Err(reject) => return Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
         }
         Ok(())
+    }
+
+    fn check_pack(&self, sent: &PackInfo) -> Result<(), Refusal> {
+        match &self.pack {
+            Some((_, spool)) if (spool.bytes(), spool.blake3()) != (sent.bytes, sent.blake3) => {
+                let reason = "the pack is not the one that was sent".to_owned();
+                Err(refusal(RefusalKind::Bad, "wrong-pack", reason))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn take_envelope(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
@@ -386,7 +385,7 @@ impl<'a> Intake<'a> {
         cell.judge(&mut state).map_err(|fault| ours(&fault))?;
         cell.settle(&mut state, &tips)
             .map_err(|fault| ours(&fault))?;
-        if state.lacking().is_empty() {
+        if state.lacking().is_empty() && !admitted.waiting {
             return Ok(PushAnswer::Durable);
         }
         drop(state);
