@@ -35,7 +35,7 @@ pub enum Reject {
     Excess {
         /// What there is too much of.
         what: &'static str,
-        /// Bytes declared.
+        /// How much the sender declared.
         declared: u64,
     },
     /// Not JSON, or not the JSON the specification describes.

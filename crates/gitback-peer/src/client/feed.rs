@@ -179,3 +179,6 @@ fn framed(kind: Kind, payload: &[u8], limit: usize) -> Result<Vec<u8>, Reject> {
     frame::put(&mut frame, kind, payload, limit)?;
     Ok(frame)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,20 +2,30 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::frame;
-use crate::wire::PackInfo;
 
 const LIMIT: u64 = 1 << 20;
+const HOUR: Duration = Duration::from_secs(3600);
 
-fn header(pack: Option<u64>, envelopes: u32) -> Vec<u8> {
-    let header = PushHeader {
-        pack: pack.map(|bytes| PackInfo {
-            bytes,
-            blake3: [7; 32],
-        }),
-        envelopes,
-    };
-    let json = serde_json::to_vec(&header).expect("plain values");
+fn header(pack: bool) -> Vec<u8> {
+    let json = PushHeader { pack }.encode().expect("plain values");
     framed(Kind::Header, &json)
+}
+
+fn pack_end(bytes: u64) -> Vec<u8> {
+    let info = PackInfo {
+        bytes,
+        blake3: [7; 32],
+    };
+    let json = serde_json::to_vec(&info).expect("plain values");
+    framed(Kind::PackEnd, &json)
+}
+
+fn end() -> Vec<u8> {
+    framed(Kind::End, b"")
+}
+
+fn wait() -> Vec<u8> {
+    framed(Kind::Wait, b"")
 }
 
 fn framed(kind: Kind, payload: &[u8]) -> Vec<u8> {
@@ -24,13 +34,17 @@ fn framed(kind: Kind, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+fn open(frames: &[Vec<u8>]) -> Result<PushBody, Reject> {
+    PushBody::open(io::Cursor::new(frames.concat()), LIMIT, HOUR)
+}
+
 /// Reads a whole push; what came, as text.
 fn read(frames: &[Vec<u8>]) -> Result<Vec<String>, Reject> {
-    let mut body = PushBody::open(io::Cursor::new(frames.concat()), LIMIT)?;
+    let mut body = open(frames)?;
     let mut parts = Vec::new();
     while let Some(part) = body.next()? {
         parts.push(match part {
-            Part::Header(header) => format!("header {}", header.envelopes),
+            Part::Header(header) => format!("header {}", header.pack),
             Part::Pack(pack) => {
                 let mut bytes = Vec::new();
                 match pack.read_to_end(&mut bytes) {
@@ -38,6 +52,7 @@ fn read(frames: &[Vec<u8>]) -> Result<Vec<String>, Reject> {
                     Err(error) => format!("pack error {:?}", error.kind()),
                 }
             }
+            Part::PackEnd(info) => format!("pack end {} {:02x}", info.bytes, info.blake3[0]),
             Part::Envelope(bytes) => format!("envelope {}", String::from_utf8_lossy(&bytes)),
         });
     }
@@ -46,10 +61,13 @@ fn read(frames: &[Vec<u8>]) -> Result<Vec<String>, Reject> {
 
 /// The fault that the answer to such a push names.
 fn fault(frames: &[Vec<u8>]) -> String {
-    let mut body = match PushBody::open(io::Cursor::new(frames.concat()), LIMIT) {
-        Ok(body) => body,
-        Err(reject) => return reject.code().to_owned(),
-    };
+    match open(frames) {
+        Ok(body) => fault_of(body),
+        Err(reject) => reject.code().to_owned(),
+    }
+}
+
+fn fault_of(mut body: PushBody) -> String {
     while let Ok(Some(part)) = body.next() {
         if let Part::Pack(pack) = part {
             let _ = io::copy(pack, &mut io::sink());
@@ -63,105 +81,190 @@ fn fault(frames: &[Vec<u8>]) -> String {
 #[test]
 fn reads_the_parts_in_order() {
     let parts = read(&[
-        header(Some(5), 2),
+        header(true),
         framed(Kind::Pack, b"PA"),
         framed(Kind::Pack, b"CK!"),
+        pack_end(5),
         framed(Kind::Envelope, b"one"),
         framed(Kind::Envelope, b"two"),
-        framed(Kind::End, b""),
+        end(),
     ]);
-    let expected = ["header 2", "pack PACK!", "envelope one", "envelope two"];
+    let expected = [
+        "header true",
+        "pack PACK!",
+        "pack end 5 07",
+        "envelope one",
+        "envelope two",
+    ];
     assert_eq!(parts.expect("a sound push"), expected);
 }
 
 #[test]
 fn reads_envelopes_without_a_pack() {
+    let parts = read(&[header(false), framed(Kind::Envelope, b"one"), end()]);
+    let expected = ["header false", "envelope one"];
+    assert_eq!(parts.expect("a sound push"), expected);
+}
+
+#[test]
+fn wait_frames_are_no_part() {
     let parts = read(&[
-        header(None, 1),
+        header(true),
+        wait(),
+        wait(),
+        framed(Kind::Pack, b"PACK"),
+        wait(),
+        framed(Kind::Pack, b"!"),
+        wait(),
+        pack_end(5),
+        wait(),
         framed(Kind::Envelope, b"one"),
-        framed(Kind::End, b""),
+        wait(),
+        end(),
     ]);
-    assert_eq!(parts.expect("a sound push"), ["header 1", "envelope one"]);
+    let expected = ["header true", "pack PACK!", "pack end 5 07", "envelope one"];
+    assert_eq!(parts.expect("a sound push"), expected);
+}
+
+#[test]
+fn refuses_wait_frames_out_of_place_or_form() {
+    assert_eq!(fault(&[wait(), header(false), end()]), "unexpected-frame");
+    let long = framed(Kind::Wait, b"x");
+    assert_eq!(fault(&[header(false), long.clone(), end()]), "malformed");
+    assert_eq!(fault(&[header(true), long]), "malformed");
+}
+
+#[test]
+fn nothing_but_wait_frames_is_a_stall() {
+    for pack in [false, true] {
+        let mut frames = vec![header(pack)];
+        frames.extend(std::iter::repeat_n(wait(), 100));
+        // Within the time they are taken, however many.
+        assert_eq!(fault(&frames), "truncated");
+        let input = io::Cursor::new(frames.concat());
+        let body = PushBody::open(input, LIMIT, Duration::ZERO).expect("a header");
+        assert_eq!(fault_of(body), "stalled");
+    }
 }
 
 #[test]
 fn skips_a_pack_that_nobody_reads() {
     let frames = [
-        header(Some(3), 1),
+        header(true),
         framed(Kind::Pack, b"abc"),
+        pack_end(3),
         framed(Kind::Envelope, b"one"),
-        framed(Kind::End, b""),
+        end(),
     ];
-    let mut body = PushBody::open(io::Cursor::new(frames.concat()), LIMIT).expect("a header");
-    let mut envelopes = 0;
+    let mut body = open(&frames).expect("a header");
+    let mut seen = (0, 0);
     while let Some(part) = body.next().expect("sound") {
-        envelopes += usize::from(matches!(part, Part::Envelope(_)));
+        match part {
+            Part::Header(_) | Part::Pack(_) => {}
+            Part::PackEnd(info) => seen.0 = info.bytes,
+            Part::Envelope(_) => seen.1 += 1,
+        }
     }
-    assert_eq!(envelopes, 1);
+    assert_eq!(seen, (3, 1));
     assert_eq!(body.take_fault(), None);
 }
 
 #[test]
-fn refuses_a_pack_longer_than_declared() {
-    let more = [
-        header(Some(3), 0),
+fn refuses_a_pack_of_another_length_than_its_end_says() {
+    let pack = [
+        header(true),
         framed(Kind::Pack, b"abc"),
         framed(Kind::Pack, b"d"),
-        framed(Kind::End, b""),
     ];
-    assert_eq!(fault(&more), "excess");
-    let at_once = [header(Some(3), 0), framed(Kind::Pack, b"abcd")];
-    assert_eq!(fault(&at_once), "excess");
-    let none = [header(None, 0), framed(Kind::Pack, b"a")];
-    assert_eq!(fault(&none), "excess");
+    let with = |told: u64| [&pack[..], &[pack_end(told), end()]].concat();
+    assert_eq!(fault(&with(4)), "");
+    assert_eq!(fault(&with(3)), "excess");
+    assert_eq!(fault(&with(5)), "truncated");
+    assert_eq!(fault(&with(u64::MAX)), "truncated");
+    assert_eq!(fault(&[header(true), pack_end(0), end()]), "malformed");
+    assert_eq!(fault(&[header(true), pack_end(1), end()]), "truncated");
+}
+
+#[test]
+fn refuses_a_pack_over_the_limit_while_it_comes() {
+    let chunk = framed(Kind::Pack, &vec![0; PACK_FRAME_MAX]);
+    let mut frames = vec![header(true)];
+    frames.extend(std::iter::repeat_n(chunk, 16));
+    let fits = [&frames[..], &[pack_end(LIMIT), end()]].concat();
+    assert_eq!(fault(&fits), "");
+    // Refused at the head of the frame, before its payload.
+    frames.push(framed(Kind::Pack, b"x")[..5].to_vec());
+    assert_eq!(fault(&frames), "too-long");
+}
+
+#[test]
+fn refuses_parts_out_of_order() {
+    let pack = framed(Kind::Pack, b"a");
+    let envelope = framed(Kind::Envelope, b"one");
+    for frames in [
+        vec![header(false), pack.clone()],
+        vec![header(false), pack_end(1)],
+        vec![header(false), header(false)],
+        vec![header(true), envelope.clone()],
+        vec![header(true), end()],
+        vec![header(true), pack.clone(), end()],
+        vec![header(true), pack.clone(), envelope.clone()],
+        vec![header(true), pack.clone(), pack_end(1), pack_end(1)],
+        vec![header(true), pack.clone(), pack_end(1), pack.clone()],
+        vec![header(false), envelope, pack],
+    ] {
+        assert_eq!(fault(&frames), "unexpected-frame", "{frames:?}");
+    }
 }
 
 #[test]
 fn the_pack_reader_fails_rather_than_end_early() {
-    let short = [
-        header(Some(3), 0),
-        framed(Kind::Pack, b"ab"),
-        framed(Kind::End, b""),
-    ];
-    assert_eq!(fault(&short), "truncated");
-    let cut = [header(Some(3), 0), framed(Kind::Pack, b"abc")[..6].to_vec()];
+    let cut = [header(true), framed(Kind::Pack, b"abc")[..6].to_vec()];
     assert_eq!(fault(&cut), "truncated");
-    let excess = [header(Some(1), 0), framed(Kind::Pack, b"ab")].concat();
-    let mut body = PushBody::open(io::Cursor::new(excess), LIMIT).expect("a header");
-    body.next().expect("the header");
-    let Some(Part::Pack(pack)) = body.next().expect("the pack") else {
-        panic!("a pack was declared");
-    };
-    let error = pack.read(&mut [0; 8]).expect_err("more than declared");
-    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    pack.read(&mut [0; 8]).expect_err("still failing");
-    body.next().expect_err("nothing more comes of it");
+    for (told, kind) in [
+        (1, io::ErrorKind::InvalidData),
+        (3, io::ErrorKind::UnexpectedEof),
+    ] {
+        let frames = [header(true), framed(Kind::Pack, b"ab"), pack_end(told)];
+        let mut body = open(&frames).expect("a header");
+        body.next().expect("the header");
+        let Some(Part::Pack(pack)) = body.next().expect("the pack") else {
+            panic!("a pack was declared");
+        };
+        assert_eq!(pack.read(&mut [0; 8]).expect("the bytes"), 2);
+        let error = pack.read(&mut [0; 8]).expect_err("the end is wrong");
+        assert_eq!(error.kind(), kind);
+        pack.read(&mut [0; 8]).expect_err("still failing");
+        body.next().expect_err("nothing more comes of it");
+    }
 }
 
 #[test]
-fn refuses_a_wrong_number_of_envelopes() {
-    let fewer = [
-        header(None, 2),
-        framed(Kind::Envelope, b"one"),
-        framed(Kind::End, b""),
-    ];
-    assert_eq!(fault(&fewer), "truncated");
-    let more = [
-        header(None, 0),
-        framed(Kind::Envelope, b"one"),
-        framed(Kind::End, b""),
-    ];
-    assert_eq!(fault(&more), "excess");
-    let no_end = [header(None, 1), framed(Kind::Envelope, b"one")];
-    assert_eq!(fault(&no_end), "truncated");
+fn refuses_too_many_envelopes() {
+    let most = usize::try_from(ENVELOPES_MAX).expect("small");
+    let mut frames = vec![header(false)];
+    frames.extend(std::iter::repeat_n(framed(Kind::Envelope, b""), most));
+    let fits = [&frames[..], &[end()]].concat();
+    assert_eq!(fault(&fits), "");
+    frames.push(framed(Kind::Envelope, b""));
+    assert_eq!(fault(&frames), "too-many");
+}
+
+#[test]
+fn refuses_too_many_bytes_of_envelopes() {
+    let mut frames = vec![header(false)];
+    let envelope = framed(Kind::Envelope, &vec![0; 1 << 20]);
+    frames.extend(std::iter::repeat_n(envelope, 64));
+    // Refused at the head of the frame, before its payload.
+    frames.push(framed(Kind::Envelope, b"x")[..5].to_vec());
+    assert_eq!(fault(&frames), "too-long");
 }
 
 #[test]
 fn refuses_what_the_header_may_not_say() {
-    assert_eq!(fault(&[header(Some(LIMIT + 1), 0)]), "too-long");
-    assert_eq!(fault(&[header(Some(0), 0)]), "malformed");
-    assert_eq!(fault(&[header(None, u32::MAX)]), "too-many");
     assert_eq!(fault(&[framed(Kind::Header, b"{}")]), "malformed");
+    let old = br#"{"pack":{"bytes":1},"envelopes":0}"#;
+    assert_eq!(fault(&[framed(Kind::Header, old)]), "malformed");
     assert_eq!(fault(&[framed(Kind::Header, &[b' '; 5000])]), "too-long");
     assert_eq!(fault(&[framed(Kind::Pack, b"a")]), "unexpected-frame");
     assert_eq!(fault(&[]), "truncated");
@@ -170,28 +273,32 @@ fn refuses_what_the_header_may_not_say() {
 #[test]
 fn refuses_frames_of_bad_lengths() {
     let long = vec![0; PACK_FRAME_MAX + 1];
-    let frames = [header(Some(LIMIT), 0), framed(Kind::Pack, &long)];
+    let frames = [header(true), framed(Kind::Pack, &long)];
     assert_eq!(fault(&frames), "malformed");
-    let frames = [header(Some(LIMIT), 0), framed(Kind::Pack, b"")];
+    let frames = [header(true), framed(Kind::Pack, b"")];
     assert_eq!(fault(&frames), "malformed");
+    let frames = [header(true), framed(Kind::PackEnd, &[b' '; 5000])];
+    assert_eq!(fault(&frames), "too-long");
     let long = vec![0; ENVELOPE_MAX + 1];
     assert_eq!(
-        fault(&[header(None, 1), framed(Kind::Envelope, &long)]),
+        fault(&[header(false), framed(Kind::Envelope, &long)]),
         "too-long"
     );
     assert_eq!(
-        fault(&[header(None, 0), framed(Kind::End, b"x")]),
-        "unexpected-frame"
+        fault(&[header(false), framed(Kind::End, b"x")]),
+        "malformed"
     );
 }
 
 #[test]
 fn every_cut_of_a_push_is_a_fault() {
     let whole = [
-        header(Some(3), 1),
+        header(true),
         framed(Kind::Pack, b"abc"),
+        wait(),
+        pack_end(3),
         framed(Kind::Envelope, b"one"),
-        framed(Kind::End, b""),
+        end(),
     ]
     .concat();
     assert_eq!(fault(std::slice::from_ref(&whole)), "");
@@ -204,27 +311,65 @@ proptest! {
     #[test]
     fn any_bytes_give_parts_or_a_fault(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = fault(std::slice::from_ref(&bytes));
-        let _ = fault(&[header(Some(100), 2), bytes]);
+        let _ = fault(&[header(true), bytes.clone()]);
+        let _ = fault(&[header(false), bytes]);
     }
 
     #[test]
     fn any_frames_give_parts_or_a_fault(
-        frames in proptest::collection::vec((1u8..=4, proptest::collection::vec(any::<u8>(), 0..20)), 0..8),
-        pack in proptest::option::of(1u64..30),
-        envelopes in 0u32..4,
+        frames in proptest::collection::vec((1u8..=6, proptest::collection::vec(any::<u8>(), 0..20)), 0..8),
+        pack in any::<bool>(),
+        told in 1u64..30,
     ) {
-        let mut push = vec![header(pack, envelopes)];
+        let mut push = vec![header(pack)];
         for (kind, payload) in frames {
-            let mut frame = framed(Kind::Envelope, &payload);
+            let mut frame = match kind {
+                4 => end(),
+                5 => pack_end(told),
+                6 => wait(),
+                _ => framed(Kind::Envelope, &payload),
+            };
             frame[0] = kind;
             push.push(frame);
         }
         // Read in full and read with the pack skipped: the same verdict.
         let skipped = {
-            let mut body = PushBody::open(io::Cursor::new(push.concat()), LIMIT).expect("a header");
+            let mut body = open(&push).expect("a header");
             while let Ok(Some(_)) = body.next() {}
             body.take_fault().map(|fault| fault.code).unwrap_or_default()
         };
         prop_assert_eq!(fault(&push), skipped);
+    }
+
+    #[test]
+    fn any_sound_push_is_read_as_sent(
+        chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 0..6),
+        envelopes in proptest::collection::vec("[a-z]{0,9}", 0..6),
+        waits in proptest::collection::vec(0usize..3, 16),
+    ) {
+        let pack = chunks.concat();
+        let mut push = vec![header(!pack.is_empty())];
+        push.extend(chunks.iter().map(|chunk| framed(Kind::Pack, chunk)));
+        if !pack.is_empty() {
+            push.push(pack_end(pack.len() as u64));
+        }
+        push.extend(envelopes.iter().map(|text| framed(Kind::Envelope, text.as_bytes())));
+        push.push(end());
+        let mut waits = waits.into_iter().cycle();
+        for frame in push.iter_mut().rev().skip(1) {
+            frame.extend(wait().repeat(waits.next().expect("a cycle")));
+        }
+        let mut body = open(&push).expect("a header");
+        let (mut seen, mut read) = (Vec::new(), Vec::new());
+        while let Some(part) = body.next().expect("sound") {
+            match part {
+                Part::Header(_) => {}
+                Part::Pack(input) => drop(input.read_to_end(&mut read).expect("sound")),
+                Part::PackEnd(info) => prop_assert_eq!(info.bytes, pack.len() as u64),
+                Part::Envelope(bytes) => seen.push(String::from_utf8(bytes).expect("text")),
+            }
+        }
+        prop_assert_eq!(read, pack);
+        prop_assert_eq!(seen, envelopes);
     }
 }

@@ -168,25 +168,30 @@ fn push_messages_look_as_specified() {
         "0f".repeat(20)
     );
     assert_eq!(need.encode().expect("small"), expected.as_bytes());
-    let header = PushHeader {
-        pack: Some(PackInfo {
-            bytes: 12,
-            blake3: [0; 32],
-        }),
-        envelopes: 1,
+    let header = PushHeader { pack: true };
+    assert_eq!(header.encode().expect("small"), br#"{"pack":true}"#);
+    let later = PushHeader::decode(br#"{"pack":false,"new":1}"#);
+    assert_eq!(later.expect("a header"), PushHeader { pack: false });
+    let info = PackInfo {
+        bytes: 12,
+        blake3: [0; 32],
     };
-    let expected = format!(
-        r#"{{"pack":{{"bytes":12,"blake3":"{}"}},"envelopes":1}}"#,
-        "00".repeat(32)
-    );
-    assert_eq!(header.encode().expect("small"), expected.as_bytes());
-    assert_eq!(
-        PushHeader::decode(br#"{"envelopes":0}"#).expect("no pack"),
-        PushHeader {
-            pack: None,
-            envelopes: 0
-        }
-    );
+    let expected = format!(r#"{{"bytes":12,"blake3":"{}"}}"#, "00".repeat(32));
+    let json = info.encode().expect("small");
+    assert_eq!(json, expected.as_bytes());
+    assert_eq!(PackInfo::decode(&json).expect("own bytes"), info);
+}
+
+#[test]
+fn no_pack_is_empty() {
+    let none = PackInfo {
+        bytes: 0,
+        blake3: [0; 32],
+    };
+    assert_eq!(none.encode().unwrap_err().code(), "malformed");
+    let json = format!(r#"{{"bytes":0,"blake3":"{}"}}"#, "00".repeat(32));
+    let reject = PackInfo::decode(json.as_bytes()).unwrap_err();
+    assert_eq!(reject.code(), "malformed");
 }
 
 fn any_tip() -> impl Strategy<Value = Tip> {
@@ -208,6 +213,7 @@ proptest! {
         let _ = SyncRequest::decode(&bytes);
         let _ = SyncAnswer::decode(&bytes);
         let _ = PushHeader::decode(&bytes);
+        let _ = PackInfo::decode(&bytes);
         let _ = PushAnswer::decode(&bytes);
         let mut framed = Vec::new();
         frame::put(&mut framed, Kind::Header, br#"{"tips":[],"envelopes":2}"#, 100).expect("short");

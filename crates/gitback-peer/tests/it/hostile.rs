@@ -107,7 +107,7 @@ async fn a_push_that_stalls_is_ended() {
     let stage = Stage::open_with(Script::default(), limits).await;
     let mut http = raw::http(stage.local, CLIENT_SEED).await;
     let (feed, body) = raw::fed();
-    feed.send(raw::push_header(1000, 0)).await.expect("taken");
+    feed.send(raw::push_header(true)).await.expect("taken");
     feed.send(raw::frame(2, &[0; 500])).await.expect("taken");
     let response = http.send_request(raw::request("POST", &raw::push_path(), body));
     let (status, text) = raw::text(response.await.expect("an answer")).await;
@@ -117,23 +117,85 @@ async fn a_push_that_stalls_is_ended() {
     stage.close().await;
 }
 
-#[tokio::test]
-async fn more_than_declared_is_refused_with_the_reason() {
+/// The status and text of the answer to a push of these frames.
+async fn answer_to(frames: &[Vec<u8>]) -> (u16, String) {
     let stage = Stage::open(Script::default()).await;
     let mut http = raw::http(stage.local, CLIENT_SEED).await;
-    let body = [
-        raw::push_header(1000, 0),
-        raw::frame(2, &[0; 1000]),
-        raw::frame(2, &[0; 1]),
-        raw::frame(4, &[]),
-    ];
-    let body = raw::bytes(body.concat());
+    let body = raw::bytes(frames.concat());
     let response = http.send_request(raw::request("POST", &raw::push_path(), body));
-    let (status, text) = raw::text(response.await.expect("an answer")).await;
-    assert_eq!(status, 400);
-    let expected = r#"{"code":"excess","message":"the pack holds more than the 1000 declared"}"#;
-    assert_eq!(text, expected);
+    let answer = raw::text(response.await.expect("an answer")).await;
     drop(http);
+    stage.close().await;
+    answer
+}
+
+#[tokio::test]
+async fn a_wrong_length_of_the_pack_is_refused_with_the_reason() {
+    for (told, expected) in [
+        (
+            1000,
+            r#"{"code":"excess","message":"the pack holds more than the 1000 declared"}"#,
+        ),
+        (
+            1002,
+            r#"{"code":"truncated","message":"the pack ends early"}"#,
+        ),
+    ] {
+        let answer = answer_to(&[
+            raw::push_header(true),
+            raw::frame(2, &[0; 1000]),
+            raw::frame(2, &[0; 1]),
+            raw::pack_end(told),
+            raw::frame(4, &[]),
+        ])
+        .await;
+        assert_eq!(answer, (400, expected.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn too_many_envelopes_are_refused_while_they_come() {
+    let mut frames = vec![raw::push_header(false)];
+    frames.extend(std::iter::repeat_n(raw::frame(3, b""), 65_537));
+    let (status, text) = answer_to(&frames).await;
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""code":"too-many""#), "{text}");
+}
+
+#[tokio::test]
+async fn too_many_bytes_of_envelopes_are_refused_while_they_come() {
+    let mut frames = vec![raw::push_header(false)];
+    frames.extend(std::iter::repeat_n(raw::frame(3, &[0; 1 << 20]), 65));
+    let (status, text) = answer_to(&frames).await;
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""code":"too-long""#), "{text}");
+}
+
+#[tokio::test]
+async fn a_push_that_only_says_wait_is_ended() {
+    let limits = Limits {
+        wait: SOON,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(Script::default(), limits).await;
+    let mut http = raw::http(stage.local, CLIENT_SEED).await;
+    let (feed, body) = raw::fed();
+    feed.send(raw::push_header(true)).await.expect("taken");
+    let response = http.send_request(raw::request("POST", &raw::push_path(), body));
+    let mut response = tokio::spawn(response);
+    let response = loop {
+        tokio::select! {
+            response = &mut response => break response,
+            // Fails when the body was dropped, just before the answer is here.
+            Ok(()) = feed.send(raw::frame(6, &[])) => {}
+        }
+    };
+    let response = response.expect("no panic").expect("an answer");
+    let (status, text) = raw::text(response).await;
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""code":"stalled""#), "{text}");
+    assert!(text.contains("nothing but wait frames"), "{text}");
+    drop((feed, http));
     stage.close().await;
 }
 
@@ -152,7 +214,7 @@ async fn a_caller_that_vanishes_mid_push_is_told_to_the_service() {
     let stage = Stage::open(script).await;
     let mut http = raw::http(stage.local, CLIENT_SEED).await;
     let (feed, body) = raw::fed();
-    feed.send(raw::push_header(1000, 0)).await.expect("taken");
+    feed.send(raw::push_header(true)).await.expect("taken");
     feed.send(raw::frame(2, &[0; 500])).await.expect("taken");
     let response = http.send_request(raw::request("POST", &raw::push_path(), body));
     let running = tokio::spawn(response);

@@ -98,7 +98,7 @@ async fn a_caller_that_never_ends_does_not_hold_up_the_end() {
     let stage = Stage::open_with(Script::default(), limits).await;
     let mut http = raw::http(stage.local, CLIENT_SEED).await;
     let (feed, body) = raw::fed();
-    feed.send(raw::push_header(1000, 0)).await.expect("taken");
+    feed.send(raw::push_header(true)).await.expect("taken");
     let request = raw::request("POST", &raw::push_path(), body);
     let response = tokio::spawn(http.send_request(request));
     called(&stage.script).await;
@@ -251,7 +251,7 @@ impl Dialer for BrittleDialer {
 }
 
 /// A client, and the switches of the links it made.
-fn brittle() -> (Client, Arc<Mutex<Vec<Arc<AtomicBool>>>>) {
+pub(crate) fn brittle() -> (Client, Arc<Mutex<Vec<Arc<AtomicBool>>>>) {
     let links = Arc::new(Mutex::default());
     let dialer = BrittleDialer {
         direct: Client::direct(&secret(CLIENT_SEED)).expect("a usable key"),

@@ -6,5 +6,6 @@ mod life;
 mod push;
 mod raw;
 mod routes;
+mod source;
 mod stage;
 mod upload_pack;

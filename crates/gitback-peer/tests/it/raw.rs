@@ -171,12 +171,14 @@ pub(crate) fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The header frame of a push.
-pub(crate) fn push_header(pack_bytes: u64, envelopes: u32) -> Vec<u8> {
-    let digest = "00".repeat(32);
-    let json = format!(
-        r#"{{"pack":{{"bytes":{pack_bytes},"blake3":"{digest}"}},"envelopes":{envelopes}}}"#
-    );
-    frame(1, json.as_bytes())
+pub(crate) fn push_header(pack: bool) -> Vec<u8> {
+    frame(1, format!(r#"{{"pack":{pack}}}"#).as_bytes())
+}
+
+/// The frame that ends a pack.
+pub(crate) fn pack_end(bytes: u64) -> Vec<u8> {
+    let json = format!(r#"{{"bytes":{bytes},"blake3":"{}"}}"#, "00".repeat(32));
+    frame(5, json.as_bytes())
 }
 
 pub(crate) fn push_path() -> String {

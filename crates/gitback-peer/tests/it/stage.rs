@@ -43,13 +43,13 @@ pub(crate) fn forbidden() -> Refusal {
     Refusal::new(RefusalKind::Forbidden, "not-a-member", "not a member here")
 }
 
-/// Reads a push to its end: the header's counts, the pack's length, the envelopes.
+/// Reads a push to its end: the pack's length, the envelopes.
 pub(crate) fn read_all(body: &mut PushBody) -> Result<(u64, Vec<Vec<u8>>), Refusal> {
     let mut pack_bytes = 0;
     let mut envelopes = Vec::new();
     while let Some(part) = body.next()? {
         match part {
-            Part::Header(_) => {}
+            Part::Header(_) | Part::PackEnd(_) => {}
             Part::Pack(pack) => {
                 pack_bytes = std::io::copy(pack, &mut std::io::sink()).map_err(|error| {
                     Refusal::new(RefusalKind::Internal, "pack-failed", error.to_string())
