@@ -28,6 +28,11 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
+/// A number of things: "1 branch", "2 branches".
+pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// A table with its columns aligned; the first row is the head.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
@@ -57,6 +62,12 @@ mod tests {
         assert_eq!(shown(1_432), "1.4 s");
         assert_eq!(shown(43_210), "43 s");
         assert_eq!(shown(150_000), "2.5 min");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(count(1, "branch", "branches"), "1 branch");
+        assert_eq!(count(0, "branch", "branches"), "0 branches");
     }
 
     #[test]

@@ -188,15 +188,12 @@ impl Play {
     }
 
     fn found(&mut self, stage: &mut Stage) -> Result<()> {
-        let Source {
-            handle,
-            commits,
-            branches,
-            tags,
-            ..
-        } = &self.source;
+        let (source, handle) = (&self.source, &self.source.handle);
         stage.title(&format!(
-            "Founding {PUDDLE}/{handle} from a repository with {commits} commits, {branches} branches and {tags} tags"
+            "Founding {PUDDLE}/{handle} from a repository with {}, {} and {}",
+            source.commits(),
+            source.branches(),
+            source.tags().as_deref().unwrap_or("no tags"),
         ))?;
         std::fs::create_dir(&self.work)?;
         let first = self.fleet.person(0);
@@ -216,16 +213,10 @@ impl Play {
 
     fn push_everything(&mut self, stage: &mut Stage) -> Result<()> {
         stage.title("Pushing all branches and tags with plain git push")?;
-        let Source {
-            commits,
-            branches,
-            tags,
-            ..
-        } = &self.source;
-        let what = format!("push {branches} branches ({commits} commits)");
-        self.push(stage, "--all", &what)?;
-        if *tags > 0 {
-            self.push(stage, "--tags", &format!("push {tags} tags"))?;
+        let (branches, commits) = (self.source.branches(), self.source.commits());
+        self.push(stage, "--all", &format!("push {branches} ({commits})"))?;
+        if let Some(tags) = self.source.tags() {
+            self.push(stage, "--tags", &format!("push {tags}"))?;
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use gitback_tests::Person;
 
+use crate::show::count;
+
 /// A repository with a history worth showing.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -14,11 +16,11 @@ pub(super) struct Source {
     /// The branch that is checked out.
     pub(super) branch: String,
     /// How many commits its branches and tags reach.
-    pub(super) commits: u64,
+    commits: u64,
     /// How many branches it has.
-    pub(super) branches: usize,
+    branches: u64,
     /// How many tags it has.
-    pub(super) tags: usize,
+    tags: u64,
 }
 
 impl Source {
@@ -42,14 +44,11 @@ impl Source {
                  fetch the rest with `git fetch --unshallow`, or name another with --repo PATH"
             );
         }
-        let count = |prefix: &str| -> Result<usize> {
-            Ok(ask(&["for-each-ref", "--format=%(refname)", prefix])?
-                .success()?
-                .stdout
-                .lines()
-                .count())
+        let number = |prefix: &str| -> Result<u64> {
+            let listed = ask(&["for-each-ref", "--format=%(refname)", prefix])?.success()?;
+            Ok(u64::try_from(listed.stdout.lines().count())?)
         };
-        let (branches, tags) = (count("refs/heads")?, count("refs/tags")?);
+        let (branches, tags) = (number("refs/heads")?, number("refs/tags")?);
         if branches == 0 {
             bail!(
                 "{here} has no commits on any branch yet; make one, or name another with --repo PATH"
@@ -70,6 +69,21 @@ impl Source {
             branches,
             tags,
         })
+    }
+
+    /// How many commits, for people.
+    pub(super) fn commits(&self) -> String {
+        count(self.commits, "commit", "commits")
+    }
+
+    /// How many branches, for people.
+    pub(super) fn branches(&self) -> String {
+        count(self.branches, "branch", "branches")
+    }
+
+    /// How many tags, for people; nothing if there are none.
+    pub(super) fn tags(&self) -> Option<String> {
+        (self.tags > 0).then(|| count(self.tags, "tag", "tags"))
     }
 
     /// The commands that make a work tree with all branches and tags in `dir`, which exists and is empty.
