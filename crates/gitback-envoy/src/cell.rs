@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use gitback_envelope::{
     Act, Claim, Envelope, EnvelopeId, Incarnation, Inserted, Oid, Project, Reject, Statement, Tip,
@@ -16,6 +17,9 @@ use gitback_log::Log;
 use gitback_pack::{Expect, RefChange, Repository};
 
 use crate::{clock, disk};
+
+/// How long a push that is arriving holds a catch-up of the same project off.
+const ARRIVAL_MAX: Duration = Duration::from_secs(600);
 
 /// First line of the file `judged`, up to the number.
 const JUDGED_HEADER: &str = "judged records 1: ";
@@ -98,6 +102,24 @@ pub(crate) struct Cell {
     state: Mutex<State>,
     /// Held by the one catch-up that may run at a time.
     catch_up: Mutex<()>,
+    /// Forwarded pushes that are being taken in.
+    arriving: Mutex<Arriving>,
+}
+
+#[derive(Debug, Default)]
+struct Arriving {
+    count: usize,
+    last: Option<Instant>,
+}
+
+/// Says for as long as it lives that a forwarded push is being taken in.
+#[derive(Debug)]
+pub(crate) struct Arrival<'a>(&'a Cell);
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.0.arriving().count -= 1;
+    }
 }
 
 /// What changes together, under one lock.
@@ -179,6 +201,7 @@ impl Cell {
             log_dir,
             state: Mutex::new(state),
             catch_up: Mutex::new(()),
+            arriving: Mutex::default(),
         };
         if !cell.lock().fold.is_empty() {
             cell.judge(&mut cell.lock())?;
@@ -207,8 +230,31 @@ impl Cell {
             .expect("a thread panicked while it changed this project")
     }
 
-    /// Takes the right to catch up, unless another thread has it.
+    /// Notes that a forwarded push begins to arrive.
+    pub(crate) fn arrival(&self) -> Arrival<'_> {
+        let mut arriving = self.arriving();
+        arriving.count += 1;
+        arriving.last = Some(Instant::now());
+        Arrival(self)
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, Arriving> {
+        self.arriving
+            .lock()
+            .expect("no thread panics while it counts")
+    }
+
+    /// Takes the right to catch up, unless another thread has it, or a push brings the same objects already: then
+    /// they would be sent twice. A push that takes very long keeps nobody from catching up.
     pub(crate) fn try_catch_up(&self) -> Option<MutexGuard<'_, ()>> {
+        let arriving = self.arriving();
+        let recent = arriving
+            .last
+            .is_some_and(|last| last.elapsed() < ARRIVAL_MAX);
+        if arriving.count > 0 && recent {
+            return None;
+        }
+        drop(arriving);
         self.catch_up.try_lock().ok()
     }
 

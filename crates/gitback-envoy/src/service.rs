@@ -119,7 +119,10 @@ impl Service for Surface {
             .store()
             .find_or_make(project)
             .map_err(|fault| ours(&fault))?;
-        let answer = Intake::new(envoy, &cell).take(body);
+        let answer = {
+            let _arrival = cell.arrival();
+            Intake::new(envoy, &cell).take(body)
+        };
         if let Some(neighbour) = envoy.neighbour(&caller.key) {
             neighbour.note_answer();
             if matches!(answer, Ok(PushAnswer::Durable)) {
