@@ -93,10 +93,16 @@ impl Fanout {
     }
 }
 
-/// Sends envelopes without a pack to all peers, in the background.
-pub(crate) fn spread(envoy: &Arc<Envoy>, cell: &Arc<Cell>, new: &[EnvelopeId]) {
-    if !new.is_empty() {
-        drop(Fanout::begin(envoy, cell, None).stored(new));
+/// Sends envelopes without a pack to all peers. Waits for their answers for at most `limit`; what is open then goes on.
+pub(crate) fn spread(envoy: &Arc<Envoy>, cell: &Arc<Cell>, new: &[EnvelopeId], limit: Duration) {
+    if new.is_empty() {
+        return;
+    }
+    let answers = Fanout::begin(envoy, cell, None).stored(new);
+    let begun = Instant::now();
+    let mut left = limit;
+    while !left.is_zero() && answers.recv_timeout(left).is_ok() {
+        left = limit.saturating_sub(begun.elapsed());
     }
 }
 

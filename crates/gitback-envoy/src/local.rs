@@ -19,6 +19,9 @@ use crate::{clock, status};
 /// The longest that a user can ask a push to wait.
 const PUSH_WAIT_MAX: Duration = Duration::from_secs(600);
 
+/// How long founding a project waits for other envoys, so that what is said of its copies is true.
+const FOUND_WAIT: Duration = Duration::from_secs(1);
+
 /// What becomes of a conversation after one answer.
 enum Next {
     /// The client may ask again.
@@ -424,7 +427,7 @@ fn found(envoy: &Arc<Envoy>, envelope: &str) -> Result<Reply, Failure> {
     let notes = match admitted.folded.as_slice() {
         [] => vec![format!("{handle} was here already")],
         new => {
-            spread(envoy, &cell, new);
+            spread(envoy, &cell, new, FOUND_WAIT);
             Vec::new()
         }
     };
@@ -467,7 +470,7 @@ fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Resul
             .map_err(|fault| ours(&fault))?
             .folded
     };
-    spread(envoy, &cell, &new);
+    spread(envoy, &cell, &new, Duration::ZERO);
     Ok(Reply::Accepted { notes: Vec::new() })
 }
 
@@ -519,7 +522,7 @@ fn bootstrap(
         return Err(nobody_has_it(envoy, &handle, &brought));
     }
     let admitted = cell.lock().admit(token).map_err(|fault| ours(&fault))?;
-    spread(envoy, &cell, &admitted.folded);
+    spread(envoy, &cell, &admitted.folded, Duration::ZERO);
     if !cell.lock().lacking().is_empty() {
         return Err(fail(
             exit_code::FAILED,
