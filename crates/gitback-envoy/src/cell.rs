@@ -14,7 +14,7 @@ use gitback_envelope::{
 };
 use gitback_identity::{EnvoyKey, ProjectId, PublicKey, PuddleKey, SecretKey, hex};
 use gitback_log::Log;
-use gitback_pack::{Expect, RefChange, Repository};
+use gitback_pack::{Expect, RefChange, RefError, Repository};
 
 use crate::{clock, disk};
 
@@ -66,7 +66,7 @@ pub enum Fault {
         project: String,
         /// What went wrong below.
         #[source]
-        source: gitback_pack::RefError,
+        source: RefError,
     },
     /// A file beside the log failed.
     #[error("cannot {doing} {path}")]
@@ -88,6 +88,9 @@ pub enum Fault {
         #[source]
         source: Reject,
     },
+    /// The envoy holds as many projects as it can tell its peers of.
+    #[error("this envoy holds too many projects to take another")]
+    TooManyProjects,
     /// The system gave no randomness.
     #[error("the system gave no randomness")]
     Randomness,
@@ -109,7 +112,8 @@ pub(crate) struct Cell {
 #[derive(Debug, Default)]
 struct Arriving {
     count: usize,
-    last: Option<Instant>,
+    /// When the count left zero.
+    since: Option<Instant>,
 }
 
 /// Says for as long as it lives that a forwarded push is being taken in.
@@ -204,8 +208,14 @@ impl Cell {
             arriving: Mutex::default(),
         };
         if !cell.lock().fold.is_empty() {
-            cell.judge(&mut cell.lock())?;
-            cell.settle(&mut cell.lock(), &[])?;
+            let mut state = cell.lock();
+            // A project whose refs cannot follow now is still served as it is.
+            let followed = cell
+                .judge(&mut state)
+                .and_then(|()| cell.settle(&mut state, &[]));
+            if let Err(fault) = followed.and_then(|()| cell.check_tips(&mut state)) {
+                tracing::error!(project = %id, error = %crate::daemon::chain(&fault), "refs cannot follow the log yet");
+            }
         }
         Ok(cell)
     }
@@ -233,8 +243,10 @@ impl Cell {
     /// Notes that a forwarded push begins to arrive.
     pub(crate) fn arrival(&self) -> Arrival<'_> {
         let mut arriving = self.arriving();
+        if arriving.count == 0 {
+            arriving.since = Some(Instant::now());
+        }
         arriving.count += 1;
-        arriving.last = Some(Instant::now());
         Arrival(self)
     }
 
@@ -249,8 +261,8 @@ impl Cell {
     pub(crate) fn try_catch_up(&self) -> Option<MutexGuard<'_, ()>> {
         let arriving = self.arriving();
         let recent = arriving
-            .last
-            .is_some_and(|last| last.elapsed() < ARRIVAL_MAX);
+            .since
+            .is_some_and(|since| since.elapsed() < ARRIVAL_MAX);
         if arriving.count > 0 && recent {
             return None;
         }
@@ -282,16 +294,21 @@ impl Cell {
             }
         }
         state.unjudged = later;
-        self.write_judged(state)
+        if let Err(fault) = self.write_judged(state) {
+            // Losing the note costs time only.
+            tracing::warn!(project = %self.id, error = %crate::daemon::chain(&fault), "cannot note what was judged");
+        }
+        Ok(())
     }
 
     fn judge_one(&self, claims: &[Claim]) -> Result<Verdict, Fault> {
         let fault = pack_fault(self.id, "look into");
-        let mut lie = false;
+        let mut later = false;
         for claim in claims {
             let lives = !claim.new.is_zero();
             if lives && !self.repo.has(&git(claim.new)).map_err(&fault)? {
-                return Ok(Verdict::Later);
+                later = true;
+                continue;
             }
             for old in &claim.contains {
                 // What `new` reaches is here whenever `new` is; what is not here, it does not reach.
@@ -301,10 +318,12 @@ impl Cell {
                         .repo
                         .is_ancestor(&git(*old), &git(claim.new))
                         .map_err(&fault)?;
-                lie |= !reached;
+                if !reached {
+                    return Ok(Verdict::Lie);
+                }
             }
         }
-        Ok(if lie { Verdict::Lie } else { Verdict::True })
+        Ok(if later { Verdict::Later } else { Verdict::True })
     }
 
     /// Lets refs and HEAD on disk follow the fold, as far as the objects are here.
@@ -342,14 +361,7 @@ impl Cell {
                 new: Some(git(*oid)),
             });
         }
-        if !changes.is_empty() {
-            self.repo
-                .update_refs(&changes)
-                .map_err(|source| Fault::Refs {
-                    project: self.id.to_string(),
-                    source,
-                })?;
-        }
+        self.move_refs(&changes)?;
         if let Some(target) = state.fold.head_target()
             && self.repo.head_target().map_err(&fault)?.as_deref() != Some(target.as_bytes())
         {
@@ -358,6 +370,53 @@ impl Cell {
                 .map_err(pack_fault(self.id, "set HEAD of"))?;
         }
         Ok(())
+    }
+
+    /// Moves refs; one that cannot be keeps no other from moving.
+    fn move_refs(&self, changes: &[RefChange]) -> Result<(), Fault> {
+        let refs = |source| Fault::Refs {
+            project: self.id.to_string(),
+            source,
+        };
+        match self.repo.update_refs(changes) {
+            Ok(()) => return Ok(()),
+            Err(error @ RefError::Fault(_)) => return Err(refs(error)),
+            Err(_) => {}
+        }
+        for change in changes {
+            match self.repo.update_refs(std::slice::from_ref(change)) {
+                Ok(()) => {}
+                Err(error @ RefError::Fault(_)) => return Err(refs(error)),
+                Err(error) => {
+                    let name = String::from_utf8_lossy(&change.name).into_owned();
+                    tracing::error!(project = %self.id, name, error = %crate::daemon::chain(&error), "a ref cannot be served");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes refs off the disk whose objects have vanished, and remembers to bring these in again: git would refuse
+    /// every push beside them.
+    fn check_tips(&self, state: &mut State) -> Result<(), Fault> {
+        let mut gone = Vec::new();
+        for reference in self.repo.refs().map_err(pack_fault(self.id, "read"))? {
+            let here = self.repo.has(&reference.oid);
+            if !here.map_err(pack_fault(self.id, "look into"))? {
+                tracing::error!(project = %self.id, oid = %reference.oid, "an object that a ref names has vanished");
+                state.lacking.insert(own(&reference.oid));
+                gone.push(RefChange {
+                    name: reference.name,
+                    old: Expect::Any,
+                    new: None,
+                });
+            }
+        }
+        if gone.is_empty() {
+            Ok(())
+        } else {
+            self.move_refs(&gone)
+        }
     }
 
     /// Those of `tips` whose closure is not in the repository.
@@ -492,8 +551,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// A [`Fault`] leaves the fold ahead of the log: the log is poisoned then, and nothing more is taken in until the
-    /// daemon starts again.
+    /// A [`Fault`] when the log cannot be appended to; the fold is then as it was.
     pub(crate) fn admit(&mut self, batch: Vec<Verified>) -> Result<Admitted, Fault> {
         let mut admitted = Admitted::default();
         for envelope in batch {
@@ -512,15 +570,43 @@ impl State {
             .map(|envelope| (*envelope.id().as_bytes(), envelope.bytes()))
             .filter(|(id, _)| !self.log.contains(id))
             .collect();
-        if !records.is_empty() {
-            let project = self.fold.id().to_string();
-            self.log.append(&records).map_err(|source| Fault::Log {
+        if records.is_empty() {
+            return Ok(admitted);
+        }
+        if let Err(source) = self.log.append(&records) {
+            self.retreat();
+            return Err(Fault::Log {
                 doing: "append to",
-                project,
+                project: self.fold.id().to_string(),
                 source,
-            })?;
+            });
         }
         Ok(admitted)
+    }
+
+    /// Takes the fold back to what is durable: nothing may follow, or be told of, what the log does not have.
+    fn retreat(&mut self) {
+        let mut fold = Project::new(*self.fold.id());
+        let durable = |envelope: &&Verified| self.log.contains(envelope.id().as_bytes());
+        for envelope in self.fold.iter().filter(durable) {
+            // It folded before, and its past is durable as well.
+            let _ = fold.insert(envelope.clone());
+        }
+        for id in &self.held_out {
+            fold.hold_out(id);
+        }
+        self.unjudged.retain(|id| fold.contains(id));
+        self.fold = fold;
+    }
+
+    /// Whether the envelope is durable here; one that only waits in memory for its past is not.
+    pub(crate) fn holds(&self, id: &EnvelopeId) -> bool {
+        self.log.contains(id.as_bytes())
+    }
+
+    /// Whether everything is here and judged.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lacking.is_empty() && self.unjudged.is_empty()
     }
 
     fn hold_out(&mut self, id: EnvelopeId) {
@@ -610,9 +696,13 @@ impl State {
     pub(crate) fn shows_own_future(&self, own: &EnvoyKey, batch: &[Verified]) -> bool {
         batch.iter().any(|envelope| {
             let statement = envelope.statement();
+            let signed_here = statement.signer == *own.key()
+                || (statement.signer == *statement.puddle.key()
+                    && self.fold.member(&statement.puddle));
             statement.envoy == Some(*own)
+                && signed_here
                 && statement.incarnation == self.incarnation
-                && !self.fold.contains(envelope.id())
+                && !self.holds(envelope.id())
         })
     }
 

@@ -24,6 +24,9 @@ const PAGES_MAX: usize = 100_000;
 /// Most object ids that one fetch asks for.
 const WANTS_MAX: usize = 4096;
 
+/// Most objects that are fetched one by one in one catch-up, after they could not be had together.
+const SINGLY_MAX: usize = 256;
+
 /// Most rounds of fetching in one catch-up: heads first, then what only old updates name.
 const ROUNDS_MAX: usize = 8;
 
@@ -43,6 +46,9 @@ pub(crate) enum CatchUpError {
     /// Our own disk or git failed.
     #[error("cannot keep it here")]
     Ours(#[source] Fault),
+    /// There is no room for more.
+    #[error("not brought in: {0}")]
+    Room(String),
     /// The peer lacks objects too.
     #[error("{peer} does not have all of it either")]
     Short { peer: String },
@@ -79,9 +85,7 @@ fn compare(envoy: &Arc<Envoy>, neighbour: &Neighbour, theirs: &[(ProjectId, [u8;
             .as_ref()
             .is_some_and(|cell| cell.lock().fold().digest() == *digest);
         neighbour.note_holding(*id, *digest, None, same);
-        let complete = ours
-            .as_ref()
-            .is_some_and(|cell| cell.lock().lacking().is_empty());
+        let complete = ours.as_ref().is_some_and(|cell| cell.lock().is_whole());
         if same && complete {
             continue;
         }
@@ -129,6 +133,7 @@ fn bring_envelopes(
     token: &[Verified],
 ) -> Result<(), CatchUpError> {
     let peer = || neighbour.name().to_owned();
+    let mut skip = 0;
     for _ in 0..PAGES_MAX {
         let request = SyncRequest {
             token: token
@@ -136,7 +141,7 @@ fn bring_envelopes(
                 .map(|envelope| envelope.bytes().to_vec())
                 .collect(),
             tips: tips_for_peer(&cell.lock()),
-            skip: 0,
+            skip,
         };
         let to = neighbour.address();
         let call = envoy.client().sync(&to, cell.id(), &request);
@@ -162,9 +167,16 @@ fn bring_envelopes(
         let same = state.fold().digest() == answer.digest;
         let tips = answer.tips.iter().filter_map(tip_from_peer).collect();
         neighbour.note_holding(*cell.id(), answer.digest, Some(tips), same);
-        if !answer.more || state.fold().len() == before {
+        if !answer.more {
             return Ok(());
         }
+        // A page without news: what follows it may still be new.
+        let news = state.fold().len() != before;
+        skip = if news {
+            0
+        } else {
+            skip + answer.envelopes.len() as u64
+        };
     }
     Ok(())
 }
@@ -190,6 +202,7 @@ fn bring_objects(
     progress: &mut dyn FnMut(String),
 ) -> Result<(), CatchUpError> {
     for _ in 0..ROUNDS_MAX {
+        envoy.room().map_err(CatchUpError::Room)?;
         let wants = {
             let mut state = cell.lock();
             cell.judge(&mut state).map_err(CatchUpError::Ours)?;
@@ -204,7 +217,14 @@ fn bring_objects(
         if wants.is_empty() {
             return Ok(());
         }
-        fetch(envoy, cell, neighbour, &wants, progress)?;
+        match fetch(envoy, cell, neighbour, &wants, progress) {
+            Ok(()) => {}
+            // One object that the peer lacks too must not keep back those that it has.
+            Err(CatchUpError::Call { .. } | CatchUpError::Sent { .. }) if wants.len() > 1 => {
+                return fetch_singly(envoy, cell, neighbour, &wants, progress);
+            }
+            Err(error) => return Err(error),
+        }
     }
     let complete = cell.lock().lacking().is_empty();
     if complete {
@@ -213,6 +233,36 @@ fn bring_objects(
         Err(CatchUpError::Short {
             peer: neighbour.name().to_owned(),
         })
+    }
+}
+
+/// Brings in what can be had, one head after the other.
+fn fetch_singly(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    neighbour: &Neighbour,
+    wants: &[Oid],
+    progress: &mut dyn FnMut(String),
+) -> Result<(), CatchUpError> {
+    let mut failed = None;
+    for want in wants.iter().take(SINGLY_MAX) {
+        match fetch(envoy, cell, neighbour, std::slice::from_ref(want), progress) {
+            Ok(()) => {}
+            Err(error @ (CatchUpError::Call { .. } | CatchUpError::Sent { .. })) => {
+                failed = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut state = cell.lock();
+    cell.judge(&mut state).map_err(CatchUpError::Ours)?;
+    cell.settle(&mut state, &[]).map_err(CatchUpError::Ours)?;
+    match failed {
+        Some(error) => Err(error),
+        None if wants.len() > SINGLY_MAX => Err(CatchUpError::Short {
+            peer: neighbour.name().to_owned(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::peers::Neighbour;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{clock, contact, key, local};
+use crate::{clock, contact, disk, key, local};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -155,6 +155,19 @@ impl Envoy {
 
     pub(crate) fn state_dir(&self) -> &Path {
         &self.layout.state_dir
+    }
+
+    /// Whether there is room for more; if not, why.
+    pub(crate) fn room(&self) -> Result<(), String> {
+        let needed = self.config.min_free_percent();
+        let free = disk::free_percent(self.state_dir()).unwrap_or(100);
+        if needed == 0 || free > needed {
+            return Ok(());
+        }
+        Err(format!(
+            "{}: {free}% disk free, more than {needed}% needed",
+            self.name()
+        ))
     }
 
     /// What this envoy shows its peers of itself.

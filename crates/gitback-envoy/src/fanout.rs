@@ -178,13 +178,23 @@ impl Job {
             handle: self.envoy.handle().clone(),
             idle_since: Instant::now(),
         };
+        // Beyond so many at a time, a peer is sent a push only when it is stored here.
+        let relays = self.neighbour.relays();
+        let permit = match relays.try_acquire() {
+            Ok(permit) => Ok(permit),
+            Err(_) => {
+                self.stored().await?;
+                relays.acquire().await
+            }
+        };
         let first = self.envoy.client().push_from(&to, id, relay).await;
+        drop(permit);
         let stored = self.stored().await?;
         match first {
             Ok(PushAnswer::Durable) => self.durable(&stored).await,
-            Ok(PushAnswer::Need { tips, haves }) => self.send_rest(&stored, tips, haves).await,
+            Ok(PushAnswer::Need { tips, haves }) => self.send_rest(&stored, &tips, haves).await,
             // Let go by us, not by the peer: it has not seen the whole.
-            Err(CallError::Local { .. }) => self.send_rest(&stored, Vec::new(), Vec::new()).await,
+            Err(CallError::Local { .. }) => self.send_again(&stored).await,
             Err(error) => Err(SendError::Call(error)),
         }
     }
@@ -199,22 +209,41 @@ impl Job {
         }
     }
 
-    /// Sends what a holder of `tips` and `haves` lacks, once more if the peer then names what it really holds.
+    /// Sends the envelopes alone, so that the peer says what it lacks, and then that.
+    async fn send_again(&self, stored: &[EnvelopeId]) -> Result<(), SendError> {
+        let cell = Arc::clone(&self.cell);
+        let ids = stored.to_vec();
+        let work = move || {
+            let state = cell.lock();
+            bounded(
+                ids.iter()
+                    .filter_map(|id| state.fold().get(id))
+                    .cloned()
+                    .collect(),
+            )
+        };
+        let envelopes = self.envoy.handle().spawn_blocking(work).await;
+        let envelopes = envelopes.map_err(|_| SendError::Unmet)?;
+        let to = self.neighbour.address();
+        let call = self
+            .envoy
+            .client()
+            .push(&to, self.cell.id(), envelopes, None);
+        match call.await.map_err(SendError::Call)? {
+            PushAnswer::Durable => self.durable(stored).await,
+            PushAnswer::Need { tips, haves } => self.send_rest(stored, &tips, haves).await,
+        }
+    }
+
+    /// Sends what a holder of `tips` and `haves` lacks.
     async fn send_rest(
         &self,
         stored: &[EnvelopeId],
-        tips: Vec<gitback_peer::Tip>,
+        tips: &[gitback_peer::Tip],
         haves: Vec<[u8; 20]>,
     ) -> Result<(), SendError> {
-        let guessed = haves.is_empty() && tips.is_empty();
-        match self.send_whole(&tips, haves).await? {
+        match self.send_whole(tips, haves).await? {
             PushAnswer::Durable => self.durable(stored).await,
-            PushAnswer::Need { tips, haves } if guessed => {
-                match self.send_whole(&tips, haves).await? {
-                    PushAnswer::Durable => self.durable(stored).await,
-                    PushAnswer::Need { .. } => Err(SendError::Unmet),
-                }
-            }
             PushAnswer::Need { .. } => Err(SendError::Unmet),
         }
     }
@@ -228,14 +257,23 @@ impl Job {
         let cell = Arc::clone(&self.cell);
         // The project's lock may be held by a push that syncs, so not on the runtime's own threads.
         let work = move || {
-            let wants: Vec<_> = cell.lock().fold().served().into_values().map(git).collect();
+            let (envelopes, served) = {
+                let state = cell.lock();
+                (bounded(state.lacking_for(&tips)), state.fold().served())
+            };
+            let fault = pack_fault(*cell.id(), "make a pack from");
+            let mut wants = Vec::with_capacity(served.len());
+            for want in served.into_values().map(git) {
+                if cell.repo().has(&want).map_err(&fault)? {
+                    wants.push(want);
+                }
+            }
             let haves: Vec<_> = haves
                 .iter()
                 .map(|have| git(Oid::from_bytes(have)))
                 .collect();
             let pack = cell.repo().build_pack(&wants, &haves, true);
-            let pack = pack.map_err(pack_fault(*cell.id(), "make a pack from"))?;
-            Ok((bounded(cell.lock().lacking_for(&tips)), pack))
+            Ok((envelopes, pack.map_err(&fault)?))
         };
         let done = self.envoy.handle().spawn_blocking(work).await;
         let (envelopes, pack): (Vec<Vec<u8>>, Option<Spool>) = done
@@ -312,8 +350,11 @@ impl PushSource for Relay {
     }
 
     fn read_pack(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if matches!(*self.fate.borrow(), Fate::Dropped) || self.fate.has_changed().is_err() {
-            return Err(ErrorKind::BrokenPipe.into());
+        let open_for_ever = self.fate.has_changed().is_err();
+        match *self.fate.borrow() {
+            Fate::Stored(_) => {}
+            Fate::Open if !open_for_ever => {}
+            Fate::Open | Fate::Dropped => return Err(ErrorKind::BrokenPipe.into()),
         }
         let Some(follower) = &mut self.follower else {
             return Ok(0);

@@ -155,11 +155,9 @@ fn answer(
                 Admission::Member(cell, member) => (cell, member),
                 Admission::Reply(reply) => return Ok(Next::Answered(reply)),
             };
-            match (make_complete(envoy, &cell, progress), service) {
-                (Ok(()), _) => {}
-                (Err(failure), Service::UploadPack) => return Err(failure),
-                // A push is taken where it is made, also when every other machine is away.
-                (Err(_), Service::ReceivePack) => {}
+            // A push is taken where it is made, whatever has not arrived.
+            if service == Service::UploadPack {
+                make_complete(envoy, &cell, progress)?;
             }
             let push_wait = push_wait_ms.map(|ms| Duration::from_millis(ms).min(PUSH_WAIT_MAX));
             let pusher = Pusher {
@@ -186,11 +184,16 @@ fn answer(
                 handle,
                 puddle,
             };
-            match (envoy.store().founded(&asked.id), puddle) {
-                (Some(cell), Some(puddle)) => {
-                    Reply::Draft(grant_draft(envoy, &cell.lock(), puddle, uid)?)
+            match admit(envoy, &asked)? {
+                Admission::Reply(reply) => match *reply {
+                    Reply::NeedGrant { draft, .. } | Reply::NeedToken { draft } => {
+                        Reply::Draft(draft)
+                    }
+                    other => other,
+                },
+                Admission::Member(cell, member) => {
+                    Reply::Draft(grant_draft(envoy, &cell.lock(), member, uid)?)
                 }
-                _ => Reply::Draft(token_draft(envoy, &asked)?),
             }
         }
         Request::Found { envelope } => found(envoy, &envelope)?,
@@ -203,13 +206,14 @@ fn answer(
             grant,
         } => bootstrap(envoy, uid, &parse_id(&project)?, [&init, &grant], progress)?,
         Request::Envoy => Reply::Envoy(status::envoy(envoy)),
-        Request::Projects => Reply::Projects(status::projects(envoy, uid, sees_all)),
+        Request::Projects => Reply::Projects(status::projects(envoy, uid, &|cell| {
+            may_see(envoy, uid, cell)
+        })),
         Request::Project { project } => {
             let id = parse_id(&project)?;
-            let cell = envoy
-                .store()
-                .founded(&id)
-                .ok_or_else(|| unknown_project(envoy, &project, None))?;
+            let cell = envoy.store().founded(&id);
+            let cell = cell.filter(|cell| may_see(envoy, uid, cell));
+            let cell = cell.ok_or_else(|| unknown_project(envoy, uid, &id, None))?;
             Reply::Project(status::project(envoy, &cell, uid, true))
         }
     };
@@ -245,19 +249,6 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
         .handle()
         .map(ToString::to_string)
         .unwrap_or_default();
-    if handle != asked.handle {
-        let why = format!("project {} is called {handle}", asked.id.short());
-        let hint = format!("use gitback://{}/{handle}", asked.id);
-        return Err(fail(
-            exit_code::UNKNOWN,
-            format!(
-                "the address says {}, which is not this project's handle",
-                asked.handle
-            ),
-            Some(why),
-            &[&hint],
-        ));
-    }
     let now = clock::now_ms();
     if let Some(grant) = state.fold().grant(envoy.public(), asked.uid) {
         let expired = match &grant.statement().act {
@@ -265,6 +256,7 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
             Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => false,
         };
         if !expired {
+            check_handle(asked, &handle)?;
             let member = grant.statement().puddle;
             drop(state);
             return Ok(Admission::Member(cell, member));
@@ -272,6 +264,7 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
     }
     match asked.puddle {
         Some(puddle) if state.fold().member(&puddle) => {
+            check_handle(asked, &handle)?;
             let draft = grant_draft(envoy, &state, puddle, asked.uid)?;
             let founder = founder.to_string();
             Ok(Admission::Reply(Box::new(Reply::NeedGrant {
@@ -289,20 +282,21 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
             );
             Err(fail(
                 exit_code::NOT_PERMITTED,
-                format!("this user's puddle is not a member of {handle}"),
+                format!("this user's puddle is not a member of {}", asked.handle),
                 Some(why),
                 &["only the founder's machines can use a project in this version"],
             ))
         }
         None => {
             let why = format!(
-                "no member has granted user {} on {} the use of {handle}, and this user has no puddle",
+                "no member has granted user {} on {} the use of {}, and this user has no puddle",
                 asked.uid,
-                envoy.name()
+                envoy.name(),
+                asked.handle
             );
             Err(fail(
                 exit_code::NOT_PERMITTED,
-                format!("no grant for {handle}"),
+                format!("no grant for {}", asked.handle),
                 Some(why),
                 &[
                     "vigo swarm puddle init, or bring your puddle's identity.wrapped to this machine",
@@ -310,6 +304,26 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
             ))
         }
     }
+}
+
+/// Whoever may use the project may know what it is called.
+fn check_handle(asked: &Asked, handle: &str) -> Result<(), Failure> {
+    if handle == asked.handle {
+        return Ok(());
+    }
+    let what = format!(
+        "the address says {}, which is not this project's handle",
+        asked.handle
+    );
+    let why = format!("project {} is called {handle}", asked.id.short());
+    let hint = format!("use gitback://{}/{handle}", asked.id);
+    Err(fail(exit_code::UNKNOWN, what, Some(why), &[&hint]))
+}
+
+/// Root and the daemon's own user see every project, others those that they may use.
+fn may_see(envoy: &Envoy, uid: u32, cell: &Cell) -> bool {
+    let granted = || cell.lock().fold().grant(envoy.public(), uid).is_some();
+    uid == 0 || uid == envoy.uid() || granted()
 }
 
 /// Brings the objects of a half-finished foothold in before it is served.
@@ -322,7 +336,12 @@ fn make_complete(
         return Ok(());
     }
     progress("this envoy is still catching up".to_owned());
-    let _only_one = cell.wait_catch_up();
+    let serves_older = || cell.repo().refs().is_ok_and(|refs| !refs.is_empty());
+    let only_one = match cell.try_catch_up() {
+        Some(only_one) => only_one,
+        None if serves_older() => return Ok(()),
+        None => cell.wait_catch_up(),
+    };
     let mut reasons = Vec::new();
     for neighbour in envoy.neighbours() {
         if cell.lock().lacking().is_empty() {
@@ -335,8 +354,9 @@ fn make_complete(
     if cell.lock().lacking().is_empty() {
         return Ok(());
     }
+    drop(only_one);
     // What is whole is served as it was; only a foothold that never was whole has nothing to serve.
-    if cell.repo().refs().is_ok_and(|refs| !refs.is_empty()) {
+    if serves_older() {
         progress("warning: serving an older state; the newest has not arrived here yet".to_owned());
         return Ok(());
     }
@@ -366,7 +386,7 @@ fn grant_draft(
 
 /// The same for a project that is not here: it follows the `init` alone, in an incarnation of its own.
 fn token_draft(envoy: &Envoy, asked: &Asked) -> Result<Draft, Failure> {
-    let unknown = || unknown_project(envoy, &asked.id.to_string(), Some(&asked.handle));
+    let unknown = || unknown_project(envoy, asked.uid, &asked.id, Some(&asked.handle));
     let puddle = asked.puddle.ok_or_else(unknown)?;
     let handle: Handle = asked.handle.parse().map_err(|_| unknown())?;
     if ProjectId::derive(&puddle, &handle) != asked.id || envoy.neighbours().is_empty() {
@@ -416,6 +436,7 @@ fn found(envoy: &Arc<Envoy>, envelope: &str) -> Result<Reply, Failure> {
     };
     let handle = handle.to_string();
     let id = init.statement().project;
+    room(envoy)?;
     let cell = envoy
         .store()
         .find_or_make(&id)
@@ -439,7 +460,7 @@ fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Resul
     let cell = envoy
         .store()
         .founded(id)
-        .ok_or_else(|| unknown_project(envoy, &id.to_string(), None))?;
+        .ok_or_else(|| unknown_project(envoy, uid, id, None))?;
     let grant = verified(envelope)?;
     check_grant(envoy, uid, &grant)?;
     let new = {
@@ -511,6 +532,7 @@ fn bootstrap(
             return Err(failed("a token begins with its init"));
         }
     };
+    room(envoy)?;
     let cell = envoy
         .store()
         .find_or_make(id)
@@ -519,7 +541,7 @@ fn bootstrap(
     let complete = { cell.lock().fold().founder().is_some() };
     if !complete {
         envoy.store().discard_if_unfounded(cell);
-        return Err(nobody_has_it(envoy, &handle, &brought));
+        return Err(nobody_has_it(envoy, uid, &handle, &brought));
     }
     let admitted = cell.lock().admit(token).map_err(|fault| ours(&fault))?;
     spread(envoy, &cell, &admitted.folded, Duration::ZERO);
@@ -532,6 +554,18 @@ fn bootstrap(
         ));
     }
     Ok(Reply::Accepted { notes: Vec::new() })
+}
+
+fn room(envoy: &Envoy) -> Result<(), Failure> {
+    envoy.room().map_err(|reason| {
+        let what = format!("{} takes nothing more", envoy.name());
+        fail(
+            exit_code::DISK,
+            what,
+            Some(reason),
+            &["free some space there"],
+        )
+    })
 }
 
 /// Tries every peer until the project is here and whole. Returns what each one that failed said.
@@ -561,9 +595,10 @@ fn bring(
                 neighbour.note_failure(source);
                 Some(neighbour.away_line(None))
             }
-            CatchUpError::Sent { .. } | CatchUpError::Ours(_) | CatchUpError::Short { .. } => {
-                Some(chain(&error))
-            }
+            CatchUpError::Sent { .. }
+            | CatchUpError::Ours(_)
+            | CatchUpError::Room(_)
+            | CatchUpError::Short { .. } => Some(chain(&error)),
         };
         failures.push(Failed {
             peer: neighbour.name().to_owned(),
@@ -599,8 +634,8 @@ fn reasons(failures: &[Failed]) -> String {
     parts.join("; ")
 }
 
-fn nobody_has_it(envoy: &Envoy, handle: &str, failures: &[Failed]) -> Failure {
-    let near = nearest(envoy, handle).map(|near| format!("did you mean {near}?"));
+fn nobody_has_it(envoy: &Envoy, uid: u32, handle: &str, failures: &[Failed]) -> Failure {
+    let near = nearest(envoy, uid, handle).map(|near| format!("did you mean {near}?"));
     let mut hints: Vec<String> = near.into_iter().collect();
     if failures.iter().any(|failed| failed.reason.is_some()) {
         hints.push("see which envoys answer: vigo envoy status".to_owned());
@@ -616,11 +651,20 @@ fn nobody_has_it(envoy: &Envoy, handle: &str, failures: &[Failed]) -> Failure {
     }
 }
 
-fn unknown_project(envoy: &Envoy, id: &str, handle: Option<&str>) -> Failure {
-    let name = handle.unwrap_or(id);
+fn unknown_project(envoy: &Envoy, uid: u32, id: &ProjectId, handle: Option<&str>) -> Failure {
+    let name = handle.map_or_else(|| id.to_string(), ToOwned::to_owned);
+    if let Some(reason) = envoy.store().why_unopened(id) {
+        let what = format!("project {name} is on {} and cannot be opened", envoy.name());
+        return fail(
+            exit_code::FAILED,
+            what,
+            Some(reason),
+            &["mend that and start the daemon again"],
+        );
+    }
     let what = format!("no project {name} is known on {}", envoy.name());
     let mut hints: Vec<String> = handle
-        .and_then(|handle| nearest(envoy, handle))
+        .and_then(|handle| nearest(envoy, uid, handle))
         .map(|near| format!("did you mean {near}?"))
         .into_iter()
         .collect();
@@ -635,11 +679,12 @@ fn unknown_project(envoy: &Envoy, id: &str, handle: Option<&str>) -> Failure {
 }
 
 /// The handle of a project here that is one or two letters away.
-fn nearest(envoy: &Envoy, handle: &str) -> Option<String> {
+fn nearest(envoy: &Envoy, uid: u32, handle: &str) -> Option<String> {
     let handles = envoy
         .store()
         .all()
         .into_iter()
+        .filter(|cell| may_see(envoy, uid, cell))
         .filter_map(|cell| cell.lock().fold().handle().map(ToString::to_string));
     let near = handles
         .map(|known| (distance(&known, handle), known))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use gitback_envelope::Tip;
 use gitback_identity::{EnvoyKey, ProjectId};
 use gitback_peer::{CallError, PeerAddress};
+use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::config::Peer;
@@ -14,12 +15,16 @@ use crate::config::Peer;
 /// How long requests for contact that are not urgent are gathered.
 const SOON: Duration = Duration::from_millis(500);
 
+/// Pushes sent to one peer at the same time, at most: a slow user holds as much there as here.
+const RELAYS_MAX: usize = 8;
+
 /// One configured peer, shared by the threads that talk to it.
 #[derive(Debug)]
 pub(crate) struct Neighbour {
     peer: Peer,
     seen: Mutex<Seen>,
     wake: Condvar,
+    relays: Semaphore,
 }
 
 /// What a peer has shown of itself.
@@ -62,6 +67,7 @@ impl Neighbour {
             peer,
             seen: Mutex::default(),
             wake: Condvar::new(),
+            relays: Semaphore::new(RELAYS_MAX),
         }
     }
 
@@ -78,6 +84,11 @@ impl Neighbour {
             key: self.peer.key,
             address: self.peer.address.clone(),
         }
+    }
+
+    /// The right to send this peer a push while it still arrives.
+    pub(crate) fn relays(&self) -> &Semaphore {
+        &self.relays
     }
 
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {

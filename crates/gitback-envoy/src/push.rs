@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use gitback_envelope::{Change, EnvelopeId, Oid, PackHint, RefName, Update};
+use gitback_envelope::{Change, EnvelopeId, NAMED_HEADS_MAX, Oid, PackHint, RefName, Update};
 use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
-use gitback_pack::{Incoming, Kind, Quarantine, Reject, Spool};
+use gitback_pack::{Incoming, Kind, Quarantine, Reject, Spool, valid_ref_name};
 
 use crate::cell::{Cell, Fault, State, git, own, pack_fault};
 use crate::daemon::{Envoy, chain};
-use crate::disk;
 use crate::fanout::{Answer, Fanout, Outcome};
 use crate::wait::{Standing, Wait};
 
@@ -98,7 +97,7 @@ pub(crate) fn receive(
         }
     };
     check_names(&mut verdicts);
-    check_disk(envoy, cell, &mut verdicts);
+    check_disk(envoy, &mut verdicts);
     if verdicts.iter().all(|verdict| verdict.refusal.is_some()) {
         drain(&mut session, &verdicts);
         return finish(session, Ok(()), &verdicts);
@@ -185,6 +184,11 @@ fn wishes(options: &[Vec<u8>]) -> Result<Wishes, String> {
         } else if let Some(value) = text.strip_prefix("gitback.head=") {
             let name = RefName::new(value.as_bytes())
                 .map_err(|_| format!("gitback.head={value}: not the full name of a branch"))?;
+            if !name.as_bytes().starts_with(b"refs/heads/") {
+                return Err(format!(
+                    "gitback.head={value}: not the full name of a branch"
+                ));
+            }
             wishes.head = Some(name);
         } else if text.starts_with("gitback.") {
             return Err(format!(
@@ -210,7 +214,7 @@ fn check_names(verdicts: &mut [Verdict]) {
         verdict.refusal = if name.starts_with(b"refs/envoys/") || name.starts_with(b"refs/gitback/")
         {
             Some("this name is reserved: gitback writes it itself".to_owned())
-        } else if RefName::new(name).is_err() {
+        } else if RefName::new(name).is_err() || !valid_ref_name(name) {
             Some("not a name that git takes for a ref".to_owned())
         } else if index >= REFS_MAX {
             Some(format!(
@@ -222,19 +226,12 @@ fn check_names(verdicts: &mut [Verdict]) {
     }
 }
 
-fn check_disk(envoy: &Envoy, cell: &Cell, verdicts: &mut [Verdict]) {
-    let needed = envoy.config().min_free_percent();
+fn check_disk(envoy: &Envoy, verdicts: &mut [Verdict]) {
     // Deletions free nothing at once, and yet must work on a full disk.
-    let all_deletions = verdicts.iter().all(|verdict| verdict.command.new.is_null());
-    let free = disk::free_percent(cell.repo().path()).unwrap_or(100);
-    if needed > 0 && free <= needed && !all_deletions {
-        refuse_all(
-            verdicts,
-            &format!(
-                "{}: {free}% disk free, more than {needed}% needed",
-                envoy.name()
-            ),
-        );
+    if verdicts.iter().any(Verdict::wants_objects)
+        && let Err(reason) = envoy.room()
+    {
+        refuse_all(verdicts, &reason);
     }
 }
 
@@ -289,7 +286,8 @@ fn commit(
     quarantine: Option<(Quarantine, Spool)>,
 ) -> Result<Option<Stored>, Fault> {
     let mut state = cell.lock();
-    check_current(&state, verdicts);
+    let shown = shown(cell)?;
+    check_current(&shown, &state, verdicts);
     if push.atomic && verdicts.iter().any(|verdict| verdict.refusal.is_some()) {
         let why = "the push is atomic and another of its refs was refused";
         refuse_all(verdicts, why);
@@ -305,7 +303,7 @@ fn commit(
         }
         None => None,
     };
-    let update = update(cell, &state, verdicts, spool.as_ref(), push.wishes)?;
+    let update = update(cell, &state, &shown, verdicts, spool.as_ref(), push.wishes)?;
     if update.changes.is_empty() {
         return Ok(None);
     }
@@ -314,6 +312,14 @@ fn commit(
     let envelope = state.sign_update(envoy.key(), push.puddle, update)?;
     let admitted = state.admit(vec![envelope])?;
     state.mark_judged(&admitted.folded);
+    let counts = |id| state.fold().verdict(id) == gitback_envelope::Verdict::Valid;
+    if admitted.folded.is_empty() || !admitted.folded.iter().all(counts) {
+        refuse_all(
+            verdicts,
+            "the update does not count: its grant is not in its past",
+        );
+        return Ok(None);
+    }
     if let Err(fault) = cell.settle(&mut state, &tips) {
         // The push is stored, and what is stored is never reported as failed: refs follow when they can.
         tracing::error!(project = %cell.id(), error = %chain(&fault), "refs cannot follow a stored push yet");
@@ -324,11 +330,20 @@ fn commit(
     }))
 }
 
+/// What git was shown: the refs on disk. They lag behind the fold where objects have not arrived.
+fn shown(cell: &Cell) -> Result<BTreeMap<Vec<u8>, Oid>, Fault> {
+    let refs = cell.repo().refs().map_err(pack_fault(*cell.id(), "read"))?;
+    Ok(refs.into_iter().map(|r| (r.name, own(&r.oid))).collect())
+}
+
 /// Refuses commands whose idea of the ref is no longer true, and names that clash with others.
-fn check_current(state: &State, verdicts: &mut [Verdict]) {
+fn check_current(shown: &BTreeMap<Vec<u8>, Oid>, state: &State, verdicts: &mut [Verdict]) {
     let served = state.fold().served();
-    let mut after: BTreeMap<Vec<u8>, bool> =
-        served.keys().map(|name| (name.clone(), true)).collect();
+    let mut after: BTreeMap<Vec<u8>, bool> = served
+        .keys()
+        .chain(shown.keys())
+        .map(|name| (name.clone(), true))
+        .collect();
     for verdict in verdicts.iter().filter(|verdict| verdict.refusal.is_none()) {
         after.insert(verdict.command.name.clone(), !verdict.command.new.is_null());
     }
@@ -338,7 +353,7 @@ fn check_current(state: &State, verdicts: &mut [Verdict]) {
         .filter(|verdict| verdict.refusal.is_none())
     {
         let Command { name, old, new } = &verdict.command;
-        let now = served.get(name);
+        let now = shown.get(name);
         let expected = if old.is_null() { None } else { Some(own(old)) };
         if now.copied() != expected {
             let at = now.map_or_else(|| "gone".to_owned(), |oid| format!("at {}", short(oid)));
@@ -378,18 +393,19 @@ fn clash(name: &[u8], after: &BTreeMap<Vec<u8>, bool>) -> Option<Vec<u8>> {
 fn update(
     cell: &Cell,
     state: &State,
+    shown: &BTreeMap<Vec<u8>, Oid>,
     verdicts: &[Verdict],
     spool: Option<&Spool>,
     wishes: &Wishes,
 ) -> Result<Update, Fault> {
     let mut changes = Vec::new();
-    for verdict in verdicts
-        .iter()
-        .filter(|verdict| verdict.refusal.is_none() && verdict.command.old != verdict.command.new)
-    {
-        let name =
-            RefName::new(&verdict.command.name).expect("refused above when it is no ref name");
-        changes.push(change(cell, state, name, own(&verdict.command.new))?);
+    let moves = |verdict: &&Verdict| {
+        verdict.refusal.is_none() && verdict.command.old != verdict.command.new
+    };
+    for Verdict { command, .. } in verdicts.iter().filter(moves) {
+        let name = RefName::new(&command.name).expect("refused above when it is no ref name");
+        let visible = shown.get(&command.name).copied();
+        changes.push(change(cell, state, name, own(&command.new), visible)?);
     }
     changes.sort_by(|a: &Change, b: &Change| a.name.cmp(&b.name));
     changes.dedup_by(|a, b| a.name == b.name);
@@ -405,22 +421,33 @@ fn update(
     })
 }
 
-fn change(cell: &Cell, state: &State, name: RefName, new: Oid) -> Result<Change, Fault> {
-    let visible = state.fold().served().get(name.as_bytes()).copied();
+/// A head whose objects are not here is neither contained nor forced: nobody has seen it, and it stays a head. The
+/// same goes for the other heads of a divergent ref, unless the new value contains them.
+fn change(
+    cell: &Cell,
+    state: &State,
+    name: RefName,
+    new: Oid,
+    visible: Option<Oid>,
+) -> Result<Change, Fault> {
+    let fault = pack_fault(*cell.id(), "walk");
     let (mut contained, mut forced) = (Vec::new(), Vec::new());
     for head in state.fold().heads_of(&name) {
         let inside = head.oid.is_zero()
             || (!new.is_zero()
+                && cell.repo().has(&git(head.oid)).map_err(&fault)?
                 && cell
                     .repo()
                     .is_ancestor(&git(head.oid), &git(new))
-                    .map_err(pack_fault(*cell.id(), "walk"))?);
-        if new.is_zero() || (!inside && visible == Some(head.oid)) {
-            forced.push(head.update);
-        } else if inside {
+                    .map_err(&fault)?);
+        if inside {
             contained.push(head.update);
+        } else if visible == Some(head.oid) {
+            forced.push(head.update);
         }
     }
+    contained.truncate(NAMED_HEADS_MAX);
+    forced.truncate(NAMED_HEADS_MAX);
     contained.sort_unstable();
     forced.sort_unstable();
     Ok(Change {

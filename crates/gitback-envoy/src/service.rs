@@ -1,11 +1,12 @@
 //! What this envoy answers to other envoys.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use gitback_envelope::{Act, Envelope, EnvelopeId, Oid, Verified};
+use gitback_envelope::{Act, Change, Envelope, EnvelopeId, Oid, Tip, Verified};
 use gitback_identity::{EnvoyKey, ProjectId, hex};
-use gitback_pack::{Limits, Quarantine, Reject, Spool};
+use gitback_pack::{Limits, Quarantine, Reject, Spool, valid_ref_name};
 use gitback_peer::{
     Caller, Digests, PackInfo, Part, PushAnswer, PushBody, Refusal, RefusalKind, Service,
     SyncAnswer, SyncRequest,
@@ -42,14 +43,15 @@ impl Service for Surface {
             .ok_or_else(|| stranger(envoy, &caller.key))?;
         neighbour.note_answer();
         let ours = envoy.digests();
+        let own: BTreeMap<_, _> = ours.projects.iter().copied().collect();
         for (project, digest) in &theirs.projects {
-            let same = ours
-                .projects
-                .iter()
-                .any(|(id, own)| id == project && own == digest);
-            neighbour.note_holding(*project, *digest, None, same);
+            let same = own.get(project) == Some(digest);
+            // Of projects that are not here nothing is remembered: a peer could name any number of them.
+            if own.contains_key(project) {
+                neighbour.note_holding(*project, *digest, None, same);
+            }
             if !same {
-                neighbour.poke();
+                neighbour.poke_soon();
             }
         }
         Ok(ours)
@@ -106,42 +108,28 @@ impl Service for Surface {
                     .ok_or_else(|| stranger(envoy, &caller.key))?,
             ),
         }
-        let free = disk::free_percent(envoy.state_dir()).unwrap_or(100);
-        let needed = envoy.config().min_free_percent();
-        if needed > 0 && free <= needed {
-            return Err(refusal(
-                RefusalKind::Disk,
-                "disk",
-                format!("{free}% disk free, more than {needed}% needed"),
-            ));
-        }
+        let room = envoy.room();
+        room.map_err(|reason| refusal(RefusalKind::Disk, "disk", reason))?;
         let cell = envoy
             .store()
             .find_or_make(project)
             .map_err(|fault| ours(&fault))?;
         let answer = {
             let _arrival = cell.arrival();
-            Intake::new(envoy, &cell).take(body)
-        };
-        if let Some(neighbour) = envoy.neighbour(&caller.key) {
-            neighbour.note_answer();
-            if matches!(answer, Ok(PushAnswer::Durable)) {
-                let state = cell.lock();
-                neighbour.note_holding(
-                    *project,
-                    state.fold().digest(),
-                    Some(state.fold().tips()),
-                    true,
-                );
+            let mut intake = Intake::new(envoy, &cell);
+            let answer = intake.take(body);
+            if let Some(neighbour) = envoy.neighbour(&caller.key) {
+                neighbour.note_answer();
+                if let Some((digest, tips)) = intake.same.take() {
+                    neighbour.note_holding(*project, digest, Some(tips), true);
+                }
             }
-        }
+            answer
+        };
         if matches!(answer, Ok(PushAnswer::Durable)) {
             // The others have most likely received it as well; ask, so that status here tells the truth.
-            for other in envoy
-                .neighbours()
-                .iter()
-                .filter(|other| *other.key() != caller.key)
-            {
+            let others = envoy.neighbours().iter();
+            for other in others.filter(|other| *other.key() != caller.key) {
                 other.poke_soon();
             }
         }
@@ -252,6 +240,10 @@ fn accept_token(cell: &Cell, caller: &EnvoyKey, token: &[Vec<u8>]) -> Result<(),
             "the token has no grant by a member for this envoy".to_owned(),
         ));
     }
+    // Nothing else of a token is needed here, and nothing else is taken in.
+    envelopes.retain(|envelope| {
+        matches!(envelope.statement().act, Act::Init { .. }) || grants(envelope)
+    });
     let admitted = state.admit(envelopes).map_err(|fault| ours(&fault))?;
     match admitted.refused.first() {
         Some((id, reject)) => Err(refuse(
@@ -269,6 +261,8 @@ struct Intake<'a> {
     pack: Option<(Quarantine, Spool)>,
     /// The pack needs objects that are not here.
     bases_missing: bool,
+    /// Digest and tips of the project, if the sender holds all of it.
+    same: Option<([u8; 32], Vec<Tip>)>,
     envelopes: Vec<Verified>,
 }
 
@@ -279,11 +273,12 @@ impl<'a> Intake<'a> {
             cell,
             pack: None,
             bases_missing: false,
+            same: None,
             envelopes: Vec::new(),
         }
     }
 
-    fn take(mut self, body: &mut PushBody) -> Result<PushAnswer, Refusal> {
+    fn take(&mut self, body: &mut PushBody) -> Result<PushAnswer, Refusal> {
         while let Some(part) = body
             .next()
             .map_err(|error| refusal(RefusalKind::Bad, "malformed-push", error.to_string()))?
@@ -345,22 +340,18 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<PushAnswer, Refusal> {
+    fn finish(&mut self) -> Result<PushAnswer, Refusal> {
         let cell = self.cell;
-        let fresh: Vec<Verified> = {
+        let sent: Vec<EnvelopeId> = self.envelopes.iter().map(|e| *e.id()).collect();
+        let mut fresh = std::mem::take(&mut self.envelopes);
+        {
             let state = cell.lock();
-            self.envelopes
-                .drain(..)
-                .filter(|envelope| !state.fold().contains(envelope.id()))
-                .collect()
-        };
-        if self.bases_missing || ancestors_missing(&cell.lock(), &fresh) {
-            return need(cell);
-        }
-        if let Some(id) = without_authority(&cell.lock(), &fresh) {
-            let reason =
-                format!("envelope {id} is signed by nobody whom a member has granted that");
-            return Err(refusal(RefusalKind::Forbidden, "no-grant", reason));
+            fresh.retain(|envelope| !state.holds(envelope.id()));
+            if self.bases_missing || ancestors_missing(&state, &fresh) {
+                drop(state);
+                return need(cell);
+            }
+            check_standing(&state, &fresh)?;
         }
         let tips: Vec<Oid> = fresh.iter().flat_map(new_oids).collect();
         if !self.connected(&tips)? {
@@ -371,28 +362,51 @@ impl<'a> Intake<'a> {
             let reason = format!("update {id} says it contains a commit that it does not");
             return Err(refusal(RefusalKind::Bad, "false-claim", reason));
         }
-        if let Some((quarantine, _spool)) = self.pack.take() {
-            quarantine.migrate().map_err(|fault| ours_pack(&fault))?;
-        }
+        self.keep_objects()?;
         if state.shows_own_future(self.envoy.public(), &fresh) {
             cell.reincarnate(&mut state).map_err(|fault| ours(&fault))?;
         }
         let admitted = state.admit(fresh).map_err(|fault| ours(&fault))?;
         if let Some((id, reject)) = admitted.refused.first() {
-            return Err(refusal(
-                RefusalKind::Bad,
-                reject.code(),
-                format!("envelope {id}: {reject}"),
-            ));
+            let reason = format!("envelope {id}: {reject}");
+            return Err(refusal(RefusalKind::Bad, reject.code(), reason));
         }
-        cell.judge(&mut state).map_err(|fault| ours(&fault))?;
-        cell.settle(&mut state, &tips)
-            .map_err(|fault| ours(&fault))?;
-        if state.lacking().is_empty() && !admitted.waiting {
-            return Ok(PushAnswer::Durable);
+        let judged = cell.judge(&mut state);
+        if let Err(fault) = judged.and_then(|()| cell.settle(&mut state, &tips)) {
+            // What was sent is stored, whatever else ails this project.
+            tracing::error!(project = %cell.id(), error = %chain(&fault), "refs cannot follow a stored push yet");
         }
-        drop(state);
-        need(cell)
+        if !sent.iter().all(|id| state.holds(id)) {
+            drop(state);
+            return need(cell);
+        }
+        // The sender holds what it sent; it holds all that is here when nothing here is newer.
+        if state.fold().heads().iter().all(|head| sent.contains(head)) {
+            self.same = Some((state.fold().digest(), state.fold().tips()));
+        }
+        Ok(PushAnswer::Durable)
+    }
+
+    /// Moves what came into the repository. Objects that were here already may have come a moment ago, so their
+    /// directory is synced in any case.
+    fn keep_objects(&mut self) -> Result<(), Refusal> {
+        match self.pack.take() {
+            Some((quarantine, _spool)) => {
+                let migrated = quarantine.migrate();
+                migrated.map(drop).map_err(|fault| ours_pack(&fault))
+            }
+            None => {
+                let path = self.cell.repo().path().join("objects/pack");
+                disk::sync_dir(&path).map_err(|source| {
+                    let doing = "sync";
+                    ours(&Fault::File {
+                        doing,
+                        path,
+                        source,
+                    })
+                })
+            }
+        }
     }
 
     fn connected(&self, tips: &[Oid]) -> Result<bool, Refusal> {
@@ -479,6 +493,29 @@ fn new_oids(envelope: &Verified) -> Vec<Oid> {
     }
 }
 
+/// Refuses what would be stored for nothing: envelopes of strangers, and refs that no repository can have.
+fn check_standing(state: &State, fresh: &[Verified]) -> Result<(), Refusal> {
+    if let Some(id) = without_authority(state, fresh) {
+        let reason = format!("envelope {id} is signed by nobody whom a member has granted that");
+        return Err(refusal(RefusalKind::Forbidden, "no-grant", reason));
+    }
+    for envelope in fresh {
+        let Act::Update(update) = &envelope.statement().act else {
+            continue;
+        };
+        let impossible = |change: &&Change| !valid_ref_name(change.name.as_bytes());
+        if let Some(change) = update.changes.iter().find(impossible) {
+            let name = String::from_utf8_lossy(change.name.as_bytes()).into_owned();
+            let reason = format!(
+                "update {} moves {name:?}, which cannot be a ref",
+                envelope.id()
+            );
+            return Err(refusal(RefusalKind::Bad, "impossible-ref", reason));
+        }
+    }
+    Ok(())
+}
+
 /// The first envelope whose signer has no standing in the project, judged by what is here and in the batch.
 ///
 /// The fold would call it void in any case; refusing it keeps strangers from filling the log.
@@ -515,9 +552,8 @@ fn without_authority(state: &State, fresh: &[Verified]) -> Option<EnvelopeId> {
 }
 
 fn ancestors_missing(state: &State, fresh: &[Verified]) -> bool {
-    let here = |id: &EnvelopeId| {
-        state.fold().contains(id) || fresh.iter().any(|envelope| envelope.id() == id)
-    };
+    let here =
+        |id: &EnvelopeId| state.holds(id) || fresh.iter().any(|envelope| envelope.id() == id);
     fresh.iter().any(|envelope| {
         let statement = envelope.statement();
         !statement.prev.iter().chain(&statement.deps).all(here)

@@ -58,18 +58,15 @@ fn reach(seen: &Seen) -> (&'static str, Option<String>, Option<u64>) {
     }
 }
 
-/// The projects that `uid` may see: all for root and the daemon's own user, else those with a grant for it.
-pub(crate) fn projects(envoy: &Envoy, uid: u32, sees_all: bool) -> Vec<ProjectStatus> {
-    let visible = |cell: &std::sync::Arc<Cell>| {
-        sees_all || cell.lock().fold().grant(envoy.public(), uid).is_some()
-    };
-    envoy
-        .store()
-        .all()
-        .iter()
-        .filter(|cell| visible(cell))
-        .map(|cell| project(envoy, cell, uid, false))
-        .collect()
+/// The projects that pass `visible`, as `uid` sees them.
+pub(crate) fn projects(
+    envoy: &Envoy,
+    uid: u32,
+    visible: &dyn Fn(&Cell) -> bool,
+) -> Vec<ProjectStatus> {
+    let cells = envoy.store().all();
+    let seen = cells.iter().filter(|cell| visible(cell));
+    seen.map(|cell| project(envoy, cell, uid, false)).collect()
 }
 
 /// One project; with its refs if `with_refs`.

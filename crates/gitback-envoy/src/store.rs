@@ -8,12 +8,20 @@ use gitback_identity::ProjectId;
 
 use crate::cell::{Cell, Fault};
 
+/// How many folders above the projects' may be new: `gitback`, `swarm` and the state folder itself.
+const DEPTH: usize = 3;
+
+/// Most projects that one envoy holds; as many fit into what it tells its peers.
+const PROJECTS_MAX: usize = 20_000;
+
 /// The projects by id, opened once and kept open.
 #[derive(Debug)]
 pub(crate) struct Store {
     repositories: PathBuf,
     envelopes: PathBuf,
     cells: RwLock<BTreeMap<ProjectId, Arc<Cell>>>,
+    /// Projects that are on the disk and could not be opened, each with the reason.
+    unopened: Mutex<BTreeMap<ProjectId, String>>,
     /// Held while a project is made or thrown away.
     making: Mutex<()>,
 }
@@ -28,6 +36,10 @@ impl Store {
                 .recursive(true)
                 .mode(0o700)
                 .create(path)
+                .and_then(|()| {
+                    let above = path.ancestors().skip(1).take(DEPTH);
+                    above.into_iter().try_for_each(crate::disk::sync_dir)
+                })
                 .map_err(|source| Fault::File {
                     doing: "create",
                     path: path.to_owned(),
@@ -38,13 +50,16 @@ impl Store {
             repositories: repositories.to_owned(),
             envelopes: envelopes.to_owned(),
             cells: RwLock::default(),
+            unopened: Mutex::default(),
             making: Mutex::default(),
         };
         for id in store.ids_on_disk()? {
             match Cell::open(id, repositories, envelopes) {
                 Ok(cell) => drop(store.write().insert(id, Arc::new(cell))),
                 Err(error) => {
-                    tracing::error!(project = %id, error = %crate::daemon::chain(&error), "cannot open a project")
+                    let reason = crate::daemon::chain(&error);
+                    tracing::error!(project = %id, error = %reason, "cannot open a project");
+                    store.unopened().insert(id, reason);
                 }
             }
         }
@@ -74,6 +89,17 @@ impl Store {
         Ok(ids)
     }
 
+    /// Why a project that is on the disk could not be opened, if so.
+    pub(crate) fn why_unopened(&self, id: &ProjectId) -> Option<String> {
+        self.unopened().get(id).cloned()
+    }
+
+    fn unopened(&self) -> std::sync::MutexGuard<'_, BTreeMap<ProjectId, String>> {
+        self.unopened
+            .lock()
+            .expect("no thread panics with the list")
+    }
+
     /// The project, when there is a foothold here.
     pub(crate) fn find(&self, id: &ProjectId) -> Option<Arc<Cell>> {
         self.cells
@@ -98,7 +124,16 @@ impl Store {
         if let Some(cell) = self.find(id) {
             return Ok(cell);
         }
+        let held = self
+            .cells
+            .read()
+            .expect("no thread panics with the map")
+            .len();
+        if held >= PROJECTS_MAX {
+            return Err(Fault::TooManyProjects);
+        }
         let cell = Arc::new(Cell::open(*id, &self.repositories, &self.envelopes)?);
+        self.unopened().remove(id);
         self.write().insert(*id, Arc::clone(&cell));
         Ok(cell)
     }
