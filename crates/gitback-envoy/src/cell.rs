@@ -802,3 +802,81 @@ fn fresh_incarnation(log_dir: &Path) -> Result<Incarnation, Fault> {
     })?;
     Ok(Incarnation::from_bytes(&bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use gitback_identity::Handle;
+
+    fn cell(dir: &Path) -> (Cell, Verified) {
+        let founder = SecretKey::from_seed(&[3; 32]);
+        let puddle = PuddleKey::new(founder.public());
+        let handle: Handle = "notes".parse().expect("valid");
+        let init = Statement::init(&puddle, &handle);
+        let signature = founder.sign(&init.signing_bytes().expect("encodes"));
+        let init = init.seal(signature).expect("the founder's");
+        let id = init.statement().project;
+        let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes"));
+        (cell.expect("opens"), init)
+    }
+
+    #[test]
+    fn the_fold_goes_back_to_what_the_log_has() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (cell, init) = cell(dir.path());
+        let mut state = cell.lock();
+        let empty = state.fold().digest();
+        // As after an append that failed: folded, and not in the log.
+        state.insert(init.clone()).expect("folds");
+        assert_ne!(state.fold().digest(), empty);
+        assert!(!state.holds(init.id()));
+        state.retreat();
+        assert_eq!(state.fold().digest(), empty);
+        assert_eq!(
+            state
+                .admit(vec![init.clone()])
+                .expect("the disk works")
+                .folded,
+            [*init.id()]
+        );
+        assert!(state.holds(init.id()));
+        state.retreat();
+        assert!(state.fold().founder().is_some(), "what is durable stays");
+    }
+
+    #[test]
+    fn a_new_log_begins_a_new_incarnation_and_an_old_one_keeps_its_own() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (first, init) = cell(dir.path());
+        first.lock().admit(vec![init]).expect("the disk works");
+        let incarnation = first.lock().incarnation();
+        drop(first);
+        let (again, _) = cell(dir.path());
+        assert_eq!(again.lock().incarnation(), incarnation);
+        let log = again.log_dir().join("log");
+        drop(again);
+        std::fs::remove_file(log).expect("removed");
+        let (lost, _) = cell(dir.path());
+        assert_ne!(lost.lock().incarnation(), incarnation);
+    }
+
+    #[test]
+    fn the_note_of_what_was_judged_reads_back_and_a_damaged_one_is_ignored() {
+        let id = "ab".repeat(32);
+        let text = format!("{JUDGED_HEADER}7\nunjudged {id}\nheld-out {id}\n");
+        let judged = parse_judged(&text).expect("as it is written");
+        assert_eq!(
+            (judged.records, judged.unjudged.len(), judged.held_out.len()),
+            (7, 1, 1)
+        );
+        for damaged in [
+            "",
+            "judged records 1: x\n",
+            &text.replace("held-out", "hold-out"),
+            &text[..40],
+        ] {
+            assert!(parse_judged(damaged).is_none(), "{damaged:?}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What an envoy takes from another one, and what it refuses. A refusal changes nothing.
 
-use gitback_envelope::{Oid, Verified};
+use gitback_envelope::{Oid, RefName, Verified};
 use gitback_identity::SecretKey;
 use gitback_peer::{CallError, PushAnswer};
 
@@ -275,4 +275,43 @@ fn two_updates_that_know_nothing_of_each_other_are_both_served() {
     let status = world.status().expect("founded");
     assert_eq!(status.diverged, ["refs/heads/main"]);
     assert_eq!(status.state, "diverged");
+}
+
+#[test]
+fn an_update_of_a_ref_that_no_repository_can_have_is_refused() {
+    let world = World::new();
+    let (_, _, first, oids, packs) = with_first_commit(&world);
+    let mut update = main_at(oids[1], &[], Some(&packs[1]));
+    update.changes[0].name = RefName::new(b"refs/foo").expect("an envelope can say it");
+    let second = world.update(&world.peer, 1, &[&first], update);
+    let answer = world.push(&world.peer, &[&second], Some(&packs[1]));
+    assert_eq!(refused(answer), "impossible-ref");
+    assert_eq!(world.status().expect("founded").envelopes, 3);
+}
+
+#[test]
+fn a_cancelled_push_leaves_nothing() {
+    let world = World::new();
+    let (_, _, _, oids, packs) = with_first_commit(&world);
+    let answer = world.push_and_cancel(&world.peer, &packs[1]);
+    assert!(matches!(answer, Err(CallError::Local { .. })), "{answer:?}");
+    let again = world.status().expect("founded");
+    assert_eq!(main_of(&world), Some(oids[0].to_string()));
+    assert_eq!(again.envelopes, 3);
+    let objects = world.path().join(format!(
+        "mars/var/lib/vigo/swarm/gitback/projects/{}.git/objects",
+        world.project
+    ));
+    let left = || {
+        let names = std::fs::read_dir(&objects).expect("readable").flatten();
+        names
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("tmp_"))
+            .count()
+    };
+    // The envoy learns of it on another thread; a push that it answers comes after that on this connection.
+    let waited = std::time::Instant::now();
+    while left() > 0 {
+        assert!(waited.elapsed().as_secs() < 60, "the quarantine stays");
+        std::thread::yield_now();
+    }
 }

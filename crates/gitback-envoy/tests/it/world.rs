@@ -12,7 +12,7 @@ use gitback_envelope::{
 use gitback_envoy::{Config, Options};
 use gitback_helper::{Client as Helper, Environment, Layout, ProjectStatus, Reply, Request};
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey, hex};
-use gitback_peer::{CallError, Client, PackFile, PeerAddress, PushAnswer};
+use gitback_peer::{CallError, Client, PackFile, PackInfo, PeerAddress, PushAnswer, PushSource};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -204,6 +204,25 @@ impl World {
             .block_on(client.push(&to, &self.project, envelopes, pack))
     }
 
+    /// Sends a pack and then breaks off, as a sender does whose own checks refused the push.
+    pub(crate) fn push_and_cancel(
+        &self,
+        from: &SecretKey,
+        pack: &Pack,
+    ) -> Result<PushAnswer, CallError> {
+        let client = Client::new(from).expect("a client");
+        let to = PeerAddress {
+            key: self.envoy,
+            address: self.address.to_string(),
+        };
+        let source = Cancelled {
+            rest: pack.bytes(),
+            hint: pack.hint,
+        };
+        self.runtime
+            .block_on(client.push_from(&to, &self.project, source))
+    }
+
     pub(crate) fn status(&self) -> Option<ProjectStatus> {
         match self.call(&Request::Project {
             project: self.project.to_string(),
@@ -245,6 +264,36 @@ impl Drop for World {
             let _ = stop.send(());
             let _ = thread.join();
         }
+    }
+}
+
+/// A whole pack, and no envelopes after it.
+struct Cancelled {
+    rest: Vec<u8>,
+    hint: PackHint,
+}
+
+impl PushSource for Cancelled {
+    fn has_pack(&self) -> bool {
+        true
+    }
+
+    fn read_pack(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = buffer.len().min(self.rest.len());
+        buffer[..count].copy_from_slice(&self.rest[..count]);
+        self.rest.drain(..count);
+        Ok(count)
+    }
+
+    fn pack_info(&mut self) -> std::io::Result<PackInfo> {
+        Ok(PackInfo {
+            bytes: self.hint.bytes,
+            blake3: self.hint.blake3,
+        })
+    }
+
+    fn envelopes(&mut self) -> std::io::Result<Vec<Vec<u8>>> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
     }
 }
 
