@@ -88,7 +88,7 @@ pub struct PushHeader {
 /// What became of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PushAnswer {
-    /// The closure, the envelopes and the refs are synced to disk there.
+    /// Everything that the updates reach, and the envelopes, are synced to disk there. Refs follow from the envelopes.
     Durable,
     /// The peer lacks ancestors or bases. Push again with what it says it has in mind.
     Need {
