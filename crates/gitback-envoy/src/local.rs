@@ -249,18 +249,10 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
         .handle()
         .map(ToString::to_string)
         .unwrap_or_default();
-    let now = clock::now_ms();
-    if let Some(grant) = state.fold().grant(envoy.public(), asked.uid) {
-        let expired = match &grant.statement().act {
-            Act::Grant(grant) => grant.expires_ms.is_some_and(|at| at <= now),
-            Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => false,
-        };
-        if !expired {
-            check_handle(asked, &handle)?;
-            let member = grant.statement().puddle;
-            drop(state);
-            return Ok(Admission::Member(cell, member));
-        }
+    if let Some(member) = live_grant(envoy, &state, asked.uid) {
+        check_handle(asked, &handle)?;
+        drop(state);
+        return Ok(Admission::Member(cell, member));
     }
     match asked.puddle {
         Some(puddle) if state.fold().member(&puddle) => {
@@ -304,6 +296,17 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
             ))
         }
     }
+}
+
+/// The member for whom this user may act here, by a grant that has not expired.
+fn live_grant(envoy: &Envoy, state: &State, uid: u32) -> Option<PuddleKey> {
+    let grant = state.fold().grant(envoy.public(), uid)?;
+    let expires_ms = match &grant.statement().act {
+        Act::Grant(grant) => grant.expires_ms,
+        Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => None,
+    };
+    let lives = expires_ms.is_none_or(|at| at > clock::now_ms());
+    lives.then_some(grant.statement().puddle)
 }
 
 /// Whoever may use the project may know what it is called.
@@ -473,6 +476,10 @@ fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Resul
                 None,
                 &[],
             ));
+        }
+        if live_grant(envoy, &state, uid).is_some() {
+            // Two first uses at once each had a grant signed; one is enough.
+            return Ok(Reply::Accepted { notes: Vec::new() });
         }
         let place = state
             .fold()
