@@ -138,10 +138,17 @@ fn refuses_repositories_of_other_kinds() {
         &["init", "-q", "--bare", "--object-format=sha256", "sha256"],
     );
     assert!(matches!(open("sha256"), Err(OpenError::Unsupported { .. })));
-    git(
-        home.path(),
-        &["init", "-q", "--bare", "--ref-format=reftable", "reftable"],
-    );
+    // As `git init --ref-format=reftable` says it, which older gits cannot.
+    git(home.path(), &["init", "-q", "--bare", "reftable"]);
+    for (key, value) in [
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.refStorage", "reftable"),
+    ] {
+        git(
+            home.path(),
+            &["config", "-f", "reftable/config", key, value],
+        );
+    }
     assert!(matches!(
         open("reftable"),
         Err(OpenError::Unsupported { .. })
