@@ -204,8 +204,7 @@ impl Bound {
                 .map_err(fault("create the directory", dir))?;
         }
         remove_stale(path)?;
-        let listener = listen(path).map_err(fault("listen on", path))?;
-        let place = place(path).map_err(fault("look at", path))?;
+        let (listener, place) = listen(path).map_err(fault("listen on", path))?;
         Ok(Self {
             listener,
             path: path.to_owned(),
@@ -435,14 +434,16 @@ fn remove_stale(path: &Path) -> Result<(), ServeError> {
 
 /// Listens on `path`. The mode is set before the name exists, so that the
 /// socket is never open to others.
-fn listen(path: &Path) -> io::Result<UnixListener> {
+/// A listening socket and its place, which is looked at before anyone can know of the socket and replace it.
+fn listen(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket: OwnedFd =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    let place = place(path)?;
     rustix::net::listen(&socket, BACKLOG)?;
-    Ok(UnixListener::from(socket))
+    Ok((UnixListener::from(socket), place))
 }
 
 fn place(path: &Path) -> io::Result<(u64, u64)> {
