@@ -140,6 +140,8 @@ pub(crate) struct State {
     held_out: BTreeSet<EnvelopeId>,
     /// Objects that heads name and the repository lacks.
     lacking: BTreeSet<Oid>,
+    /// Updates folded that refs have not followed yet, so that `lacking` does not speak of them.
+    unsettled: bool,
     last_push: Option<LastPush>,
 }
 
@@ -346,6 +348,7 @@ impl Cell {
             .map(|(name, oid)| (name, *oid))
             .collect();
         state.lacking = self.incomplete(moved.values().filter(|oid| !trusted.contains(oid)))?;
+        state.unsettled = false;
         let mut changes: Vec<RefChange> = Vec::new();
         for name in on_disk.keys().filter(|name| !served.contains_key(*name)) {
             changes.push(RefChange {
@@ -488,6 +491,7 @@ impl State {
             judged_records: 0,
             held_out: BTreeSet::new(),
             lacking: BTreeSet::new(),
+            unsettled: false,
             last_push: None,
         }
     }
@@ -604,9 +608,24 @@ impl State {
         self.log.contains(id.as_bytes())
     }
 
+    /// Whether every object that a ref needs is here.
+    pub(crate) fn has_all(&self) -> bool {
+        self.lacking.is_empty() && !self.unsettled
+    }
+
     /// Whether everything is here and judged.
     pub(crate) fn is_whole(&self) -> bool {
-        self.lacking.is_empty() && self.unjudged.is_empty()
+        self.has_all() && self.unjudged.is_empty()
+    }
+
+    /// The digest that others are shown: never that of a whole copy while objects are lacking here.
+    pub(crate) fn shown_digest(&self) -> [u8; 32] {
+        let digest = self.fold.digest();
+        if self.has_all() {
+            digest
+        } else {
+            digest.map(|byte| !byte)
+        }
     }
 
     fn hold_out(&mut self, id: EnvelopeId) {
@@ -627,6 +646,7 @@ impl State {
                         envoy: statement.envoy,
                     });
                     self.unjudged.push(*id);
+                    self.unsettled = true;
                 }
             }
         }

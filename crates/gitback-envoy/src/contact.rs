@@ -94,8 +94,15 @@ fn compare(envoy: &Arc<Envoy>, neighbour: &Neighbour, theirs: &[(ProjectId, [u8;
                 let Some(_only_one) = cell.try_catch_up() else {
                     continue;
                 };
-                if let Err(error) = catch_up(envoy, &cell, neighbour, &[], &mut |_| {}) {
-                    tracing::warn!(peer = neighbour.name(), project = %id, error = %chain(&error), "cannot catch up");
+                match catch_up(envoy, &cell, neighbour, &[], &mut |_| {}) {
+                    // The others may count this copy from now on.
+                    Ok(()) => envoy
+                        .neighbours()
+                        .iter()
+                        .for_each(|other| other.poke_soon()),
+                    Err(error) => {
+                        tracing::warn!(peer = neighbour.name(), project = %id, error = %chain(&error), "cannot catch up");
+                    }
                 }
                 drop(_only_one);
                 envoy.store().discard_if_unfounded(cell);
@@ -226,7 +233,7 @@ fn bring_objects(
             Err(error) => return Err(error),
         }
     }
-    let complete = cell.lock().lacking().is_empty();
+    let complete = cell.lock().has_all();
     if complete {
         Ok(())
     } else {

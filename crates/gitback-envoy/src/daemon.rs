@@ -176,7 +176,7 @@ impl Envoy {
             .store
             .all()
             .iter()
-            .map(|cell| (*cell.id(), cell.lock().fold().digest()))
+            .map(|cell| (*cell.id(), cell.lock().shown_digest()))
             .collect();
         Digests {
             name: self.name().to_owned(),

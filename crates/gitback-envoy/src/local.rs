@@ -335,7 +335,7 @@ fn make_complete(
     cell: &Arc<Cell>,
     progress: &mut dyn FnMut(String),
 ) -> Result<(), Failure> {
-    if cell.lock().lacking().is_empty() {
+    if cell.lock().has_all() {
         return Ok(());
     }
     progress("this envoy is still catching up".to_owned());
@@ -347,14 +347,14 @@ fn make_complete(
     };
     let mut reasons = Vec::new();
     for neighbour in envoy.neighbours() {
-        if cell.lock().lacking().is_empty() {
+        if cell.lock().has_all() {
             return Ok(());
         }
         if let Err(error) = catch_up(envoy, cell, neighbour, &[], progress) {
             reasons.push(format!("{}: {}", neighbour.name(), chain(&error)));
         }
     }
-    if cell.lock().lacking().is_empty() {
+    if cell.lock().has_all() {
         return Ok(());
     }
     drop(only_one);
@@ -552,7 +552,7 @@ fn bootstrap(
     }
     let admitted = cell.lock().admit(token).map_err(|fault| ours(&fault))?;
     spread(envoy, &cell, &admitted.folded, Duration::ZERO);
-    if !cell.lock().lacking().is_empty() {
+    if !cell.lock().has_all() {
         return Err(fail(
             exit_code::FAILED,
             format!("{handle} could not be brought in whole"),

@@ -127,16 +127,17 @@ impl Neighbour {
         }
     }
 
-    /// Notes what the peer holds of a project.
+    /// Notes what the peer holds of a project. Returns whether that is news.
     pub(crate) fn note_holding(
         &self,
         project: ProjectId,
         digest: [u8; 32],
         tips: Option<Vec<Tip>>,
         same_as_ours: bool,
-    ) {
+    ) -> bool {
         let mut seen = self.seen();
         let holding = seen.projects.entry(project).or_default();
+        let news = holding.digest != digest;
         holding.digest = digest;
         if let Some(tips) = tips {
             holding.tips = tips;
@@ -148,6 +149,7 @@ impl Neighbour {
         } else {
             holding.differs_since_ms.or(Some(clock::now_ms()))
         };
+        news
     }
 
     /// Notes why the peer does not have the newest of a project.

@@ -46,11 +46,11 @@ impl Service for Surface {
         let own: BTreeMap<_, _> = ours.projects.iter().copied().collect();
         for (project, digest) in &theirs.projects {
             let same = own.get(project) == Some(digest);
-            // Of projects that are not here nothing is remembered: a peer could name any number of them.
-            if own.contains_key(project) {
-                neighbour.note_holding(*project, *digest, None, same);
-            }
-            if !same {
+            // Of projects that are not here nothing is remembered: a peer could name any number of them. A difference
+            // that was there before is left to the next regular contact.
+            let news =
+                !own.contains_key(project) || neighbour.note_holding(*project, *digest, None, same);
+            if news && !same {
                 neighbour.poke_soon();
             }
         }
@@ -88,7 +88,7 @@ impl Service for Surface {
         Ok(SyncAnswer {
             envelopes,
             more,
-            digest: state.fold().digest(),
+            digest: state.shown_digest(),
             tips,
         })
     }

@@ -145,14 +145,8 @@ fn project_state(
     envoys: &[CopyStatus],
     diverged: &[String],
 ) -> (String, Option<String>) {
-    if !state.lacking().is_empty() {
-        return (
-            "catching up".to_owned(),
-            Some(format!(
-                "{} objects that refs need have not arrived",
-                state.lacking().len()
-            )),
-        );
+    if !state.has_all() {
+        return ("catching up".to_owned(), Some(lag(state)));
     }
     if !diverged.is_empty() {
         return (
@@ -176,14 +170,21 @@ fn project_state(
     ("current".to_owned(), reason)
 }
 
+fn lag(state: &State) -> String {
+    match state.lacking().len() {
+        0 => "new updates are being brought in".to_owned(),
+        count => format!("{count} objects that refs need have not arrived"),
+    }
+}
+
 fn own_copy(envoy: &Envoy, state: &State) -> CopyStatus {
-    let whole = state.lacking().is_empty();
+    let whole = state.has_all();
     CopyStatus {
         name: envoy.name().to_owned(),
         key: envoy.public().to_string(),
         state: if whole { "current" } else { "catching up" }.to_owned(),
         behind: None,
-        reason: (!whole).then(|| format!("{} objects have not arrived", state.lacking().len())),
+        reason: (!whole).then(|| lag(state)),
         since_ms: None,
     }
 }

@@ -447,8 +447,10 @@ fn rejects_packs_that_lie_about_their_count() {
         hasher.update(&lying);
         lying.extend(hasher.try_finalize().expect("no collision").as_slice());
         let result = ingest(&world, &lying);
+        // A git that makes room for all of them at once runs into the limit on memory first.
+        let costly = matches!(result, Err(Reject::TooCostly { what: "memory" })) && count > 4;
         assert!(
-            matches!(result, Err(Reject::Corrupt { .. } | Reject::Truncated)),
+            costly || matches!(result, Err(Reject::Corrupt { .. } | Reject::Truncated)),
             "{count}: {result:?}"
         );
     }
