@@ -8,6 +8,7 @@ use gitback_envelope::Reject;
 use gitback_helper::{
     CallError, ConnectError, Failure, Layout, LayoutError, Mode, Reply, exit_code,
 };
+use gitback_identity::similar::is_similar;
 use gitback_identity::{AddressReject, Handle, PuddleName};
 use gitback_puddle::ReadError;
 use gitback_puddle::session;
@@ -15,7 +16,6 @@ use gitback_puddle::session;
 use crate::grant::DraftReject;
 use crate::pump::PumpError;
 use crate::resolve::Target;
-use crate::similar::is_similar;
 
 /// How much of a text from outside is repeated, in characters.
 const QUOTE_MAX: usize = 80;

@@ -36,7 +36,6 @@ mod open;
 mod pump;
 mod push_wait;
 mod resolve;
-mod similar;
 mod surroundings;
 mod talk;
 

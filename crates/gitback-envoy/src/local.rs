@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gitback_envelope::{Act, Envelope, Grant, Statement, Verified};
 use gitback_helper::{Connection, Draft, Failure, Reply, Request, Service, VERSION, exit_code};
+use gitback_identity::similar::{SLIPS_MAX, slips};
 use gitback_identity::{Handle, ProjectId, PuddleKey, hex};
 use gitback_peer::CallError;
 
@@ -685,7 +686,7 @@ fn unknown_project(envoy: &Envoy, uid: u32, id: &ProjectId, handle: Option<&str>
     }
 }
 
-/// The handle of a project here that is one or two letters away.
+/// The handle of a project here that is one or two slips away.
 fn nearest(envoy: &Envoy, uid: u32, handle: &str) -> Option<String> {
     let handles = envoy
         .store()
@@ -694,28 +695,9 @@ fn nearest(envoy: &Envoy, uid: u32, handle: &str) -> Option<String> {
         .filter(|cell| may_see(envoy, uid, cell))
         .filter_map(|cell| cell.lock().fold().handle().map(ToString::to_string));
     let near = handles
-        .map(|known| (distance(&known, handle), known))
-        .filter(|(distance, _)| (1..=2).contains(distance));
+        .filter_map(|known| Some((slips(handle, &known)?, known)))
+        .filter(|(slips, _)| (1..=SLIPS_MAX).contains(slips));
     near.min().map(|(_, known)| known)
-}
-
-/// The number of single-character edits between two short names.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut before = i + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let cost = usize::from(left != right);
-            let best = (diagonal + cost).min(before + 1).min(*cell + 1);
-            diagonal = std::mem::replace(cell, best);
-            before = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 fn verified(envelope: &str) -> Result<Verified, Failure> {
@@ -798,17 +780,4 @@ fn fail(code: u8, what: String, why: Option<String>, hints: &[&str]) -> Failure 
 
 fn short(key: &PuddleKey) -> String {
     key.to_string().chars().take(12).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn distance_counts_single_edits() {
-        assert_eq!(distance("notes", "notes"), 0);
-        assert_eq!(distance("notes", "ntoes"), 2);
-        assert_eq!(distance("notes", "note"), 1);
-        assert_eq!(distance("", "ab"), 2);
-    }
 }

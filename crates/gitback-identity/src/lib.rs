@@ -1,7 +1,8 @@
 //! Who people and machines are, and how a project is named.
 //!
 //! This crate decides which keys, signatures, handles, puddle names and addresses are well formed, and derives a
-//! project's id from its founder's key and its handle. It never reads a file, a clock or an environment variable:
+//! project's id from its founder's key and its handle. It also knows which name is near another
+//! ([`similar`]). It never reads a file, a clock or an environment variable:
 //! it is `no_std`, and a key's seed is handed in.
 //!
 //! Read [`PublicKey`] first, then [`Address`].
@@ -30,6 +31,7 @@ pub mod hex;
 mod key;
 mod name;
 mod project;
+pub mod similar;
 
 pub use address::{ADDRESS_MAX, Address, AddressReject, Host};
 pub use fingerprint::{Fingerprint, FingerprintReject};

@@ -1,6 +1,7 @@
 //! Which project somebody means, and what to call it.
 
 use gitback_helper::{Failure, ProjectStatus};
+use gitback_identity::similar::{SLIPS_MAX, slips};
 use gitback_identity::{Address, Host, ProjectId};
 use gitback_puddle::Public;
 
@@ -8,8 +9,6 @@ use crate::failure;
 
 /// The shortest beginning of an id that means anything.
 const PREFIX_MIN: usize = 4;
-/// A name that differs by so many letters may have been meant.
-const NEAR_MAX: usize = 2;
 
 /// What people call a project: `dan/notes`, or the short id in place of a
 /// founder who is not known by name.
@@ -84,32 +83,14 @@ fn host(project: &ProjectStatus, own: Option<&Public>) -> String {
 }
 
 fn nearest(text: &str, projects: &[ProjectStatus], own: Option<&Public>) -> Option<String> {
-    let names = projects.iter().map(|project| {
+    let names = projects.iter().filter_map(|project| {
         let name = display(project, own);
-        let near = distance(text, &name).min(distance(text, &project.handle));
-        (near, name)
+        let spellings = [name.as_str(), &project.handle];
+        let fewest = spellings.into_iter().filter_map(|known| slips(text, known));
+        Some((fewest.min()?, name))
     });
-    let near = names.filter(|(distance, _)| *distance <= NEAR_MAX);
+    let near = names.filter(|(slips, _)| *slips <= SLIPS_MAX);
     near.min().map(|(_, name)| name)
-}
-
-/// How many letters must be inserted, deleted or replaced.
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (line, left) in from.chars().enumerate() {
-        let mut diagonal = line;
-        let mut before = line + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(to.chars()) {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = *cell;
-            before = replaced.min(before + 1).min(diagonal + 1);
-            *cell = before;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = line + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -198,19 +179,5 @@ pub(crate) mod tests {
             "7f3",
             Err("10: what is here: vigo swarm gitback project list"),
         );
-    }
-
-    #[test]
-    fn distance_counts_edits() {
-        for (from, to, edits) in [
-            ("", "", 0),
-            ("notes", "notes", 0),
-            ("notes", "note", 1),
-            ("", "abc", 3),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(distance(from, to), edits, "{from} {to}");
-            assert_eq!(distance(to, from), edits, "{to} {from}");
-        }
     }
 }
