@@ -1,9 +1,7 @@
 //! The main promise: a push outlives the machine that it was made on.
 
-use gitback_tests::Shape;
-
 use crate::world::{
-    SOON, clones_the_same, commit, done, fleet, found, local, notes, push_all, says, served,
+    SOON, clones_the_same, commit, done, fleet, local, notes, push_all, says, served,
     wait_for_copies,
 };
 
@@ -54,40 +52,6 @@ fn survivors_take_pushes_and_agree() {
         served(venus, "gitback://dan/notes"),
         served(titan, "gitback://dan/notes")
     );
-}
-
-#[test]
-fn what_a_push_brings_reaches_a_peer_once() {
-    // Long enough on its way that the peers' regular contacts fall into it.
-    let fleet = fleet(3);
-    let work = fleet.dir().join("notes");
-    let shape = Shape {
-        commits: 4000,
-        files: 300,
-        branches: 0,
-        tags: 0,
-    };
-    shape.write(fleet.person(0), &work).expect("a history");
-    found(fleet.person(0), &work);
-    let mars = fleet.person(0);
-    done(mars.git(&work, ["push", "-o", "gitback.wait=0", "gitback", "main"]));
-    commit(mars, &work, "while the first is on its way");
-    done(mars.git(&work, ["push", "-o", "gitback.wait=all", "gitback", "main"]));
-    wait_for_copies(mars, 3);
-    for index in [0, 1, 2] {
-        let projects = fleet
-            .envoy(index)
-            .root()
-            .join("var/lib/vigo/swarm/gitback/projects");
-        let repository = std::fs::read_dir(projects)
-            .expect("projects")
-            .flatten()
-            .next()
-            .expect("one")
-            .path();
-        let counted = done(mars.git(&repository, ["count-objects", "-v"])).stdout;
-        says(&counted, &["packs: 2\n"]);
-    }
 }
 
 #[test]

@@ -866,6 +866,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_push_is_bringing_is_not_fetched_beside_it() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (cell, _) = cell(dir.path());
+        let (first, second) = (cell.arrival(), cell.arrival());
+        assert!(cell.try_catch_up().is_none());
+        drop(first);
+        assert!(cell.try_catch_up().is_none(), "another push still arrives");
+        drop(second);
+        assert!(cell.try_catch_up().is_some());
+    }
+
+    #[test]
     fn a_new_log_begins_a_new_incarnation_and_an_old_one_keeps_its_own() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let (first, init) = cell(dir.path());
