@@ -1,18 +1,19 @@
 //! Reading a statement's body.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use gitback_identity::{EnvoyKey, Handle, KeyReject, ProjectId, PublicKey, PuddleKey};
+use gitback_identity::{EnvoyKey, Handle, KeyReject, ProjectId, PublicKey, PuddleKey, Signature};
 
+use crate::act::{
+    Act, CHANGES_MAX, CUT_MAX, Change, Delegate, Grant, Invite, NAMED_HEADS_MAX, PROTECTED_MAX,
+    PackHint, Policy, REPLICAS_MAX, Revoke, Role, Scope, Tombstone, Ungrant, Update,
+};
 use crate::cbor::{Keys, Reader};
 use crate::id::{EnvelopeId, Incarnation, Oid};
 use crate::kind::Kind;
 use crate::refname::RefName;
 use crate::reject::{Breach, FieldFault, Malformed, Reject};
-use crate::statement::{
-    Act, CHANGES_MAX, Change, DEPS_MAX, Grant, NAMED_HEADS_MAX, PackHint, Statement, Update,
-};
+use crate::statement::{DEPS_MAX, Statement};
 
 /// The numbers of the fields, docs/spec/envelope.md §4 and §5.
 pub(crate) mod key {
@@ -26,11 +27,34 @@ pub(crate) mod key {
     pub(crate) const DEPS: u64 = 7;
     pub(crate) const TIME: u64 = 8;
 
+    pub(crate) const NAME: u64 = 16;
+
     pub(crate) const HANDLE: u64 = 16;
+
+    pub(crate) const SCOPE: u64 = 16;
+    pub(crate) const PROTECTED: u64 = 17;
+    pub(crate) const REPLICAS: u64 = 18;
+
+    pub(crate) const INVITED: u64 = 16;
+    pub(crate) const ROLE: u64 = 17;
+
+    pub(crate) const INSTANCE: u64 = 16;
+    pub(crate) const REVOKE_CUT: u64 = 17;
 
     pub(crate) const GRANTED_ENVOY: u64 = 16;
     pub(crate) const UID: u64 = 17;
     pub(crate) const EXPIRES: u64 = 18;
+    pub(crate) const UNGRANT_CUT: u64 = 17;
+
+    pub(crate) const HOP: u64 = 16;
+    pub(crate) const HEIR: u64 = 17;
+    pub(crate) const NEXT: u64 = 18;
+    pub(crate) const DELEGATE_CUT: u64 = 19;
+    pub(crate) const ACCEPT: u64 = 20;
+
+    pub(crate) const SUCCESSOR_FOUNDER: u64 = 16;
+    pub(crate) const SUCCESSOR_HANDLE: u64 = 17;
+    pub(crate) const TOMBSTONE_CUT: u64 = 18;
 
     pub(crate) const CHANGES: u64 = 16;
     pub(crate) const HEAD: u64 = 17;
@@ -47,15 +71,15 @@ pub(crate) fn statement(type_name: &str, body: &[u8]) -> Result<Statement, Rejec
     let mut reader = Reader::new(body);
     let mut keys = Keys::default();
     let mut header = Header::default();
-    let mut fields = Fields::of(kind);
+    let mut fields = Fields::default();
     for _ in 0..reader.map()? {
         let key = keys.next(&mut reader)?;
         if !header.read(key, &mut reader)? {
-            fields.read(key, &mut reader)?;
+            fields.read(&kind, key, &mut reader)?;
         }
     }
     reader.finish()?;
-    let statement = header.finish(fields.finish()?)?;
+    let statement = header.finish(fields.finish(kind)?)?;
     check_rules(&statement)?;
     Ok(statement)
 }
@@ -122,96 +146,185 @@ impl Header {
     }
 }
 
-/// The fields that one kind has, as far as they have been read.
-enum Fields {
-    Init {
-        handle: Option<Handle>,
-    },
-    Grant {
-        envoy: Option<EnvoyKey>,
-        uid: Option<u32>,
-        expires_ms: Option<u64>,
-    },
-    Update {
-        changes: Option<Vec<Change>>,
-        head: Option<RefName>,
-        pack: Option<PackHint>,
-    },
-    Unknown {
-        kind: String,
-    },
+/// The fields of one kind, as far as they have been read.
+#[derive(Default)]
+struct Fields {
+    handle: Option<Handle>,
+    scope: Option<Scope>,
+    protected: Vec<RefName>,
+    replicas: Option<u32>,
+    puddle: Option<PuddleKey>,
+    role: Option<Role>,
+    invite: Option<EnvelopeId>,
+    cut: Option<Vec<EnvelopeId>>,
+    envoy: Option<EnvoyKey>,
+    uid: Option<u32>,
+    expires_ms: Option<u64>,
+    hop: Option<u64>,
+    next: Option<[u8; 32]>,
+    accept: Option<Signature>,
+    changes: Option<Vec<Change>>,
+    head: Option<RefName>,
+    pack: Option<PackHint>,
 }
 
 impl Fields {
-    fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Init => Self::Init { handle: None },
-            Kind::Grant => Self::Grant {
-                envoy: None,
-                uid: None,
-                expires_ms: None,
-            },
-            Kind::Update => Self::Update {
-                changes: None,
-                head: None,
-                pack: None,
-            },
-            Kind::Unknown(kind) => Self::Unknown { kind },
-        }
-    }
-
-    fn read(&mut self, key: u64, reader: &mut Reader<'_>) -> Result<(), Reject> {
-        match (self, key) {
-            (Self::Init { handle }, key::HANDLE) => {
-                let text = reader.text()?;
-                let parsed = Handle::parse(text)
-                    .map_err(|reason| Reject::field(key, FieldFault::Handle(reason)))?;
-                *handle = Some(parsed);
+    fn read(&mut self, kind: &Kind, key: u64, reader: &mut Reader<'_>) -> Result<(), Reject> {
+        match (kind, key) {
+            (Kind::Init, key::HANDLE) | (Kind::Tombstone, key::SUCCESSOR_HANDLE) => {
+                self.handle = Some(handle(key, reader)?);
             }
-            (Self::Grant { envoy, .. }, key::GRANTED_ENVOY) => {
-                *envoy = Some(EnvoyKey::new(public_key(key, reader)?));
+            (Kind::Policy, key::SCOPE) => self.scope = Some(scope(reader)?),
+            (Kind::Policy, key::PROTECTED) => self.protected = protected(reader)?,
+            (Kind::Policy, key::REPLICAS) => {
+                let count = in_range(key, reader.uint()?, 1, u64::from(REPLICAS_MAX))?;
+                self.replicas = u32::try_from(count).ok();
             }
-            (Self::Grant { uid, .. }, key::UID) => {
-                let number = u32::try_from(reader.uint()?)
-                    .map_err(|_| Reject::field(key, FieldFault::OutOfRange))?;
-                *uid = Some(number);
+            (Kind::Invite, key::INVITED)
+            | (Kind::Delegate, key::HEIR)
+            | (Kind::Tombstone, key::SUCCESSOR_FOUNDER) => {
+                self.puddle = Some(PuddleKey::new(public_key(key, reader)?));
             }
-            (Self::Grant { expires_ms, .. }, key::EXPIRES) => *expires_ms = Some(reader.uint()?),
-            (Self::Update { changes, .. }, key::CHANGES) => *changes = Some(read_changes(reader)?),
-            (Self::Update { head, .. }, key::HEAD) => *head = Some(ref_name(key, reader)?),
-            (Self::Update { pack, .. }, key::PACK) => *pack = Some(pack_hint(reader)?),
-            (Self::Unknown { .. }, _) => reader.skip()?,
+            (Kind::Invite, key::ROLE) => self.role = Some(role(reader)?),
+            (Kind::Join | Kind::Leave | Kind::Rejoin | Kind::Revoke, key::INSTANCE) => {
+                self.invite = Some(EnvelopeId::from_bytes(fixed(key, reader)?));
+            }
+            (Kind::Revoke, key::REVOKE_CUT)
+            | (Kind::Ungrant, key::UNGRANT_CUT)
+            | (Kind::Delegate, key::DELEGATE_CUT)
+            | (Kind::Tombstone, key::TOMBSTONE_CUT) => {
+                self.cut = Some(ids(key, reader, CUT_MAX)?);
+            }
+            (Kind::Grant | Kind::Ungrant, key::GRANTED_ENVOY) => {
+                self.envoy = Some(EnvoyKey::new(public_key(key, reader)?));
+            }
+            (Kind::Grant, key::UID) => {
+                let uid = in_range(key, reader.uint()?, 0, u64::from(u32::MAX))?;
+                self.uid = u32::try_from(uid).ok();
+            }
+            (Kind::Grant, key::EXPIRES) => self.expires_ms = Some(reader.uint()?),
+            (Kind::Delegate, key::HOP) => {
+                self.hop = Some(in_range(key, reader.uint()?, 1, u64::MAX)?);
+            }
+            (Kind::Delegate, key::NEXT) => self.next = Some(*fixed(key, reader)?),
+            (Kind::Delegate, key::ACCEPT) => {
+                self.accept = Some(Signature::from_bytes(fixed(key, reader)?));
+            }
+            (Kind::Update, key::CHANGES) => self.changes = Some(read_changes(reader)?),
+            (Kind::Update, key::HEAD) => self.head = Some(ref_name(key, reader)?),
+            (Kind::Update, key::PACK) => self.pack = Some(pack_hint(reader)?),
+            (Kind::Unknown(_), _) => reader.skip()?,
             _ => return Err(Reject::field(key, FieldFault::Unknown)),
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Act, Reject> {
-        match self {
-            Self::Init { handle } => Ok(Act::Init {
-                handle: handle.ok_or_else(|| missing(key::HANDLE))?,
+    fn finish(self, kind: Kind) -> Result<Act, Reject> {
+        Ok(match kind {
+            Kind::Init => Act::Init {
+                handle: need(key::HANDLE, self.handle)?,
+            },
+            Kind::Policy => Act::Policy(Policy {
+                scope: need(key::SCOPE, self.scope)?,
+                protected: self.protected,
+                replicas: self.replicas,
             }),
-            Self::Grant {
-                envoy,
-                uid,
-                expires_ms,
-            } => Ok(Act::Grant(Grant {
-                envoy: envoy.ok_or_else(|| missing(key::GRANTED_ENVOY))?,
-                uid: uid.ok_or_else(|| missing(key::UID))?,
-                expires_ms,
-            })),
-            Self::Update {
-                changes,
-                head,
-                pack,
-            } => Ok(Act::Update(Update {
-                changes: changes.ok_or_else(|| missing(key::CHANGES))?,
-                head,
-                pack,
-            })),
-            Self::Unknown { kind } => Ok(Act::Unknown { kind }),
-        }
+            Kind::Merge => Act::Merge,
+            Kind::Invite => Act::Invite(Invite {
+                puddle: need(key::INVITED, self.puddle)?,
+                role: need(key::ROLE, self.role)?,
+            }),
+            Kind::Join => Act::Join {
+                invite: need(key::INSTANCE, self.invite)?,
+            },
+            Kind::Leave => Act::Leave {
+                invite: need(key::INSTANCE, self.invite)?,
+            },
+            Kind::Rejoin => Act::Rejoin {
+                invite: need(key::INSTANCE, self.invite)?,
+            },
+            Kind::Revoke => Act::Revoke(Revoke {
+                invite: need(key::INSTANCE, self.invite)?,
+                cut: need(key::REVOKE_CUT, self.cut)?,
+            }),
+            Kind::Grant => Act::Grant(Grant {
+                envoy: need(key::GRANTED_ENVOY, self.envoy)?,
+                uid: need(key::UID, self.uid)?,
+                expires_ms: self.expires_ms,
+            }),
+            Kind::Ungrant => Act::Ungrant(Ungrant {
+                envoy: need(key::GRANTED_ENVOY, self.envoy)?,
+                cut: need(key::UNGRANT_CUT, self.cut)?,
+            }),
+            Kind::Delegate => Act::Delegate(Delegate {
+                hop: need(key::HOP, self.hop)?,
+                to: need(key::HEIR, self.puddle)?,
+                next: self.next,
+                cut: need(key::DELEGATE_CUT, self.cut)?,
+                accept: need(key::ACCEPT, self.accept)?,
+            }),
+            Kind::Tombstone => Act::Tombstone(Tombstone {
+                founder: need(key::SUCCESSOR_FOUNDER, self.puddle)?,
+                handle: need(key::SUCCESSOR_HANDLE, self.handle)?,
+                cut: need(key::TOMBSTONE_CUT, self.cut)?,
+            }),
+            Kind::Update => Act::Update(Update {
+                changes: need(key::CHANGES, self.changes)?,
+                head: self.head,
+                pack: self.pack,
+            }),
+            Kind::Unknown(kind) => Act::Unknown { kind },
+        })
     }
+}
+
+pub(crate) fn need<T>(key: u64, value: Option<T>) -> Result<T, Reject> {
+    value.ok_or_else(|| missing(key))
+}
+
+fn in_range(key: u64, number: u64, least: u64, most: u64) -> Result<u64, Reject> {
+    if (least..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(Reject::field(key, FieldFault::OutOfRange))
+    }
+}
+
+fn handle(key: u64, reader: &mut Reader<'_>) -> Result<Handle, Reject> {
+    Handle::parse(reader.text()?).map_err(|reason| Reject::field(key, FieldFault::Handle(reason)))
+}
+
+fn scope(reader: &mut Reader<'_>) -> Result<Scope, Reject> {
+    match reader.uint()? {
+        0 => Ok(Scope::MembersOnly),
+        1 => Ok(Scope::SwarmWide),
+        _ => Err(Reject::field(key::SCOPE, FieldFault::OutOfRange)),
+    }
+}
+
+fn role(reader: &mut Reader<'_>) -> Result<Role, Reject> {
+    match reader.uint()? {
+        0 => Ok(Role::Member),
+        1 => Ok(Role::Reader),
+        _ => Err(Reject::field(key::ROLE, FieldFault::OutOfRange)),
+    }
+}
+
+fn protected(reader: &mut Reader<'_>) -> Result<Vec<RefName>, Reject> {
+    let key = key::PROTECTED;
+    let count = bounded(key, reader.array()?, PROTECTED_MAX)?;
+    if count == 0 {
+        return Err(Reject::field(key, FieldFault::Empty));
+    }
+    let mut names: Vec<RefName> = Vec::new();
+    for _ in 0..count {
+        let name = ref_name(key, reader)?;
+        if names.last().is_some_and(|last| *last >= name) {
+            return Err(Reject::field(key, FieldFault::OutOfOrder));
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 fn read_changes(reader: &mut Reader<'_>) -> Result<Vec<Change>, Reject> {
@@ -258,7 +371,7 @@ fn ref_name(key: u64, reader: &mut Reader<'_>) -> Result<RefName, Reject> {
     RefName::new(reader.bytes()?).map_err(|reason| Reject::field(key, FieldFault::RefName(reason)))
 }
 
-fn public_key(key: u64, reader: &mut Reader<'_>) -> Result<PublicKey, Reject> {
+pub(crate) fn public_key(key: u64, reader: &mut Reader<'_>) -> Result<PublicKey, Reject> {
     PublicKey::from_bytes(fixed(key, reader)?).map_err(|reason| bad_key(key, reason))
 }
 
@@ -312,23 +425,32 @@ fn check_rules(statement: &Statement) -> Result<(), Breach> {
     if statement.incarnation.is_zero() {
         return Err(Breach::NoIncarnation);
     }
-    let signed_by_puddle = statement.signer == *statement.puddle.key();
+    let by_envoy = statement.envoy.map(|envoy| *envoy.key()) == Some(statement.signer);
     match &statement.act {
-        Act::Grant(_) => {
+        Act::Init { .. } | Act::Unknown { .. } => return Ok(()),
+        Act::Update(_) | Act::Merge if by_envoy => {}
+        Act::Tombstone(tombstone) if tombstone.successor() == statement.project => {
+            return Err(Breach::OwnSuccessor);
+        }
+        Act::Update(_)
+        | Act::Merge
+        | Act::Policy(_)
+        | Act::Invite(_)
+        | Act::Join { .. }
+        | Act::Leave { .. }
+        | Act::Revoke(_)
+        | Act::Rejoin { .. }
+        | Act::Grant(_)
+        | Act::Ungrant(_)
+        | Act::Delegate(_)
+        | Act::Tombstone(_) => {
             if statement.envoy.is_none() {
                 return Err(Breach::NoEnvoy);
             }
-            if !signed_by_puddle {
+            if !statement.by_puddle() {
                 return Err(Breach::WrongSigner);
             }
         }
-        Act::Update(_) => {
-            let envoy = statement.envoy.ok_or(Breach::NoEnvoy)?;
-            if !signed_by_puddle && statement.signer != *envoy.key() {
-                return Err(Breach::WrongSigner);
-            }
-        }
-        Act::Init { .. } | Act::Unknown { .. } => {}
     }
     Ok(())
 }

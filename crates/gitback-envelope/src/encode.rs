@@ -2,27 +2,79 @@
 
 use alloc::vec::Vec;
 
+use crate::act::{Act, Change, Delegate, Grant, Policy, Role, Scope, Tombstone, Update};
 use crate::cbor::Writer;
 use crate::decode::key;
 use crate::id::EnvelopeId;
 use crate::reject::Reject;
-use crate::statement::{Act, Change, Grant, Statement, Update};
+use crate::statement::Statement;
 
 /// The body of `statement`, in which lists stand as the caller gave them: only the reader judges them.
 pub(crate) fn body(statement: &Statement) -> Result<Vec<u8>, Reject> {
+    let fields = act_fields(&statement.act)?;
+    let mut writer = begin(statement, fields);
+    act(&mut writer, &statement.act);
+    if let Act::Delegate(delegate) = &statement.act {
+        writer.uint(key::ACCEPT);
+        writer.bytes(delegate.accept.as_bytes());
+    }
+    Ok(writer.finish())
+}
+
+/// The body of a `delegate` without the heir's signature, which is its last field.
+pub(crate) fn acceptance(statement: &Statement) -> Result<Vec<u8>, Reject> {
+    let fields = act_fields(&statement.act)?;
+    let mut writer = begin(statement, fields.saturating_sub(1));
+    act(&mut writer, &statement.act);
+    Ok(writer.finish())
+}
+
+fn begin(statement: &Statement, act_fields: usize) -> Writer {
     let mut writer = Writer::default();
-    writer.map(header_fields(statement) + act_fields(&statement.act)?);
+    writer.map(header_fields(statement) + act_fields);
     header(&mut writer, statement);
-    match &statement.act {
+    writer
+}
+
+/// What the kind says, the heir's signature excepted.
+fn act(writer: &mut Writer, act: &Act) {
+    match act {
         Act::Init { handle } => {
             writer.uint(key::HANDLE);
             writer.text(handle.as_str());
         }
-        Act::Grant(act) => grant(&mut writer, act),
-        Act::Update(act) => update(&mut writer, act),
-        Act::Unknown { .. } => return Err(Reject::NotWritable),
+        Act::Policy(act) => policy(writer, act),
+        Act::Merge | Act::Unknown { .. } => {}
+        Act::Invite(act) => {
+            writer.uint(key::INVITED);
+            writer.bytes(act.puddle.as_bytes());
+            writer.uint(key::ROLE);
+            writer.uint(match act.role {
+                Role::Member => 0,
+                Role::Reader => 1,
+            });
+        }
+        Act::Join { invite } | Act::Leave { invite } | Act::Rejoin { invite } => {
+            writer.uint(key::INSTANCE);
+            writer.bytes(invite.as_bytes());
+        }
+        Act::Revoke(act) => {
+            writer.uint(key::INSTANCE);
+            writer.bytes(act.invite.as_bytes());
+            writer.uint(key::REVOKE_CUT);
+            ids(writer, &act.cut);
+        }
+        Act::Grant(act) => grant(writer, act),
+        Act::Ungrant(act) => {
+            writer.uint(key::GRANTED_ENVOY);
+            writer.bytes(act.envoy.as_bytes());
+            writer.uint(key::UNGRANT_CUT);
+            ids(writer, &act.cut);
+        }
+        Act::Delegate(act) => delegate(writer, act),
+        Act::Tombstone(act) => tombstone(writer, act),
+        Act::Update(act) => update(writer, act),
     }
-    Ok(writer.finish())
 }
 
 fn header_fields(statement: &Statement) -> usize {
@@ -32,14 +84,21 @@ fn header_fields(statement: &Statement) -> usize {
 }
 
 fn act_fields(act: &Act) -> Result<usize, Reject> {
-    match act {
-        Act::Init { .. } => Ok(1),
-        Act::Grant(grant) => Ok(2 + usize::from(grant.expires_ms.is_some())),
-        Act::Update(update) => {
-            Ok(1 + usize::from(update.head.is_some()) + usize::from(update.pack.is_some()))
+    Ok(match act {
+        Act::Merge => 0,
+        Act::Init { .. } | Act::Join { .. } | Act::Leave { .. } | Act::Rejoin { .. } => 1,
+        Act::Invite(_) | Act::Revoke(_) | Act::Ungrant(_) => 2,
+        Act::Tombstone(_) => 3,
+        Act::Policy(policy) => {
+            1 + usize::from(!policy.protected.is_empty()) + usize::from(policy.replicas.is_some())
         }
-        Act::Unknown { .. } => Err(Reject::NotWritable),
-    }
+        Act::Grant(grant) => 2 + usize::from(grant.expires_ms.is_some()),
+        Act::Delegate(delegate) => 4 + usize::from(delegate.next.is_some()),
+        Act::Update(update) => {
+            1 + usize::from(update.head.is_some()) + usize::from(update.pack.is_some())
+        }
+        Act::Unknown { .. } => return Err(Reject::NotWritable),
+    })
 }
 
 fn header(writer: &mut Writer, statement: &Statement) {
@@ -70,6 +129,47 @@ fn header(writer: &mut Writer, statement: &Statement) {
         writer.uint(key::TIME);
         writer.uint(time_ms);
     }
+}
+
+fn policy(writer: &mut Writer, policy: &Policy) {
+    writer.uint(key::SCOPE);
+    writer.uint(match policy.scope {
+        Scope::MembersOnly => 0,
+        Scope::SwarmWide => 1,
+    });
+    if !policy.protected.is_empty() {
+        writer.uint(key::PROTECTED);
+        writer.array(policy.protected.len());
+        for name in &policy.protected {
+            writer.bytes(name.as_bytes());
+        }
+    }
+    if let Some(replicas) = policy.replicas {
+        writer.uint(key::REPLICAS);
+        writer.uint(replicas.into());
+    }
+}
+
+fn delegate(writer: &mut Writer, delegate: &Delegate) {
+    writer.uint(key::HOP);
+    writer.uint(delegate.hop);
+    writer.uint(key::HEIR);
+    writer.bytes(delegate.to.as_bytes());
+    if let Some(next) = &delegate.next {
+        writer.uint(key::NEXT);
+        writer.bytes(next);
+    }
+    writer.uint(key::DELEGATE_CUT);
+    ids(writer, &delegate.cut);
+}
+
+fn tombstone(writer: &mut Writer, tombstone: &Tombstone) {
+    writer.uint(key::SUCCESSOR_FOUNDER);
+    writer.bytes(tombstone.founder.as_bytes());
+    writer.uint(key::SUCCESSOR_HANDLE);
+    writer.text(tombstone.handle.as_str());
+    writer.uint(key::TOMBSTONE_CUT);
+    ids(writer, &tombstone.cut);
 }
 
 fn grant(writer: &mut Writer, grant: &Grant) {

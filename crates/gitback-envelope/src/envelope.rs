@@ -54,25 +54,12 @@ impl Envelope {
     ///
     /// Source: docs/spec/envelope.md §1.
     pub fn decode(bytes: &[u8]) -> Result<Self, Reject> {
-        if bytes.len() > ENVELOPE_MAX {
-            return Err(Reject::TooLarge {
-                limit: ENVELOPE_MAX,
-            });
-        }
-        let mut reader = Reader::new(bytes);
-        if reader.array()? != 3 {
-            return Err(Malformed::ItemCount.into());
-        }
-        let type_name = reader.text()?;
-        let body = reader.bytes()?;
-        let signature = reader.bytes()?;
-        reader.finish()?;
-        let signature = signature.try_into().map_err(|_| Reject::Signature)?;
-        let statement = decode::statement(type_name, body)?;
+        let parts = open(bytes)?;
+        let statement = decode::statement(parts.type_name, parts.body)?;
         Ok(Self {
             bytes: bytes.into(),
-            signed: signing_bytes(type_name, body).into(),
-            signature: Signature::from_bytes(signature),
+            signed: signing_bytes(parts.type_name, parts.body).into(),
+            signature: parts.signature,
             statement,
         })
     }
@@ -81,12 +68,14 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// [`Reject::Signature`] if it is not the signer's, by the strict rules.
+    /// [`Reject::Signature`] if it is not the signer's, by the strict rules; [`Reject::HeirSignature`] if a delegation
+    /// lacks that of its heir.
     pub fn verify(self) -> Result<Verified, Reject> {
         self.statement
             .signer
             .verify(&self.signed, &self.signature)
             .map_err(|_| Reject::Signature)?;
+        self.statement.verify_inner()?;
         let id = id_of(&self.signed);
         Ok(Verified(Arc::new(Inner {
             id,
@@ -148,16 +137,51 @@ impl fmt::Debug for Verified {
     }
 }
 
+/// The three parts of the wire form.
+pub(crate) struct Parts<'a> {
+    pub(crate) type_name: &'a str,
+    pub(crate) body: &'a [u8],
+    pub(crate) signature: Signature,
+}
+
+/// Takes the wire form apart.
+pub(crate) fn open(bytes: &[u8]) -> Result<Parts<'_>, Reject> {
+    if bytes.len() > ENVELOPE_MAX {
+        return Err(Reject::TooLarge {
+            limit: ENVELOPE_MAX,
+        });
+    }
+    let mut reader = Reader::new(bytes);
+    if reader.array()? != 3 {
+        return Err(Malformed::ItemCount.into());
+    }
+    let type_name = reader.text()?;
+    let body = reader.bytes()?;
+    let signature = reader.bytes()?;
+    reader.finish()?;
+    let signature = signature.try_into().map_err(|_| Reject::Signature)?;
+    Ok(Parts {
+        type_name,
+        body,
+        signature: Signature::from_bytes(signature),
+    })
+}
+
+/// Builds the wire form.
+pub(crate) fn wrap(type_name: &str, body: &[u8], signature: &Signature) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.array(3);
+    writer.text(type_name);
+    writer.bytes(body);
+    writer.bytes(signature.as_bytes());
+    writer.finish()
+}
+
 /// Builds the wire form and reads it back, so that what is sealed here is what everyone else accepts.
 pub(crate) fn seal(
     type_name: &str,
     body: &[u8],
     signature: &Signature,
 ) -> Result<Verified, Reject> {
-    let mut writer = Writer::default();
-    writer.array(3);
-    writer.text(type_name);
-    writer.bytes(body);
-    writer.bytes(signature.as_bytes());
-    Envelope::decode(&writer.finish())?.verify()
+    Envelope::decode(&wrap(type_name, body, signature))?.verify()
 }

@@ -8,12 +8,19 @@ use crate::reject::Reject;
 
 /// The most bytes in the body of an `update`: 1 MiB.
 pub const UPDATE_BODY_MAX: usize = 1024 * 1024;
+/// The most bytes in the body of a kind that has a cut: 64 KiB.
+pub const CUT_BODY_MAX: usize = 64 * 1024;
 /// The most bytes in the body of any other known kind: 8 KiB.
 pub const BODY_MAX: usize = 8 * 1024;
-/// The most bytes in the body of a kind that this version does not know: 64 KiB, what the largest kinds to come need.
+/// The most bytes in the body of a kind that this version does not know: 64 KiB.
 pub const UNKNOWN_BODY_MAX: usize = 64 * 1024;
 /// The most bytes in a type.
 pub const TYPE_MAX: usize = 96;
+
+/// The kind under which a puddle claims a name, outside any project.
+pub(crate) const NAME_CLAIM: &str = "name-claim.v1";
+/// The kind under which the heir of a delegation signs; no envelope has it.
+pub(crate) const ACCEPTANCE: &str = "delegate-accept.v1";
 
 const PREFIX: &str = "application/vnd.gitback.";
 const SUFFIX: &str = "+cbor";
@@ -24,7 +31,17 @@ const VERSION_DIGITS_MAX: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Init,
+    Policy,
+    Merge,
+    Invite,
+    Join,
+    Leave,
+    Revoke,
+    Rejoin,
     Grant,
+    Ungrant,
+    Delegate,
+    Tombstone,
     Update,
     /// `<kind>.v<number>`, well formed and not one of those above.
     Unknown(String),
@@ -44,15 +61,35 @@ impl Kind {
         }
         Ok(match name {
             "init.v1" => Self::Init,
+            "policy.v1" => Self::Policy,
+            "merge.v1" => Self::Merge,
+            "invite.v1" => Self::Invite,
+            "join.v1" => Self::Join,
+            "leave.v1" => Self::Leave,
+            "revoke.v1" => Self::Revoke,
+            "rejoin.v1" => Self::Rejoin,
             "grant.v1" => Self::Grant,
+            "ungrant.v1" => Self::Ungrant,
+            "delegate.v1" => Self::Delegate,
+            "tombstone.v1" => Self::Tombstone,
             "update.v1" => Self::Update,
+            // Known, and not for a project's set.
+            NAME_CLAIM | ACCEPTANCE => return Err(Reject::Type),
             other => Self::Unknown(other.to_owned()),
         })
     }
 
     pub(crate) const fn body_max(&self) -> usize {
         match self {
-            Self::Init | Self::Grant => BODY_MAX,
+            Self::Init
+            | Self::Policy
+            | Self::Merge
+            | Self::Invite
+            | Self::Join
+            | Self::Leave
+            | Self::Rejoin
+            | Self::Grant => BODY_MAX,
+            Self::Revoke | Self::Ungrant | Self::Delegate | Self::Tombstone => CUT_BODY_MAX,
             Self::Update => UPDATE_BODY_MAX,
             Self::Unknown(_) => UNKNOWN_BODY_MAX,
         }

@@ -31,6 +31,7 @@
 
 extern crate alloc;
 
+mod act;
 mod cbor;
 mod decode;
 mod encode;
@@ -38,19 +39,23 @@ mod envelope;
 mod fold;
 mod id;
 mod kind;
+mod name_claim;
 mod refname;
 mod reject;
 mod statement;
 
+pub use act::{
+    Act, CHANGES_MAX, CUT_MAX, Change, Delegate, Grant, Invite, NAMED_HEADS_MAX, PROTECTED_MAX,
+    PackHint, Policy, REPLICAS_MAX, Revoke, Role, Scope, Tombstone, Ungrant, Update,
+};
 pub use envelope::{ENVELOPE_MAX, Envelope, Verified, signing_bytes};
 pub use fold::{
     Claim, ENVELOPES_MAX, Equivocation, Head, Inserted, Project, RefState, Tip, UNKNOWN_MAX,
     Verdict, VoidReason, WAITING_BYTES_MAX, WAITING_MAX,
 };
 pub use id::{EnvelopeId, Incarnation, Oid, TextReject};
-pub use kind::{BODY_MAX, TYPE_MAX, UNKNOWN_BODY_MAX, UPDATE_BODY_MAX};
+pub use kind::{BODY_MAX, CUT_BODY_MAX, TYPE_MAX, UNKNOWN_BODY_MAX, UPDATE_BODY_MAX};
+pub use name_claim::{NameClaim, VerifiedClaim};
 pub use refname::{REF_COMPONENT_MAX, REF_NAME_MAX, RefName, RefReject};
 pub use reject::{Breach, FieldFault, Malformed, Reject};
-pub use statement::{
-    Act, CHANGES_MAX, Change, DEPS_MAX, Grant, NAMED_HEADS_MAX, PackHint, Statement, Update,
-};
+pub use statement::{DEPS_MAX, Statement};

@@ -1,6 +1,6 @@
 //! Why an envelope is refused.
 
-use gitback_identity::{HandleReject, KeyReject};
+use gitback_identity::{HandleReject, KeyReject, NameReject};
 
 use crate::refname::RefReject;
 
@@ -38,6 +38,9 @@ pub enum Reject {
     /// The signature is not the signer's over these bytes.
     #[error("the signature does not belong to the signer and these bytes")]
     Signature,
+    /// The heir of a delegation has not signed it.
+    #[error("the heir has not signed the delegation")]
+    HeirSignature,
     /// The envelope is about another project.
     #[error("the envelope is about another project")]
     WrongProject,
@@ -47,6 +50,9 @@ pub enum Reject {
     /// No more envelopes whose past is missing can be kept.
     #[error("too many envelopes wait for their past")]
     WaitingFull,
+    /// No more envelopes without effect can be kept for this puddle.
+    #[error("too many envelopes without effect from one puddle")]
+    VoidFull,
     /// No more envelopes of kinds that this version does not know can be kept.
     #[error("too many envelopes of unknown kinds")]
     UnknownFull,
@@ -69,9 +75,11 @@ impl Reject {
             Self::Field { fault, .. } => fault.code(),
             Self::Rule(breach) => breach.code(),
             Self::Signature => "bad-signature",
+            Self::HeirSignature => "bad-heir-signature",
             Self::WrongProject => "wrong-project",
             Self::BrokenChain => "broken-chain",
             Self::WaitingFull => "waiting-full",
+            Self::VoidFull => "void-full",
             Self::UnknownFull => "unknown-full",
             Self::ProjectFull => "project-full",
             Self::NotWritable => "not-writable",
@@ -177,6 +185,9 @@ pub enum FieldFault {
     /// It is not a usable key.
     #[error("not a usable key")]
     Key(#[source] KeyReject),
+    /// It is not a puddle name.
+    #[error("not a puddle name")]
+    Name(#[source] NameReject),
     /// It is not a handle.
     #[error("not a handle")]
     Handle(#[source] HandleReject),
@@ -198,6 +209,7 @@ impl FieldFault {
             Self::TooMany { .. } => "too-many",
             Self::Empty => "empty-list",
             Self::Key(reason) => reason.code(),
+            Self::Name(reason) => reason.code(),
             Self::Handle(reason) => reason.code(),
             Self::RefName(reason) => reason.code(),
         }
@@ -229,6 +241,9 @@ pub enum Breach {
     /// A chain begins without naming any past, and so not `init`.
     #[error("the chain begins without naming its past")]
     NoPast,
+    /// A tombstone names its own project as the one that takes its place.
+    #[error("the project is named as its own successor")]
+    OwnSuccessor,
 }
 
 impl Breach {
@@ -243,6 +258,7 @@ impl Breach {
             Self::NoIncarnation => "no-incarnation",
             Self::PrevMismatch => "prev-mismatch",
             Self::NoPast => "no-past",
+            Self::OwnSuccessor => "own-successor",
         }
     }
 }

@@ -5,20 +5,16 @@ use alloc::vec::Vec;
 
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PublicKey, PuddleKey, Signature};
 
+use crate::act::{Act, Delegate, Grant, Update};
 use crate::decode;
 use crate::encode;
 use crate::envelope::{self, Verified};
-use crate::id::{EnvelopeId, Incarnation, Oid};
+use crate::id::{EnvelopeId, Incarnation};
 use crate::kind;
-use crate::refname::RefName;
 use crate::reject::Reject;
 
 /// The most other heads an envelope names as its past.
 pub const DEPS_MAX: usize = 64;
-/// The most refs one update moves.
-pub const CHANGES_MAX: usize = 8192;
-/// The most heads a change names as contained, and the most it names as forced away.
-pub const NAMED_HEADS_MAX: usize = 1024;
 
 /// One statement about a project: who says it, where it stands on its chain, and what it says.
 ///
@@ -50,69 +46,6 @@ pub struct Statement {
     pub act: Act,
 }
 
-/// What a [`Statement`] says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// The project exists. Everything in it follows from the founder and the handle.
-    Init {
-        /// What the founder calls the project.
-        handle: Handle,
-    },
-    /// An envoy may sign updates for the puddle.
-    Grant(Grant),
-    /// Refs moved.
-    Update(Update),
-    /// Something that this version does not know. Kept and passed on; what descends from it has no effect yet.
-    Unknown {
-        /// `<kind>.v<number>`, as in its type.
-        kind: String,
-    },
-}
-
-/// An envoy may sign updates for the puddle, when asked by one Unix user there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// The envoy that may sign.
-    pub envoy: EnvoyKey,
-    /// The user on that envoy's machine for whom it may sign.
-    pub uid: u32,
-    /// When the envoy stops using it, milliseconds since 1970. The fold ignores it.
-    pub expires_ms: Option<u64>,
-}
-
-/// Refs moved: one accepted push.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Update {
-    /// What happened to each ref, strictly ascending by name, 1 to [`CHANGES_MAX`].
-    pub changes: Vec<Change>,
-    /// The ref that HEAD names from now on, when that changes.
-    pub head: Option<RefName>,
-    /// The pack that carried the objects; a hint for transfers, no part of the truth.
-    pub pack: Option<PackHint>,
-}
-
-/// What an update does to one ref.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The ref.
-    pub name: RefName,
-    /// Where it points now; [`Oid::zero`] deletes it.
-    pub new: Oid,
-    /// Updates whose heads `new` contains, strictly ascending, at most [`NAMED_HEADS_MAX`].
-    pub contained: Vec<EnvelopeId>,
-    /// Updates whose heads are forced away, strictly ascending, at most [`NAMED_HEADS_MAX`].
-    pub forced: Vec<EnvelopeId>,
-}
-
-/// The pack that carried an update's objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PackHint {
-    /// The BLAKE3 hash of the pack as it was received.
-    pub blake3: [u8; 32],
-    /// Its size in bytes.
-    pub bytes: u64,
-}
-
 impl Statement {
     /// The statement that founds a project. The same founder and handle give the same statement anywhere.
     #[must_use]
@@ -136,12 +69,7 @@ impl Statement {
     /// The type under which it is signed, such as `application/vnd.gitback.update.v1+cbor`.
     #[must_use]
     pub fn type_name(&self) -> String {
-        kind::type_name(match &self.act {
-            Act::Init { .. } => "init.v1",
-            Act::Grant(_) => "grant.v1",
-            Act::Update(_) => "update.v1",
-            Act::Unknown { kind } => kind,
-        })
+        kind::type_name(self.act.kind())
     }
 
     /// Writes the body. Never gives bytes that [`Self::decode`] would refuse.
@@ -193,20 +121,55 @@ impl Statement {
         envelope::seal(&self.type_name(), &body, &signature)
     }
 
+    /// The bytes that the heir of a `delegate` signs: the pre-authentication encoding of the body without the heir's
+    /// signature, under a type of its own. `None` for any other kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::encode_body`].
+    ///
+    /// Source: docs/spec/envelope.md §5, delegate.
+    pub fn acceptance_bytes(&self) -> Result<Option<Vec<u8>>, Reject> {
+        let Act::Delegate(_) = self.act else {
+            return Ok(None);
+        };
+        let body = encode::acceptance(self)?;
+        let type_name = kind::type_name(kind::ACCEPTANCE);
+        Ok(Some(envelope::signing_bytes(&type_name, &body)))
+    }
+
+    /// Checks what only a signature inside the body can prove: that the heir of a `delegate` accepts.
+    pub(crate) fn verify_inner(&self) -> Result<(), Reject> {
+        let (Act::Delegate(Delegate { to, accept, .. }), Some(bytes)) =
+            (&self.act, self.acceptance_bytes()?)
+        else {
+            return Ok(());
+        };
+        to.key()
+            .verify(&bytes, accept)
+            .map_err(|_| Reject::HeirSignature)
+    }
+
+    /// The update it is, if it is one.
+    #[must_use]
+    pub const fn update(&self) -> Option<&Update> {
+        self.act.update()
+    }
+
+    /// The grant it is, if it is one.
+    #[must_use]
+    pub const fn grant(&self) -> Option<&Grant> {
+        self.act.grant()
+    }
+
+    /// Whether the puddle itself signs it, and not an envoy for it.
+    #[must_use]
+    pub fn by_puddle(&self) -> bool {
+        self.signer == *self.puddle.key()
+    }
+
     /// The envelopes it names as its past: `prev`, then `deps`.
     pub(crate) fn parents(&self) -> impl Iterator<Item = &EnvelopeId> {
         self.prev.iter().chain(&self.deps)
-    }
-}
-
-impl Update {
-    /// What it does to `name`, if anything.
-    #[must_use]
-    pub fn change(&self, name: &RefName) -> Option<&Change> {
-        let at = self
-            .changes
-            .binary_search_by(|change| change.name.cmp(name))
-            .ok()?;
-        self.changes.get(at)
     }
 }

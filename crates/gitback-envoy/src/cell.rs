@@ -655,10 +655,7 @@ impl State {
 
     /// The update with this id.
     pub(crate) fn update(&self, id: &EnvelopeId) -> Option<&Update> {
-        match &self.fold.get(id)?.statement().act {
-            Act::Update(update) => Some(update),
-            Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => None,
-        }
+        self.fold.get(id)?.statement().update()
     }
 
     /// Where update `id` put the ref `name`.

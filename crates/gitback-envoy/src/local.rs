@@ -302,10 +302,7 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
 /// The member for whom this user may act here, by a grant that has not expired.
 fn live_grant(envoy: &Envoy, state: &State, uid: u32) -> Option<PuddleKey> {
     let grant = state.fold().grant(envoy.public(), uid)?;
-    let expires_ms = match &grant.statement().act {
-        Act::Grant(grant) => grant.expires_ms,
-        Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => None,
-    };
+    let expires_ms = grant.statement().grant().and_then(|grant| grant.expires_ms);
     let lives = expires_ms.is_none_or(|at| at > clock::now_ms());
     lives.then_some(grant.statement().puddle)
 }
@@ -504,12 +501,10 @@ fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Resul
 }
 
 fn check_grant(envoy: &Envoy, uid: u32, envelope: &Verified) -> Result<(), Failure> {
-    match &envelope.statement().act {
-        Act::Grant(grant) if grant.envoy == *envoy.public() && grant.uid == uid => Ok(()),
-        Act::Grant(_) => Err(failed("this grant is for another envoy or another user")),
-        Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => {
-            Err(failed("this envelope is not a grant"))
-        }
+    match envelope.statement().grant() {
+        Some(grant) if grant.envoy == *envoy.public() && grant.uid == uid => Ok(()),
+        Some(_) => Err(failed("this grant is for another envoy or another user")),
+        None => Err(failed("this envelope is not a grant")),
     }
 }
 
@@ -536,9 +531,7 @@ fn bootstrap(
     check_grant(envoy, uid, grant)?;
     let handle = match &init.statement().act {
         Act::Init { handle } => handle.to_string(),
-        Act::Grant(_) | Act::Update(_) | Act::Unknown { .. } => {
-            return Err(failed("a token begins with its init"));
-        }
+        _ => return Err(failed("a token begins with its init")),
     };
     room(envoy)?;
     let cell = envoy

@@ -221,9 +221,10 @@ fn accept_token(cell: &Cell, caller: &EnvoyKey, token: &[Vec<u8>]) -> Result<(),
     }
     let mut state = cell.lock();
     let founder = state.fold().founder();
-    let grants = |envelope: &Verified| match &envelope.statement().act {
-        Act::Grant(grant) => grant.envoy == *caller && Some(envelope.statement().puddle) == founder,
-        Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => false,
+    let grants = |envelope: &Verified| {
+        let grant = envelope.statement().grant();
+        grant.is_some_and(|grant| grant.envoy == *caller)
+            && Some(envelope.statement().puddle) == founder
     };
     if envelopes
         .iter()
@@ -471,26 +472,15 @@ impl<'a> Intake<'a> {
 }
 
 fn oid_in(envelope: &Verified, name: &gitback_envelope::RefName) -> Option<Oid> {
-    match &envelope.statement().act {
-        Act::Update(update) => update
-            .changes
-            .iter()
-            .find(|change| change.name == *name)
-            .map(|change| change.new),
-        Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => None,
-    }
+    let change = envelope.statement().update()?.change(name)?;
+    Some(change.new)
 }
 
 fn new_oids(envelope: &Verified) -> Vec<Oid> {
-    match &envelope.statement().act {
-        Act::Update(update) => update
-            .changes
-            .iter()
-            .map(|change| change.new)
-            .filter(|oid| !oid.is_zero())
-            .collect(),
-        Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => Vec::new(),
-    }
+    let update = envelope.statement().update();
+    let changes = update.map(|update| update.changes.as_slice());
+    let news = changes.unwrap_or_default().iter().map(|change| change.new);
+    news.filter(|oid| !oid.is_zero()).collect()
 }
 
 /// Refuses what would be stored for nothing: envelopes of strangers, and refs that no repository can have.
@@ -526,14 +516,11 @@ fn without_authority(state: &State, fresh: &[Verified]) -> Option<EnvelopeId> {
     });
     let granted = |envoy: &EnvoyKey| {
         state.fold().granted_envoy(envoy)
-            || fresh
-                .iter()
-                .any(|envelope| match &envelope.statement().act {
-                    Act::Grant(grant) => {
-                        grant.envoy == *envoy && Some(envelope.statement().puddle) == founder
-                    }
-                    Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => false,
-                })
+            || fresh.iter().any(|envelope| {
+                let grant = envelope.statement().grant();
+                grant.is_some_and(|grant| grant.envoy == *envoy)
+                    && Some(envelope.statement().puddle) == founder
+            })
     };
     let stands = |envelope: &&Verified| {
         let statement = envelope.statement();
@@ -541,8 +528,8 @@ fn without_authority(state: &State, fresh: &[Verified]) -> Option<EnvelopeId> {
         let by_puddle = statement.signer == *statement.puddle.key();
         match &statement.act {
             Act::Init { .. } | Act::Unknown { .. } => true,
-            Act::Grant(_) => by_member,
             Act::Update(_) => by_member && (by_puddle || granted(&EnvoyKey::new(statement.signer))),
+            _ => by_member,
         }
     };
     fresh

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use gitback_envelope::{Act, Statement};
+use gitback_envelope::Statement;
 use gitback_helper::{Draft, Failure, ProjectStatus, Reply, Request, exit_code};
 use gitback_identity::{Address, Handle, Host, ProjectId, hex};
 use gitback_puddle::{Public, session};
@@ -288,12 +288,10 @@ fn check_draft(draft: &Draft, founding: &Founding, uid: u32) -> Result<Statement
     if statement.puddle != *key || statement.signer != *key.key() {
         return Err("it is for another puddle".to_owned());
     }
-    match &statement.act {
-        Act::Grant(grant) if grant.uid == uid => Ok(statement),
-        Act::Grant(grant) => Err(format!("it would let user {} in", grant.uid)),
-        Act::Init { .. } | Act::Update(_) | Act::Unknown { .. } => {
-            Err("it is not a grant".to_owned())
-        }
+    match statement.grant() {
+        Some(grant) if grant.uid == uid => Ok(statement),
+        Some(grant) => Err(format!("it would let user {} in", grant.uid)),
+        None => Err("it is not a grant".to_owned()),
     }
 }
 

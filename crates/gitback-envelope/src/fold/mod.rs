@@ -15,11 +15,12 @@ use alloc::vec::Vec;
 
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PublicKey, PuddleKey};
 
+use crate::act::Act;
 use crate::envelope::Verified;
 use crate::id::{EnvelopeId, Incarnation, Oid};
 use crate::refname::RefName;
 use crate::reject::Reject;
-use crate::statement::{Act, DEPS_MAX, Statement, Update};
+use crate::statement::{DEPS_MAX, Statement};
 
 use graph::{Chain, Graph, Place};
 use refs::Refs;
@@ -295,10 +296,8 @@ impl Project {
     pub fn grant(&self, envoy: &EnvoyKey, uid: u32) -> Option<&Verified> {
         let candidates = self.authority.grants(envoy).filter_map(|place| {
             let verified = &self.graph.node(place).verified;
-            match &verified.statement().act {
-                Act::Grant(grant) if grant.uid == uid => Some((grant.expires_ms, verified)),
-                Act::Init { .. } | Act::Grant(_) | Act::Update(_) | Act::Unknown { .. } => None,
-            }
+            let grant = verified.statement().grant()?;
+            (grant.uid == uid).then_some((grant.expires_ms, verified))
         });
         let lasting = |expires_ms: Option<u64>| core::cmp::Reverse(expires_ms.unwrap_or(u64::MAX));
         candidates
@@ -365,7 +364,7 @@ impl Project {
             return;
         };
         let node = self.graph.node(place);
-        let Some(update) = as_update(node.verified.statement()).cloned() else {
+        let Some(update) = node.verified.statement().update().cloned() else {
             return;
         };
         if node.standing == Standing::Beyond {
@@ -426,7 +425,7 @@ impl Project {
         self.unknown += usize::from(is_unknown(verified));
         let place = self.graph.add(verified.clone());
         let mut standing = self.authority.admit(&self.graph, place);
-        let update = as_update(verified.statement());
+        let update = verified.statement().update();
         if update.is_some() && standing != Standing::Beyond && self.held_out.contains(&id) {
             standing = Standing::Void(VoidReason::HeldOut);
         }
@@ -485,13 +484,6 @@ impl Project {
         let covered = |head: &EnvelopeId| candidates.iter().any(|by| self.is_ancestor(head, by));
         let heads = candidates.iter().filter(|head| !covered(head)).copied();
         self.valid_heads = heads.collect();
-    }
-}
-
-fn as_update(statement: &Statement) -> Option<&Update> {
-    match &statement.act {
-        Act::Update(update) => Some(update),
-        Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => None,
     }
 }
 

@@ -9,9 +9,9 @@ use gitback_identity::{EnvoyKey, PuddleKey, hex};
 
 use super::graph::{Graph, Place};
 use super::standing::{Standing, VoidReason};
+use crate::act::{Change, Update};
 use crate::id::{EnvelopeId, Oid};
 use crate::refname::RefName;
-use crate::statement::{Act, Change, Update};
 
 const ENVOYS: &str = "refs/envoys/";
 /// Bytes of an envoy's key that a served name shows.
@@ -381,10 +381,7 @@ fn is_valid(graph: &Graph, place: Place) -> bool {
 }
 
 fn update_at(graph: &Graph, place: Place) -> Option<&Update> {
-    match &graph.node(place).verified.statement().act {
-        Act::Update(update) => Some(update),
-        Act::Init { .. } | Act::Grant(_) | Act::Unknown { .. } => None,
-    }
+    graph.node(place).verified.statement().update()
 }
 
 fn change_at<'a>(graph: &'a Graph, place: Place, name: &RefName) -> Option<&'a Change> {

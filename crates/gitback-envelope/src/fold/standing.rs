@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use gitback_identity::{EnvoyKey, Handle, PuddleKey};
 
 use super::graph::{Graph, Place};
-use crate::statement::{Act, Statement};
+use crate::act::Act;
+use crate::statement::Statement;
 
 /// What is known about one envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,7 @@ impl Authority {
             }
             Act::Update(_) => self.judge_update(graph, place, statement),
             Act::Unknown { .. } => Standing::Beyond,
+            _ => Standing::Void(VoidReason::NotMember),
         }
     }
 

@@ -328,11 +328,8 @@ impl Session {
             let reason = format!("the signer is {}, not {own}", statement.signer);
             return Err(("foreign-signer", reason));
         }
-        match statement.act {
-            Act::Init { .. } | Act::Grant(_) | Act::Update(_) => {}
-            Act::Unknown { kind } => {
-                return Err(("unknown-kind", format!("the kind {kind} is not known")));
-            }
+        if let Act::Unknown { kind } = statement.act {
+            return Err(("unknown-kind", format!("the kind {kind} is not known")));
         }
         Ok(self.secret.sign(&signing_bytes(type_name, &body)))
     }
