@@ -12,9 +12,10 @@ use gitback_identity::ProjectId;
 use gitback_pack::Limits;
 use gitback_peer::{CallError, SyncRequest};
 
-use crate::cell::{Cell, Fault, git, pack_fault};
+use crate::cell::{Cell, git};
 use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::fanout;
+use crate::fault::{Fault, pack_fault};
 use crate::peers::Neighbour;
 use crate::service::HAVES_MAX;
 

@@ -12,8 +12,9 @@ use gitback_peer::{Client, Digests, Server};
 use rustix::fs::FlockOperation;
 use tokio::runtime::Handle;
 
-use crate::cell::{Fault, State};
+use crate::cell::State;
 use crate::config::Config;
+use crate::fault::Fault;
 use crate::peers::Neighbour;
 use crate::service::Surface;
 use crate::store::Store;

@@ -10,8 +10,9 @@ use gitback_pack::{Follower, Incoming, Spool};
 use gitback_peer::{CallError, PackFile, PackInfo, PushAnswer, PushSource};
 use tokio::sync::watch;
 
-use crate::cell::{Cell, Fault, git, own, pack_fault};
+use crate::cell::{Cell, git, own};
 use crate::daemon::{Envoy, chain, tip_from_peer};
+use crate::fault::{Fault, pack_fault};
 use crate::peers::Neighbour;
 
 /// How one peer took the push.

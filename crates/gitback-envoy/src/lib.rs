@@ -19,6 +19,7 @@ mod contact;
 mod daemon;
 mod disk;
 mod fanout;
+mod fault;
 mod key;
 mod local;
 mod peers;
@@ -28,9 +29,9 @@ mod status;
 mod store;
 mod wait;
 
-pub use cell::Fault;
 pub use config::{
     CONFIG_BYTES_MAX, Config, ConfigError, DEFAULT_LISTEN, ENVOY_NAME_MAX, PEERS_MAX, Peer,
 };
 pub use daemon::{Options, RunError, run};
+pub use fault::Fault;
 pub use key::{KeyError, envoy_key};

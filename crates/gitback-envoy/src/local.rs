@@ -9,10 +9,11 @@ use gitback_identity::similar::{SLIPS_MAX, slips};
 use gitback_identity::{Handle, ProjectId, PuddleKey, hex};
 use gitback_peer::CallError;
 
-use crate::cell::{Cell, Fault, State};
+use crate::cell::{Cell, State};
 use crate::contact::{CatchUpError, catch_up, is_token};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::spread;
+use crate::fault::Fault;
 use crate::push::{Pusher, receive};
 use crate::service::UNKNOWN_PROJECT;
 use crate::{clock, status};

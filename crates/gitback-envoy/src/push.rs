@@ -11,9 +11,10 @@ use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
 use gitback_pack::{Incoming, Kind, Quarantine, Reject, Spool, valid_ref_name};
 
-use crate::cell::{Cell, Fault, State, git, own, pack_fault};
+use crate::cell::{Cell, State, git, own};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
+use crate::fault::{Fault, pack_fault};
 use crate::wait::{Standing, Wait};
 
 /// Most refs that one update moves.

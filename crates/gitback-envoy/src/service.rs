@@ -12,8 +12,9 @@ use gitback_peer::{
     SyncAnswer, SyncRequest,
 };
 
-use crate::cell::{Cell, Fault, State, git};
+use crate::cell::{Cell, State, git};
 use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
+use crate::fault::Fault;
 use crate::{disk, fanout};
 
 /// Most object ids named in a `need` answer.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use gitback_identity::ProjectId;
 
-use crate::cell::{Cell, Fault};
+use crate::cell::Cell;
+use crate::fault::Fault;
 
 /// How many folders above the projects' may be new: `gitback`, `swarm` and the state folder itself.
 const DEPTH: usize = 3;

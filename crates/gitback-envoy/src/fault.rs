@@ -1,0 +1,90 @@
+//! What goes wrong on this envoy's own side.
+
+use std::path::PathBuf;
+
+use gitback_envelope::Reject;
+use gitback_identity::ProjectId;
+use gitback_pack::RefError;
+
+/// Why this envoy could not do its own part.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The envelope log failed.
+    #[error("cannot {doing} the envelope log of project {project}")]
+    Log {
+        /// What was tried.
+        doing: &'static str,
+        /// Which project, 64 hex digits.
+        project: String,
+        /// What went wrong below.
+        #[source]
+        source: gitback_log::Fault,
+    },
+    /// The repository could not be opened.
+    #[error("cannot open the repository of project {project}")]
+    Open {
+        /// Which project, 64 hex digits.
+        project: String,
+        /// What went wrong below.
+        #[source]
+        source: gitback_pack::OpenError,
+    },
+    /// The repository failed.
+    #[error("cannot {doing} the repository of project {project}")]
+    Pack {
+        /// What was tried.
+        doing: &'static str,
+        /// Which project, 64 hex digits.
+        project: String,
+        /// What went wrong below.
+        #[source]
+        source: gitback_pack::Fault,
+    },
+    /// Refs could not be moved.
+    #[error("cannot move refs of project {project}")]
+    Refs {
+        /// Which project, 64 hex digits.
+        project: String,
+        /// What went wrong below.
+        #[source]
+        source: RefError,
+    },
+    /// A file beside the log failed.
+    #[error("cannot {doing} {path}")]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// Which file or folder.
+        path: PathBuf,
+        /// What went wrong below.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The envelope this envoy made for itself does not encode.
+    #[error("cannot make an envelope for project {project}")]
+    Make {
+        /// Which project, 64 hex digits.
+        project: String,
+        /// What went wrong below.
+        #[source]
+        source: Reject,
+    },
+    /// The envoy holds as many projects as it can tell its peers of.
+    #[error("this envoy holds too many projects to take another")]
+    TooManyProjects,
+    /// The system gave no randomness.
+    #[error("the system gave no randomness")]
+    Randomness,
+}
+
+pub(crate) fn pack_fault(
+    id: ProjectId,
+    doing: &'static str,
+) -> impl Fn(gitback_pack::Fault) -> Fault {
+    move |source| Fault::Pack {
+        doing,
+        project: id.to_string(),
+        source,
+    }
+}
