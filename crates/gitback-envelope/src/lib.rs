@@ -50,8 +50,9 @@ pub use act::{
 };
 pub use envelope::{ENVELOPE_MAX, Envelope, Verified, signing_bytes};
 pub use fold::{
-    Claim, ENVELOPES_MAX, Equivocation, Head, Inserted, Project, RefState, Tip, UNKNOWN_MAX,
-    Verdict, VoidReason, WAITING_BYTES_MAX, WAITING_MAX,
+    Access, Alarm, Claim, Contest, ENVELOPES_MAX, Equivocation, HOPS_MAX, Head, Hop, Inserted,
+    Membership, MembershipState, Project, RefState, STRANGERS_VOID_MAX, Successor, Tip,
+    UNKNOWN_MAX, VOID_MAX, Verdict, VoidReason, WAITING_BYTES_MAX, WAITING_MAX,
 };
 pub use id::{EnvelopeId, Incarnation, Oid, TextReject};
 pub use kind::{BODY_MAX, CUT_BODY_MAX, TYPE_MAX, UNKNOWN_BODY_MAX, UPDATE_BODY_MAX};

@@ -64,6 +64,7 @@ pub(super) struct Graph {
     branches: Vec<Branch>,
     chains: BTreeMap<Chain, Vec<u32>>,
     forks: BTreeMap<(Chain, u64), BTreeSet<EnvelopeId>>,
+    by_puddle: BTreeMap<PuddleKey, Vec<Place>>,
     heads: BTreeSet<EnvelopeId>,
     digest: Sum,
 }
@@ -92,6 +93,36 @@ impl Graph {
             .expect("a place is only given to a node that is here")
     }
 
+    pub(super) fn statement(&self, place: Place) -> &Statement {
+        self.node(place).verified.statement()
+    }
+
+    pub(super) fn id(&self, place: Place) -> &EnvelopeId {
+        self.node(place).verified.id()
+    }
+
+    /// The past of an envelope, itself included.
+    pub(super) fn past(&self, place: Place) -> &Clock {
+        &self.node(place).past
+    }
+
+    /// Whether `clock` counts the envelope at `place`.
+    pub(super) fn covers(&self, clock: &Clock, place: Place) -> bool {
+        let node = self.node(place);
+        let position = position(self.branch(node.branch), node.seq());
+        position.is_some_and(|at| u64::from(clock.count(node.branch)) > at)
+    }
+
+    /// Everything that was said for a puddle, in the order in which it folded.
+    pub(super) fn said_for(&self, puddle: &PuddleKey) -> &[Place] {
+        self.by_puddle.get(puddle).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every place, in the order of folding.
+    pub(super) fn places(&self) -> impl DoubleEndedIterator<Item = Place> + use<> {
+        (0..number(self.nodes.len())).map(Place)
+    }
+
     pub(super) fn set_standing(&mut self, place: Place, standing: Standing) {
         let node = usize::try_from(place.0)
             .ok()
@@ -106,12 +137,12 @@ impl Graph {
 
     /// Whether `ancestor` lies in the past of `descendant`; nothing lies in its own past.
     pub(super) fn is_ancestor(&self, ancestor: Place, descendant: Place) -> bool {
-        if ancestor == descendant {
-            return false;
-        }
-        let ancestor = self.node(ancestor);
-        let position = position(self.branch(ancestor.branch), ancestor.seq());
-        position.is_some_and(|at| u64::from(self.node(descendant).past.count(ancestor.branch)) > at)
+        ancestor != descendant && self.covers(self.past(descendant), ancestor)
+    }
+
+    /// The sum over all ids, for the digest.
+    pub(super) const fn sum(&self) -> Sum {
+        self.digest
     }
 
     /// Adds an envelope whose whole past is here and whose `prev` has been checked.
@@ -131,6 +162,8 @@ impl Graph {
         self.heads.insert(id);
         self.digest.add(&Sha256::digest(id.as_bytes()).into());
         self.places.insert(id, place);
+        let puddle = verified.statement().puddle;
+        self.by_puddle.entry(puddle).or_default().push(place);
         self.nodes.push(Node {
             verified,
             standing: Standing::Valid,
@@ -192,10 +225,6 @@ impl Graph {
 
     pub(super) fn heads(&self) -> impl Iterator<Item = &EnvelopeId> {
         self.heads.iter()
-    }
-
-    pub(super) const fn digest(&self) -> [u8; 32] {
-        self.digest.to_bytes()
     }
 
     /// For each end of each chain: the end, and waymarks at growing distances before it.
@@ -296,11 +325,11 @@ fn position(branch: &Branch, seq: u64) -> Option<u64> {
 }
 
 /// A sum of numbers modulo 2^256, big-endian: the same for the same set in any order.
-#[derive(Debug, Default)]
-struct Sum([u64; 4]);
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sum([u64; 4]);
 
 impl Sum {
-    fn add(&mut self, number: &[u8; 32]) {
+    pub(super) fn add(&mut self, number: &[u8; 32]) {
         let (limbs, _) = number.as_chunks::<8>();
         let mut carry = false;
         for (limb, addend) in self.0.iter_mut().zip(limbs).rev() {
@@ -311,7 +340,7 @@ impl Sum {
         }
     }
 
-    const fn to_bytes(&self) -> [u8; 32] {
+    pub(super) const fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         let [a, b, c, d] = self.0;
         let value = [

@@ -4,8 +4,14 @@
 //!
 //! Source: docs/spec/fold.md.
 
+mod authority;
+mod bound;
 mod clock;
 mod graph;
+mod heads;
+mod line;
+mod members;
+mod quota;
 mod refs;
 mod standing;
 mod waiting;
@@ -13,7 +19,7 @@ mod waiting;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use gitback_identity::{EnvoyKey, Handle, ProjectId, PublicKey, PuddleKey};
+use gitback_identity::{ProjectId, PublicKey, PuddleKey};
 
 use crate::act::Act;
 use crate::envelope::Verified;
@@ -22,11 +28,17 @@ use crate::refname::RefName;
 use crate::reject::Reject;
 use crate::statement::{DEPS_MAX, Statement};
 
+use authority::{Authority, Shaken};
 use graph::{Chain, Graph, Place};
+use quota::Quota;
 use refs::Refs;
-use standing::{Authority, Standing};
+use standing::Standing;
 use waiting::Waiting;
 
+pub use authority::Access;
+pub use line::{Contest, HOPS_MAX, Hop};
+pub use members::{Alarm, Membership, MembershipState, Successor};
+pub use quota::{STRANGERS_VOID_MAX, VOID_MAX};
 pub use refs::{Claim, Head, RefState};
 pub use standing::{Verdict, VoidReason};
 pub use waiting::{WAITING_BYTES_MAX, WAITING_MAX};
@@ -39,7 +51,7 @@ pub const UNKNOWN_MAX: usize = 1024;
 /// One project's envelopes and the state they fold to.
 ///
 /// An envelope folds when its whole past is here; until then it waits. Putting one into a project of 100,000 costs
-/// about what it costs in a project of 100.
+/// about what it costs in a project of 100, unless it ends what others rest on: then those are judged again.
 #[derive(Debug)]
 pub struct Project {
     id: ProjectId,
@@ -52,6 +64,7 @@ pub struct Project {
     /// Valid envelopes that no valid one descends from.
     valid_heads: BTreeSet<EnvelopeId>,
     unknown: usize,
+    quota: Quota,
 }
 
 /// What became of an envelope that was put in.
@@ -99,15 +112,22 @@ impl Project {
     /// A project of which nothing is known yet.
     #[must_use]
     pub fn new(id: ProjectId) -> Self {
+        Self::with_pins(id, BTreeMap::new())
+    }
+
+    /// A project of which nothing is known yet but which delegation to follow at some hops of the founder line.
+    #[must_use]
+    pub fn with_pins(id: ProjectId, pins: BTreeMap<u64, EnvelopeId>) -> Self {
         Self {
             id,
             graph: Graph::default(),
             waiting: Waiting::default(),
-            authority: Authority::default(),
+            authority: Authority::with_pins(pins),
             refs: Refs::default(),
             held_out: BTreeSet::new(),
             valid_heads: BTreeSet::new(),
             unknown: 0,
+            quota: Quota::default(),
         }
     }
 
@@ -122,8 +142,8 @@ impl Project {
     /// # Errors
     ///
     /// [`Reject::WrongProject`]; [`Reject::BrokenChain`] if its `prev` is here and is not the one before on its
-    /// chain; [`Reject::WaitingFull`], [`Reject::UnknownFull`] or [`Reject::ProjectFull`] if there is no room. The
-    /// project is then as it was.
+    /// chain; [`Reject::WaitingFull`], [`Reject::VoidFull`], [`Reject::UnknownFull`] or [`Reject::ProjectFull`] if there
+    /// is no room. The project is then as it was.
     pub fn insert(&mut self, verified: Verified) -> Result<Inserted, Reject> {
         if verified.statement().project != self.id {
             return Err(Reject::WrongProject);
@@ -254,10 +274,15 @@ impl Project {
         }
     }
 
-    /// A digest of the set of folded envelopes: the sum modulo 2^256 of the SHA-256 of each id.
+    /// A digest of the set of folded envelopes and of the pins: the sum modulo 2^256 of the SHA-256 of each id, and of
+    /// what stands for each pin.
     #[must_use]
-    pub const fn digest(&self) -> [u8; 32] {
-        self.graph.digest()
+    pub fn digest(&self) -> [u8; 32] {
+        let mut sum = self.graph.sum();
+        for (hop, delegate) in self.authority.pins() {
+            sum.add(&line::pin_digest(*hop, delegate));
+        }
+        sum.to_bytes()
     }
 
     /// Numbers of chains at which more than one envelope stands.
@@ -272,61 +297,22 @@ impl Project {
         self.unknown
     }
 
-    /// The puddle that founded the project, once `init` is here.
-    #[must_use]
-    pub fn founder(&self) -> Option<PuddleKey> {
-        self.authority.founder()
-    }
-
-    /// What the founder calls the project, once `init` is here.
-    #[must_use]
-    pub fn handle(&self) -> Option<&Handle> {
-        self.authority.handle()
-    }
-
-    /// Whether the puddle is a member.
-    #[must_use]
-    pub fn member(&self, puddle: &PuddleKey) -> bool {
-        self.authority.is_member(puddle)
-    }
-
-    /// The counting grant by which `envoy` may sign when `uid` asks. Of several, the one that expires last, then the
-    /// one with the lowest id. Whether it has expired is for the caller, who has a clock.
-    #[must_use]
-    pub fn grant(&self, envoy: &EnvoyKey, uid: u32) -> Option<&Verified> {
-        let candidates = self.authority.grants(envoy).filter_map(|place| {
-            let verified = &self.graph.node(place).verified;
-            let grant = verified.statement().grant()?;
-            (grant.uid == uid).then_some((grant.expires_ms, verified))
-        });
-        let lasting = |expires_ms: Option<u64>| core::cmp::Reverse(expires_ms.unwrap_or(u64::MAX));
-        candidates
-            .min_by_key(|(expires_ms, verified)| (lasting(*expires_ms), *verified.id()))
-            .map(|(_, verified)| verified)
-    }
-
-    /// Whether any member lets `envoy` sign.
-    #[must_use]
-    pub fn granted_envoy(&self, envoy: &EnvoyKey) -> bool {
-        self.authority.grants(envoy).next().is_some()
-    }
-
     /// Every ref that is not deleted.
     #[must_use]
     pub fn refs(&self) -> BTreeMap<RefName, RefState> {
-        self.refs.states(&self.graph, self.founder())
+        self.refs.states(&self.graph, self.authority.line())
     }
 
     /// The heads of one ref: the visible one first, deletions included and last.
     #[must_use]
     pub fn heads_of(&self, name: &RefName) -> Vec<Head> {
-        self.refs.heads_of(&self.graph, self.founder(), name)
+        self.refs.heads_of(&self.graph, self.authority.line(), name)
     }
 
     /// Where HEAD points, if an update has said so.
     #[must_use]
     pub fn head_target(&self) -> Option<RefName> {
-        self.refs.head_target(&self.graph, self.founder())
+        self.refs.head_target(&self.graph, self.authority.line())
     }
 
     /// What git is shown: each visible ref under its own name, and every other live head as
@@ -360,20 +346,14 @@ impl Project {
         if !self.held_out.insert(*id) {
             return;
         }
-        let Some(place) = self.graph.place(id) else {
-            return;
-        };
-        let node = self.graph.node(place);
-        let Some(update) = node.verified.statement().update().cloned() else {
-            return;
-        };
-        if node.standing == Standing::Beyond {
-            return;
+        if let Some(place) = self.graph.place(id) {
+            self.judge_again([place]);
         }
-        let void = Standing::Void(VoidReason::HeldOut);
-        self.graph.set_standing(place, void);
-        self.refs.recompute(&self.graph, &update);
-        self.retire_valid_head(id);
+    }
+
+    /// Updates known to lie about the git graph, whether they are here or not, ascending.
+    pub fn held_out(&self) -> impl Iterator<Item = &EnvelopeId> {
+        self.held_out.iter()
     }
 
     /// `prev`, if it is here, must be the one before on the same chain.
@@ -398,7 +378,13 @@ impl Project {
         if is_unknown(verified) && self.unknown >= UNKNOWN_MAX {
             return Err(Reject::UnknownFull);
         }
-        Ok(())
+        // What another envelope or a cut names is never withheld, or replicas would not come together.
+        let id = verified.id();
+        if self.waiting.is_wanted(id) || self.authority.awaits(id) {
+            return Ok(());
+        }
+        self.quota
+            .check(&self.authority, &verified.statement().puddle)
     }
 
     /// Folds `first`, whose past is here, and then whatever waited for nothing else.
@@ -421,22 +407,82 @@ impl Project {
     }
 
     fn fold(&mut self, verified: &Verified) {
-        let id = *verified.id();
         self.unknown += usize::from(is_unknown(verified));
         let place = self.graph.add(verified.clone());
-        let mut standing = self.authority.admit(&self.graph, place);
-        let update = verified.statement().update();
-        if update.is_some() && standing != Standing::Beyond && self.held_out.contains(&id) {
-            standing = Standing::Void(VoidReason::HeldOut);
-        }
-        self.graph.set_standing(place, standing);
-        if standing != Standing::Valid {
+        let parents = verified.statement().parents();
+        let beyond = is_unknown(verified)
+            || parents
+                .filter_map(|parent| self.graph.find(parent))
+                .any(|parent| parent.standing == Standing::Beyond);
+        if beyond {
+            self.graph.set_standing(place, Standing::Beyond);
             return;
         }
-        if let Some(update) = update {
+        let shaken = self.authority.take(&self.graph, place);
+        let standing = self.judge(place);
+        self.graph.set_standing(place, standing);
+        self.quota.count(verified, standing);
+        if let Some(update) = verified.statement().update() {
             self.refs.apply(&self.graph, place, update);
         }
-        self.add_valid_head(place, verified);
+        if standing == Standing::Valid {
+            self.add_valid_head(place, verified);
+        }
+        self.settle(shaken);
+    }
+
+    /// What an envelope is worth by its past, by what has ended since, and by the git graph.
+    fn judge(&self, place: Place) -> Standing {
+        let lies = self.held_out.contains(self.graph.id(place))
+            && self.graph.statement(place).update().is_some();
+        if lies {
+            return Standing::Void(VoidReason::HeldOut);
+        }
+        match self.authority.judge(&self.graph, place) {
+            Ok(()) => Standing::Valid,
+            Err(reason) => Standing::Void(reason),
+        }
+    }
+
+    fn settle(&mut self, shaken: Shaken) {
+        match shaken {
+            Shaken::Nobody => {}
+            Shaken::Puddle(puddle) => {
+                let places = self.graph.said_for(&puddle).to_vec();
+                self.judge_again(places);
+            }
+            Shaken::Everybody => self.judge_again(self.graph.places()),
+        }
+    }
+
+    /// Judges envelopes again, and works out again what rests on those whose standing has changed.
+    fn judge_again(&mut self, places: impl IntoIterator<Item = Place>) {
+        let mut changed = Vec::new();
+        for place in places {
+            let before = self.graph.node(place).standing;
+            if before == Standing::Beyond {
+                continue;
+            }
+            let after = self.judge(place);
+            if before != after {
+                self.graph.set_standing(place, after);
+                changed.push((place, before));
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let places: Vec<Place> = changed.iter().map(|(place, _)| *place).collect();
+        self.refs.recompute(&self.graph, &places);
+        self.quota.recount(&self.graph, &changed);
+        let flips = |(place, before): &(Place, Standing)| {
+            let valid = self.graph.node(*place).standing == Standing::Valid;
+            (valid != (*before == Standing::Valid)).then_some(*place)
+        };
+        let flipped: Vec<Place> = changed.iter().filter_map(flips).collect();
+        if !flipped.is_empty() {
+            self.valid_heads = heads::after(&self.graph, &self.valid_heads, &flipped);
+        }
     }
 
     /// A new valid envelope stands in for the valid ones in its past.
@@ -456,37 +502,15 @@ impl Project {
         }
         self.valid_heads.insert(*verified.id());
     }
-
-    /// A head that is valid no more makes room for the nearest valid ones in its past.
-    fn retire_valid_head(&mut self, id: &EnvelopeId) {
-        if !self.valid_heads.remove(id) {
-            return;
-        }
-        let mut candidates = BTreeSet::new();
-        let mut seen = BTreeSet::from([*id]);
-        let mut open = Vec::from([*id]);
-        while let Some(id) = open.pop() {
-            let Some(node) = self.graph.find(&id) else {
-                continue;
-            };
-            for parent in node.verified.statement().parents() {
-                if !seen.insert(*parent) {
-                    continue;
-                }
-                if self.verdict(parent) == Verdict::Valid {
-                    candidates.insert(*parent);
-                } else {
-                    open.push(*parent);
-                }
-            }
-        }
-        candidates.extend(&self.valid_heads);
-        let covered = |head: &EnvelopeId| candidates.iter().any(|by| self.is_ancestor(head, by));
-        let heads = candidates.iter().filter(|head| !covered(head)).copied();
-        self.valid_heads = heads.collect();
-    }
 }
 
 fn is_unknown(verified: &Verified) -> bool {
     matches!(verified.statement().act, Act::Unknown { .. })
+}
+
+/// Those of `places` that lie in no other's past.
+fn latest(graph: &Graph, places: &[Place]) -> Vec<Place> {
+    let later = |place: &Place| places.iter().any(|by| graph.is_ancestor(*place, *by));
+    let latest = places.iter().filter(|place| !later(place));
+    latest.copied().collect()
 }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use gitback_identity::{EnvoyKey, PuddleKey, hex};
 
 use super::graph::{Graph, Place};
+use super::line::Line;
 use super::standing::{Standing, VoidReason};
 use crate::act::{Change, Update};
 use crate::id::{EnvelopeId, Oid};
@@ -33,7 +34,7 @@ pub struct Head {
 /// The values of a ref that nobody has replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefState {
-    /// The one served under the ref's own name: the founder's first, then the one with the lowest update id.
+    /// The one served under the ref's own name: the founder line's first, then the one with the lowest update id.
     pub visible: Head,
     /// The others, in the same order. More than none: the ref is divergent.
     pub others: Vec<Head>,
@@ -66,37 +67,45 @@ pub(super) struct Refs {
 
 #[derive(Debug, Default)]
 struct Track {
-    /// Every update of this ref that has counted, in the order in which they folded.
+    /// Every update of this ref, in the order in which they folded, whether it counts or not.
     updates: Vec<Place>,
     heads: BTreeSet<Place>,
 }
 
 impl Refs {
-    /// Takes in a valid update that has just folded, so that nothing here descends from it.
+    /// Takes in an update that has just folded, so that nothing here descends from it, whether it counts or not.
     pub(super) fn apply(&mut self, graph: &Graph, place: Place, update: &Update) {
+        let counts = is_valid(graph, place);
         for change in &update.changes {
             if !self.tracks.contains_key(&change.name) {
                 self.tracks.insert(change.name.clone(), Track::default());
             }
             if let Some(track) = self.tracks.get_mut(&change.name) {
                 track.updates.push(place);
-                track.apply(graph, place, change);
+                if counts {
+                    track.apply(graph, place, change);
+                }
             }
         }
         if update.head.is_some() {
             self.head_updates.push(place);
-            apply_head(&mut self.head_heads, graph, place);
+            if counts {
+                apply_head(&mut self.head_heads, graph, place);
+            }
         }
     }
 
-    /// Works out again everything that `update` touches, after its standing has changed.
-    pub(super) fn recompute(&mut self, graph: &Graph, update: &Update) {
-        for change in &update.changes {
-            if let Some(track) = self.tracks.get_mut(&change.name) {
-                track.recompute(graph, &change.name);
+    /// Works out again everything that the updates at `places` touch, after their standing has changed.
+    pub(super) fn recompute(&mut self, graph: &Graph, places: &[Place]) {
+        let updates = || places.iter().filter_map(|place| update_at(graph, *place));
+        let changes = updates().flat_map(|update| &update.changes);
+        let names: BTreeSet<&RefName> = changes.map(|change| &change.name).collect();
+        for name in names {
+            if let Some(track) = self.tracks.get_mut(name) {
+                track.recompute(graph, name);
             }
         }
-        if update.head.is_some() {
+        if updates().any(|update| update.head.is_some()) {
             self.head_heads.clear();
             for place in self.head_updates.iter().copied() {
                 if is_valid(graph, place) {
@@ -107,7 +116,7 @@ impl Refs {
     }
 
     /// The heads of one ref, the visible one first, deletions last.
-    pub(super) fn heads_of(&self, graph: &Graph, founder: Founder, name: &RefName) -> Vec<Head> {
+    pub(super) fn heads_of(&self, graph: &Graph, founder: &Line, name: &RefName) -> Vec<Head> {
         let track = self.tracks.get(name);
         let places = track.into_iter().flat_map(|track| track.heads.iter());
         let mut heads: Vec<Head> = places
@@ -118,7 +127,7 @@ impl Refs {
     }
 
     /// Every ref that has a live head.
-    pub(super) fn states(&self, graph: &Graph, founder: Founder) -> BTreeMap<RefName, RefState> {
+    pub(super) fn states(&self, graph: &Graph, founder: &Line) -> BTreeMap<RefName, RefState> {
         let mut states = BTreeMap::new();
         for name in self.tracks.keys() {
             let heads = self.heads_of(graph, founder, name);
@@ -140,19 +149,16 @@ impl Refs {
         states
     }
 
-    pub(super) fn head_target(&self, graph: &Graph, founder: Founder) -> Option<RefName> {
+    pub(super) fn head_target(&self, graph: &Graph, founder: &Line) -> Option<RefName> {
         let targets = self.head_heads.iter().filter_map(|place| {
             let verified = &graph.node(*place).verified;
             let target = update_at(graph, *place)?.head.as_ref()?;
-            let foreign = Some(verified.statement().puddle) != founder;
+            let foreign = !founder.contains(&verified.statement().puddle);
             Some((foreign, *verified.id(), target))
         });
         targets.min().map(|(_, _, target)| target.clone())
     }
 }
-
-/// The founder's puddle, once `init` is here.
-pub(super) type Founder = Option<PuddleKey>;
 
 impl Track {
     fn apply(&mut self, graph: &Graph, place: Place, change: &Change) {
@@ -219,7 +225,7 @@ fn replaced(graph: &Graph, place: Place, change: &Change) -> Replaced {
 const fn passes_on(standing: Standing) -> bool {
     match standing {
         Standing::Void(VoidReason::HeldOut) | Standing::Valid | Standing::Beyond => false,
-        Standing::Void(VoidReason::NotMember | VoidReason::NotGranted) => true,
+        Standing::Void(_) => true,
     }
 }
 
@@ -256,7 +262,7 @@ pub(super) fn claims(graph: &Graph, id: &EnvelopeId) -> Vec<Claim> {
 }
 
 /// Live refs that cannot be served beside one that ranks before them, each with that one.
-fn collisions(states: &BTreeMap<RefName, RefState>, founder: Founder) -> Vec<(RefName, RefName)> {
+fn collisions(states: &BTreeMap<RefName, RefState>, founder: &Line) -> Vec<(RefName, RefName)> {
     let mut involved = BTreeSet::new();
     for name in states.keys() {
         for folder in name.folders() {
@@ -361,8 +367,8 @@ fn long_name(name: &RefName, head: &Head) -> Vec<u8> {
     format!("{ENVOYS}{}/{name}", head.update).into_bytes()
 }
 
-fn rank(founder: Founder, head: &Head) -> (bool, EnvelopeId) {
-    (Some(head.puddle) != founder, head.update)
+fn rank(founder: &Line, head: &Head) -> (bool, EnvelopeId) {
+    (!founder.contains(&head.puddle), head.update)
 }
 
 fn head(graph: &Graph, place: Place, name: &RefName) -> Option<Head> {

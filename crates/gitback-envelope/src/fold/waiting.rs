@@ -35,6 +35,11 @@ impl Waiting {
         self.parked.get(id).map(|parked| &parked.verified)
     }
 
+    /// Whether some envelope waits for `id`.
+    pub(super) fn is_wanted(&self, id: &EnvelopeId) -> bool {
+        self.wanted_by.contains_key(id)
+    }
+
     /// Keeps `verified` until each of `missing` has folded.
     pub(super) fn park(
         &mut self,

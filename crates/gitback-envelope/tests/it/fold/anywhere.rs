@@ -191,7 +191,7 @@ fn summary(project: &Project, people: &[Author], ids: &BTreeSet<EnvelopeId>) -> 
         next: people.iter().map(next).collect(),
         granted: people
             .iter()
-            .map(|author| project.granted_envoy(&author.envoy))
+            .map(|author| project.granted_envoy(&author.envoy).is_some())
             .collect(),
         len: project.len(),
         unknown: project.unknown_len(),

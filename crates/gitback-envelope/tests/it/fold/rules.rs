@@ -1,7 +1,7 @@
 //! Folding, chains, grants and synchronising, rule by rule.
 
 use gitback_envelope::{
-    Act, EnvelopeId, Inserted, Project, Reject, Statement, Verdict, VoidReason,
+    Access, Act, EnvelopeId, Inserted, Project, Reject, Statement, Verdict, VoidReason,
 };
 use gitback_identity::{PuddleKey, SecretKey};
 
@@ -16,13 +16,13 @@ const MAIN: &str = "refs/heads/main";
 fn init_founds_the_project() {
     let mut project = Project::new(project_id());
     assert_eq!(project.founder(), None);
-    assert!(!project.member(&founder_key()));
+    assert_eq!(project.access(&founder_key()), None);
     let id = *init().id();
     assert_eq!(project.insert(init()), Ok(Inserted::Folded(vec![id])));
     assert_eq!(project.insert(init()), Ok(Inserted::Duplicate));
     assert_eq!(project.founder(), Some(founder_key()));
     assert_eq!(project.handle(), Some(&handle()));
-    assert!(project.member(&founder_key()));
+    assert_eq!(project.access(&founder_key()), Some(Access::Founder));
     assert_eq!(project.verdict(&id), Verdict::Valid);
     assert_eq!(project.len(), 1);
 }
@@ -126,14 +126,14 @@ fn a_grant_lets_its_envoy_sign_for_one_user() {
     let mut founder = Author::founder();
     let mars = Author::envoy(10);
     let venus = Author::envoy(11);
-    assert!(!founder.view.granted_envoy(&mars.envoy));
+    assert!(founder.view.granted_envoy(&mars.envoy).is_none());
     let grant = founder.grant(&mars, UID, None);
     let found = founder.view.grant(&mars.envoy, UID).expect("granted");
     assert_eq!(found.id(), &grant);
-    assert!(founder.view.granted_envoy(&mars.envoy));
+    assert!(founder.view.granted_envoy(&mars.envoy).is_some());
     assert!(founder.view.grant(&mars.envoy, UID + 1).is_none());
     assert!(founder.view.grant(&venus.envoy, UID).is_none());
-    assert!(!founder.view.granted_envoy(&venus.envoy));
+    assert!(founder.view.granted_envoy(&venus.envoy).is_none());
 }
 
 #[test]

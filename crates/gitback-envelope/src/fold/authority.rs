@@ -1,0 +1,700 @@
+//! Who may do what: the founder line, memberships, grants, policies and the end of the project.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use gitback_identity::{EnvoyKey, Handle, PuddleKey};
+
+use super::bound::{Bound, narrow};
+use super::graph::{Graph, Place};
+use super::line::Line;
+use super::standing::VoidReason;
+use crate::act::{Act, Role};
+use crate::id::EnvelopeId;
+
+/// Every folded act of authority, whether it counts or not.
+#[derive(Debug, Default)]
+struct Acts {
+    founding: Option<(PuddleKey, Handle)>,
+    delegates: BTreeMap<u64, Vec<Place>>,
+    tombstones: Vec<Place>,
+    policies: Vec<Place>,
+    invites: Vec<Place>,
+    /// What is said about each invitation.
+    about: BTreeMap<EnvelopeId, About>,
+    grants: BTreeMap<PuddleKey, Vec<Place>>,
+    ungrants: BTreeMap<PuddleKey, Vec<Place>>,
+}
+
+#[derive(Debug, Default)]
+struct About {
+    joins: Vec<Place>,
+    leaves: Vec<Place>,
+    revokes: Vec<Place>,
+    rejoins: Vec<Place>,
+}
+
+/// A membership: one counting invitation, and what became of it.
+#[derive(Clone, Debug)]
+pub(super) struct Instance {
+    pub(super) invite: Place,
+    pub(super) puddle: PuddleKey,
+    pub(super) role: Role,
+    /// Joins that count, later ones included.
+    pub(super) joins: Vec<Place>,
+    /// Counting revocations, and what they let count.
+    pub(super) revokes: Vec<Place>,
+    revoked: Option<Bound>,
+    /// Counting leaves, and what they let count.
+    pub(super) leaves: Vec<Place>,
+    left: Option<Bound>,
+    /// Requests to be invited again.
+    pub(super) rejoins: Vec<Place>,
+}
+
+impl Instance {
+    pub(super) const fn is_live(&self) -> bool {
+        !self.joins.is_empty() && self.revoked.is_none() && self.left.is_none()
+    }
+}
+
+/// What a puddle may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Fetch.
+    Reader,
+    /// Fetch and push.
+    Member,
+    /// Speak for the founder.
+    Founder,
+}
+
+impl From<Role> for Access {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Reader => Self::Reader,
+            Role::Member => Self::Member,
+        }
+    }
+}
+
+/// Whose envelopes are to be judged again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shaken {
+    Nobody,
+    Puddle(PuddleKey),
+    Everybody,
+}
+
+/// Who may do what, as far as it has folded.
+#[derive(Debug, Default)]
+pub(super) struct Authority {
+    acts: Acts,
+    pins: BTreeMap<u64, EnvelopeId>,
+    line: Line,
+    /// Tombstones of the founder line, and what they let count.
+    tombstones: Vec<Place>,
+    end: Option<Bound>,
+    instances: BTreeMap<EnvelopeId, Instance>,
+    invited: BTreeMap<PuddleKey, Vec<EnvelopeId>>,
+    /// Counting grants, by envoy and puddle.
+    grants: BTreeMap<EnvoyKey, BTreeMap<PuddleKey, Vec<Place>>>,
+    /// For each grant that was taken back: by what, and what that lets count.
+    taken_back: BTreeMap<Place, (Vec<Place>, Bound)>,
+    policies: Vec<Place>,
+    /// Named in a cut that counts, and not here yet.
+    awaited: BTreeSet<EnvelopeId>,
+}
+
+impl Authority {
+    pub(super) fn with_pins(pins: BTreeMap<u64, EnvelopeId>) -> Self {
+        Self {
+            pins,
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn pins(&self) -> &BTreeMap<u64, EnvelopeId> {
+        &self.pins
+    }
+
+    /// Sets a pin. Everything is to be judged again if that changes the line.
+    pub(super) fn pin(&mut self, graph: &Graph, hop: u64, delegate: &EnvelopeId) -> Shaken {
+        self.pins.insert(hop, *delegate);
+        self.follow_line(graph)
+    }
+
+    pub(super) fn founder(&self) -> Option<PuddleKey> {
+        self.acts.founding.as_ref().map(|(founder, _)| *founder)
+    }
+
+    pub(super) fn handle(&self) -> Option<&Handle> {
+        self.acts.founding.as_ref().map(|(_, handle)| handle)
+    }
+
+    pub(super) const fn line(&self) -> &Line {
+        &self.line
+    }
+
+    pub(super) fn tombstones(&self) -> &[Place] {
+        &self.tombstones
+    }
+
+    pub(super) const fn instances(&self) -> &BTreeMap<EnvelopeId, Instance> {
+        &self.instances
+    }
+
+    pub(super) fn policies(&self) -> &[Place] {
+        &self.policies
+    }
+
+    /// The memberships of a puddle that were ever offered to it.
+    pub(super) fn instances_of(&self, puddle: &PuddleKey) -> impl Iterator<Item = &Instance> {
+        let ids = self.invited.get(puddle).into_iter().flatten();
+        ids.filter_map(|id| self.instances.get(id))
+    }
+
+    /// Whether the puddle is on the founder line or was ever invited.
+    pub(super) fn is_party(&self, puddle: &PuddleKey) -> bool {
+        self.line.contains(puddle) || self.invited.contains_key(puddle)
+    }
+
+    /// Whether a cut that counts names this envelope, which is not here.
+    pub(super) fn awaits(&self, id: &EnvelopeId) -> bool {
+        self.awaited.contains(id)
+    }
+
+    /// What the puddle may do now.
+    pub(super) fn access(&self, puddle: &PuddleKey) -> Option<Access> {
+        if self.line.current() == Some(*puddle) {
+            return Some(Access::Founder);
+        }
+        if self.line.is_retired(puddle) {
+            return None;
+        }
+        let live = self.instances_of(puddle).filter(|one| one.is_live());
+        live.map(|instance| Access::from(instance.role)).max()
+    }
+
+    /// The counting grants to `envoy` that nobody has taken back, with what their puddles may do now.
+    pub(super) fn live_grants(&self, envoy: &EnvoyKey) -> impl Iterator<Item = (Place, Access)> {
+        let by_puddle = self.grants.get(envoy).into_iter().flatten();
+        by_puddle.flat_map(move |(puddle, grants)| {
+            let access = self.access(puddle);
+            let live = grants.iter().filter(|at| !self.taken_back.contains_key(at));
+            live.filter_map(move |place| Some((*place, access?)))
+        })
+    }
+
+    /// Takes note of an envelope that has just been added, and says whom that shakes. Nothing here descends from it.
+    pub(super) fn take(&mut self, graph: &Graph, place: Place) -> Shaken {
+        let id = *graph.id(place);
+        let statement = graph.statement(place);
+        let puddle = statement.puddle;
+        self.note(graph, place);
+        if self.awaited.contains(&id) {
+            self.rebuild(graph);
+            return Shaken::Everybody;
+        }
+        let counts = self.judge(graph, place).is_ok();
+        match &statement.act {
+            Act::Init { .. } => {
+                self.rebuild(graph);
+                Shaken::Nobody
+            }
+            Act::Delegate(_) => self.follow_line(graph),
+            Act::Tombstone(_) if counts => {
+                self.rebuild(graph);
+                Shaken::Everybody
+            }
+            Act::Policy(_) if counts => {
+                self.policies.push(place);
+                Shaken::Nobody
+            }
+            Act::Invite(_) if counts => {
+                self.add_instance(graph, place);
+                Shaken::Nobody
+            }
+            Act::Join { invite } | Act::Rejoin { invite } if counts => {
+                self.rebuild_instance(graph, invite);
+                Shaken::Nobody
+            }
+            Act::Leave { invite } if counts => {
+                self.rebuild_instance(graph, invite);
+                self.rebuild_grants(graph, &puddle);
+                Shaken::Puddle(puddle)
+            }
+            Act::Revoke(revoke) if counts => {
+                self.rebuild_instance(graph, &revoke.invite);
+                let subject = self.instances.get(&revoke.invite).map(|one| one.puddle);
+                subject.map_or(Shaken::Nobody, |subject| {
+                    self.rebuild_grants(graph, &subject);
+                    Shaken::Puddle(subject)
+                })
+            }
+            Act::Grant(grant) if counts => {
+                let by_puddle = self.grants.entry(grant.envoy).or_default();
+                by_puddle.entry(puddle).or_default().push(place);
+                Shaken::Nobody
+            }
+            Act::Ungrant(_) if counts => {
+                self.rebuild_grants(graph, &puddle);
+                Shaken::Puddle(puddle)
+            }
+            Act::Policy(_)
+            | Act::Merge
+            | Act::Invite(_)
+            | Act::Join { .. }
+            | Act::Leave { .. }
+            | Act::Revoke(_)
+            | Act::Rejoin { .. }
+            | Act::Grant(_)
+            | Act::Ungrant(_)
+            | Act::Tombstone(_)
+            | Act::Update(_)
+            | Act::Unknown { .. } => Shaken::Nobody,
+        }
+    }
+
+    /// Files an act under its kind.
+    fn note(&mut self, graph: &Graph, place: Place) {
+        let statement = graph.statement(place);
+        let acts = &mut self.acts;
+        match &statement.act {
+            Act::Init { handle } => acts.founding = Some((statement.puddle, handle.clone())),
+            Act::Policy(_) => acts.policies.push(place),
+            Act::Invite(_) => acts.invites.push(place),
+            Act::Join { invite } => acts.about.entry(*invite).or_default().joins.push(place),
+            Act::Leave { invite } => acts.about.entry(*invite).or_default().leaves.push(place),
+            Act::Rejoin { invite } => acts.about.entry(*invite).or_default().rejoins.push(place),
+            Act::Revoke(revoke) => {
+                let about = acts.about.entry(revoke.invite).or_default();
+                about.revokes.push(place);
+            }
+            Act::Grant(_) => acts.grants.entry(statement.puddle).or_default().push(place),
+            Act::Ungrant(_) => {
+                let ungrants = acts.ungrants.entry(statement.puddle).or_default();
+                ungrants.push(place);
+            }
+            Act::Delegate(delegate) => acts.delegates.entry(delegate.hop).or_default().push(place),
+            Act::Tombstone(_) => acts.tombstones.push(place),
+            Act::Merge | Act::Update(_) | Act::Unknown { .. } => {}
+        }
+    }
+
+    /// Follows the founder line again; everything else only if it runs differently.
+    fn follow_line(&mut self, graph: &Graph) -> Shaken {
+        let Some(genesis) = self.founder() else {
+            return Shaken::Nobody;
+        };
+        let line = Line::follow(graph, genesis, &self.acts.delegates, &self.pins);
+        if line.agrees(&self.line) {
+            return Shaken::Nobody;
+        }
+        self.rebuild(graph);
+        Shaken::Everybody
+    }
+
+    /// Works everything out again from the acts, each thing after what it rests on.
+    fn rebuild(&mut self, graph: &Graph) {
+        let Some(genesis) = self.founder() else {
+            return;
+        };
+        self.line = Line::follow(graph, genesis, &self.acts.delegates, &self.pins);
+        self.rebuild_end(graph);
+        self.instances.clear();
+        self.invited.clear();
+        for place in self.acts.invites.clone() {
+            if self.judge(graph, place).is_ok() {
+                self.add_instance(graph, place);
+            }
+        }
+        for invite in self.acts.about.keys().copied().collect::<Vec<_>>() {
+            self.rebuild_instance(graph, &invite);
+        }
+        self.policies.clear();
+        for place in self.acts.policies.clone() {
+            if self.judge(graph, place).is_ok() {
+                self.policies.push(place);
+            }
+        }
+        self.grants.clear();
+        self.taken_back.clear();
+        for puddle in self.acts.grants.keys().copied().collect::<Vec<_>>() {
+            self.rebuild_grants(graph, &puddle);
+        }
+        self.rebuild_awaited(graph);
+    }
+
+    fn rebuild_end(&mut self, graph: &Graph) {
+        self.tombstones.clear();
+        self.end = None;
+        for place in self.acts.tombstones.iter().copied() {
+            if self.line.speaks(graph, place).is_ok() {
+                let cut = graph.statement(place).act.cut().unwrap_or_default();
+                let bound = Bound::cut(graph, cut).and_past(graph, place);
+                narrow(&mut self.end, bound);
+                self.tombstones.push(place);
+            }
+        }
+    }
+
+    fn add_instance(&mut self, graph: &Graph, place: Place) {
+        let Act::Invite(invite) = graph.statement(place).act else {
+            return;
+        };
+        let id = *graph.id(place);
+        let instance = Instance {
+            invite: place,
+            puddle: invite.puddle,
+            role: invite.role,
+            joins: Vec::new(),
+            revokes: Vec::new(),
+            revoked: None,
+            leaves: Vec::new(),
+            left: None,
+            rejoins: Vec::new(),
+        };
+        self.instances.insert(id, instance);
+        self.invited.entry(invite.puddle).or_default().push(id);
+    }
+
+    /// Works out again what became of one membership.
+    fn rebuild_instance(&mut self, graph: &Graph, invite: &EnvelopeId) {
+        let (Some(about), true) = (
+            self.acts.about.get(invite),
+            self.instances.contains_key(invite),
+        ) else {
+            return;
+        };
+        let (revokes, joins) = (about.revokes.clone(), about.joins.clone());
+        let (leaves, rejoins) = (about.leaves.clone(), about.rejoins.clone());
+        self.reset_instance(invite);
+        let entitled = |place: &Place| self.entitled_to_revoke(graph, *place, invite).is_ok();
+        let revokes: Vec<Place> = revokes.into_iter().filter(entitled).collect();
+        let follows = |place: &Place| revokes.iter().any(|by| graph.is_ancestor(*by, *place));
+        let first: Vec<Place> = revokes
+            .iter()
+            .copied()
+            .filter(|place| !follows(place))
+            .collect();
+        if let Some(instance) = self.instances.get_mut(invite) {
+            for place in &first {
+                let cut = graph.statement(*place).act.cut().unwrap_or_default();
+                narrow(&mut instance.revoked, Bound::cut(graph, cut));
+            }
+            instance.revokes = first;
+        }
+        let counts = |all: Vec<Place>, authority: &Self| -> Vec<Place> {
+            let counts = |place: &Place| authority.judge_subject(graph, *place, invite).is_ok();
+            all.into_iter().filter(counts).collect()
+        };
+        let joins = counts(joins, self);
+        if let Some(instance) = self.instances.get_mut(invite) {
+            instance.joins = joins;
+        }
+        let leaves = counts(leaves, self);
+        if let Some(instance) = self.instances.get_mut(invite) {
+            for place in &leaves {
+                narrow(&mut instance.left, Bound::past(graph, *place));
+            }
+            instance.leaves = leaves;
+        }
+        let rejoins = counts(rejoins, self);
+        if let Some(instance) = self.instances.get_mut(invite) {
+            instance.rejoins = rejoins;
+        }
+        self.await_cuts(graph, invite);
+    }
+
+    fn reset_instance(&mut self, invite: &EnvelopeId) {
+        if let Some(instance) = self.instances.get_mut(invite) {
+            instance.joins.clear();
+            instance.revokes.clear();
+            instance.revoked = None;
+            instance.leaves.clear();
+            instance.left = None;
+            instance.rejoins.clear();
+        }
+    }
+
+    /// Works out again which grants of a puddle count, and which were taken back.
+    fn rebuild_grants(&mut self, graph: &Graph, puddle: &PuddleKey) {
+        let granted = self.acts.grants.get(puddle).cloned().unwrap_or_default();
+        for by_puddle in self.grants.values_mut() {
+            by_puddle.remove(puddle);
+        }
+        self.grants.retain(|_, by_puddle| !by_puddle.is_empty());
+        let ungrants = self.acts.ungrants.get(puddle).cloned().unwrap_or_default();
+        let counts = |place: &Place| self.judge(graph, *place).is_ok();
+        let ungrants: Vec<Place> = ungrants.into_iter().filter(counts).collect();
+        for place in granted {
+            self.taken_back.remove(&place);
+            let Some(grant) = graph.statement(place).grant() else {
+                continue;
+            };
+            if self.judge(graph, place).is_err() {
+                continue;
+            }
+            let by_puddle = self.grants.entry(grant.envoy).or_default();
+            by_puddle.entry(*puddle).or_default().push(place);
+            let ends = |by: &Place| match &graph.statement(*by).act {
+                Act::Ungrant(act) => act.envoy == grant.envoy && graph.is_ancestor(place, *by),
+                _ => false,
+            };
+            let enders: Vec<Place> = ungrants.iter().copied().filter(ends).collect();
+            let mut bound = None;
+            for by in &enders {
+                let later = enders.iter().any(|other| graph.is_ancestor(*other, *by));
+                if !later {
+                    let cut = graph.statement(*by).act.cut().unwrap_or_default();
+                    narrow(&mut bound, Bound::cut(graph, cut));
+                }
+            }
+            if let Some(bound) = bound {
+                self.taken_back.insert(place, (enders, bound));
+            }
+        }
+        for place in ungrants {
+            let cut = graph.statement(place).act.cut().unwrap_or_default();
+            let missing = cut.iter().filter(|id| !graph.contains(id));
+            self.awaited.extend(missing);
+        }
+    }
+
+    /// Notes what the cuts of one membership name and is not here.
+    fn await_cuts(&mut self, graph: &Graph, invite: &EnvelopeId) {
+        let revokes = self.instances.get(invite).map(|one| one.revokes.as_slice());
+        for place in revokes.unwrap_or_default() {
+            let cut = graph.statement(*place).act.cut().unwrap_or_default();
+            self.awaited
+                .extend(cut.iter().filter(|id| !graph.contains(id)));
+        }
+    }
+
+    /// Notes what any cut that counts names and is not here.
+    fn rebuild_awaited(&mut self, graph: &Graph) {
+        let delegates = self.line.hops().iter().filter_map(|hop| hop.delegate);
+        let delegates = delegates.filter_map(|id| graph.place(&id));
+        let revokes = self.instances.values().flat_map(|one| &one.revokes);
+        let ungrants = self.taken_back.values().flat_map(|(enders, _)| enders);
+        let cutting = delegates
+            .chain(self.tombstones.iter().copied())
+            .chain(revokes.copied())
+            .chain(ungrants.copied());
+        let mut awaited = BTreeSet::new();
+        for place in cutting {
+            let cut = graph.statement(place).act.cut().unwrap_or_default();
+            awaited.extend(cut.iter().filter(|id| !graph.contains(id)).copied());
+        }
+        self.awaited = awaited;
+    }
+
+    /// Whether the envelope at `place` counts, by its past and by what has ended since.
+    pub(super) fn judge(&self, graph: &Graph, place: Place) -> Result<(), VoidReason> {
+        let statement = graph.statement(place);
+        match &statement.act {
+            Act::Init { .. } => Ok(()),
+            Act::Delegate(_) => self.line.judge(graph, place),
+            Act::Tombstone(_) => self.line.speaks(graph, place),
+            Act::Invite(_) | Act::Policy(_) => {
+                self.line.speaks(graph, place)?;
+                self.before_end(graph, place)
+            }
+            Act::Revoke(revoke) => {
+                self.entitled_to_revoke(graph, place, &revoke.invite)?;
+                self.first_to_revoke(graph, place, &revoke.invite)
+            }
+            Act::Join { invite } => {
+                self.judge_subject(graph, place, invite)?;
+                let left = self.instances.get(invite).and_then(|one| one.left.as_ref());
+                if left.is_some_and(|left| !left.contains(graph, place)) {
+                    return Err(VoidReason::Left);
+                }
+                Ok(())
+            }
+            Act::Leave { invite } | Act::Rejoin { invite } => {
+                self.judge_subject(graph, place, invite)
+            }
+            Act::Grant(_) | Act::Ungrant(_) => {
+                self.before_end(graph, place)?;
+                self.standing_at(graph, place).map(drop)
+            }
+            Act::Merge | Act::Update(_) => self.judge_writer(graph, place),
+            // An author's words of an unknown kind are never asked about.
+            Act::Unknown { .. } => Err(VoidReason::NotMember),
+        }
+    }
+
+    fn before_end(&self, graph: &Graph, place: Place) -> Result<(), VoidReason> {
+        let end = self.end.as_ref();
+        if end.is_none_or(|end| end.contains(graph, place)) {
+            Ok(())
+        } else {
+            Err(VoidReason::Ended)
+        }
+    }
+
+    /// Whether the founder line may end `invite` at `place`: it speaks, and has seen the invitation.
+    fn entitled_to_revoke(
+        &self,
+        graph: &Graph,
+        place: Place,
+        invite: &EnvelopeId,
+    ) -> Result<(), VoidReason> {
+        self.line.speaks(graph, place)?;
+        self.before_end(graph, place)?;
+        let instance = self.instances.get(invite).ok_or(VoidReason::NoInvite)?;
+        if graph.is_ancestor(instance.invite, place) {
+            Ok(())
+        } else {
+            Err(VoidReason::NoInvite)
+        }
+    }
+
+    /// A revocation that follows another of the same membership says nothing new.
+    fn first_to_revoke(
+        &self,
+        graph: &Graph,
+        place: Place,
+        invite: &EnvelopeId,
+    ) -> Result<(), VoidReason> {
+        let revokes = self.instances.get(invite).map(|one| one.revokes.as_slice());
+        let earlier = |by: &Place| graph.is_ancestor(*by, place);
+        if revokes.unwrap_or_default().iter().any(earlier) {
+            Err(VoidReason::Recut)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the subject of an invitation may say at `place` that it joins, leaves or asks back in.
+    fn judge_subject(
+        &self,
+        graph: &Graph,
+        place: Place,
+        invite: &EnvelopeId,
+    ) -> Result<(), VoidReason> {
+        let statement = graph.statement(place);
+        let instance = self.instances.get(invite).ok_or(VoidReason::NoInvite)?;
+        if instance.puddle != statement.puddle {
+            return Err(VoidReason::NotInvited);
+        }
+        if !graph.is_ancestor(instance.invite, place) {
+            return Err(VoidReason::NoInvite);
+        }
+        let puddle = &instance.puddle;
+        if !self.line.within_limit(graph, puddle, place) {
+            return Err(VoidReason::Retired);
+        }
+        let after = |places: &[Place]| places.iter().any(|by| graph.is_ancestor(*by, place));
+        let rejoins = matches!(statement.act, Act::Rejoin { .. });
+        let revoked = instance.revoked.as_ref();
+        if revoked.is_some_and(|bound| rejoins || !bound.contains(graph, place)) {
+            return Err(VoidReason::Revoked);
+        }
+        match &statement.act {
+            Act::Join { .. } => self.before_end(graph, place),
+            Act::Leave { .. } if after(&instance.joins) => Ok(()),
+            Act::Rejoin { .. } if after(&instance.leaves) => self.before_end(graph, place),
+            Act::Rejoin { .. } => Err(VoidReason::NotLeft),
+            _ => Err(VoidReason::NotJoined),
+        }
+    }
+
+    /// What the puddle of the envelope at `place` might do there.
+    fn standing_at(&self, graph: &Graph, place: Place) -> Result<Access, VoidReason> {
+        let puddle = graph.statement(place).puddle;
+        let as_founder = match self.line.speaks(graph, place) {
+            Ok(()) => return Ok(Access::Founder),
+            Err(VoidReason::NotFounder) => VoidReason::NotMember,
+            Err(reason) => reason,
+        };
+        if !self.line.within_limit(graph, &puddle, place) {
+            return Err(VoidReason::Retired);
+        }
+        let mut best: Result<Access, VoidReason> = Err(as_founder);
+        for instance in self.instances_of(&puddle) {
+            let joined = |join: &Place| graph.is_ancestor(*join, place);
+            if !instance.joins.iter().any(joined) {
+                continue;
+            }
+            let outside = |bound: &Option<Bound>| {
+                let bound = bound.as_ref();
+                bound.is_some_and(|bound| !bound.contains(graph, place))
+            };
+            let here = if outside(&instance.revoked) {
+                Err(VoidReason::Revoked)
+            } else if outside(&instance.left) {
+                Err(VoidReason::Left)
+            } else {
+                Ok(Access::from(instance.role))
+            };
+            best = match (best, here) {
+                (Ok(before), Ok(here)) => Ok(before.max(here)),
+                (Ok(before), Err(_)) => Ok(before),
+                (Err(_), here) => here,
+            };
+        }
+        best
+    }
+
+    /// Whether an update or a merge at `place` counts.
+    fn judge_writer(&self, graph: &Graph, place: Place) -> Result<(), VoidReason> {
+        self.before_end(graph, place)?;
+        if self.standing_at(graph, place)? == Access::Reader {
+            return Err(VoidReason::Reader);
+        }
+        self.judge_signer(graph, place)?;
+        self.judge_protection(graph, place)
+    }
+
+    /// Whether the puddle signed itself, or lets the envoy sign that did.
+    fn judge_signer(&self, graph: &Graph, place: Place) -> Result<(), VoidReason> {
+        let statement = graph.statement(place);
+        if statement.by_puddle() {
+            return Ok(());
+        }
+        let by_puddle = self.grants.get(&EnvoyKey::new(statement.signer));
+        let grants = by_puddle.and_then(|by_puddle| by_puddle.get(&statement.puddle));
+        let mut reason = VoidReason::NotGranted;
+        for grant in grants.into_iter().flatten() {
+            if !graph.is_ancestor(*grant, place) {
+                continue;
+            }
+            match self.taken_back.get(grant) {
+                Some((_, bound)) if !bound.contains(graph, place) => reason = VoidReason::Ungranted,
+                Some(_) | None => return Ok(()),
+            }
+        }
+        Err(reason)
+    }
+
+    /// Whether an update leaves alone what the policy in its past protects.
+    fn judge_protection(&self, graph: &Graph, place: Place) -> Result<(), VoidReason> {
+        let Some(update) = graph.statement(place).update() else {
+            return Ok(());
+        };
+        let harsh =
+            |change: &&crate::act::Change| change.new.is_zero() || !change.forced.is_empty();
+        if !update.changes.iter().any(|change| harsh(&change)) {
+            return Ok(());
+        }
+        let in_past = |policy: &&Place| graph.is_ancestor(**policy, place);
+        let policies: Vec<Place> = self.policies.iter().filter(in_past).copied().collect();
+        let latest = super::latest(graph, &policies);
+        let protects = |name: &crate::refname::RefName| {
+            latest
+                .iter()
+                .any(|policy| match &graph.statement(*policy).act {
+                    Act::Policy(policy) => policy.protected.contains(name),
+                    _ => false,
+                })
+        };
+        let mut harsh = update.changes.iter().filter(harsh);
+        if harsh.any(|change| protects(&change.name)) {
+            return Err(VoidReason::Protected);
+        }
+        Ok(())
+    }
+}
