@@ -181,13 +181,16 @@ pub(crate) fn unexpected(reply: &Reply) -> Failure {
     let kind = match reply {
         Reply::Ready => "ready",
         Reply::Accepted { .. } => "accepted",
-        Reply::Draft(_) => "draft",
-        Reply::NeedGrant { .. } => "need_grant",
+        Reply::Drafts { .. } => "drafts",
+        Reply::NeedSignature { .. } => "need_signature",
         Reply::NeedToken { .. } => "need_token",
+        Reply::Moved { .. } => "moved",
         Reply::Progress { .. } => "progress",
         Reply::Envoy(_) => "envoy",
         Reply::Projects(_) => "projects",
         Reply::Project(_) => "project",
+        Reply::Log { .. } => "log",
+        Reply::Renewals { .. } => "renewals",
         Reply::Failed(_) => "failed",
     };
     failure(

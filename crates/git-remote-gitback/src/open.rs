@@ -61,12 +61,12 @@ impl Opening<'_, '_> {
     fn run(mut self) -> Result<UnixStream, Failure> {
         let request = self.request();
         let reply = match self.ask(&request)? {
-            Reply::NeedGrant { draft, .. } => {
-                self.grant(&draft)?;
+            Reply::NeedSignature { drafts, .. } => {
+                self.grant(&drafts)?;
                 self.ask(&request)?
             }
-            Reply::NeedToken { draft } => {
-                self.bring_in(&draft)?;
+            Reply::NeedToken { drafts } => {
+                self.bring_in(&drafts)?;
                 self.ask(&request)?
             }
             reply => reply,
@@ -76,7 +76,7 @@ impl Opening<'_, '_> {
                 .client
                 .into_stream()
                 .map_err(|error| failures::stream(&error)),
-            Reply::NeedGrant { .. } | Reply::NeedToken { .. } => {
+            Reply::NeedSignature { .. } | Reply::NeedToken { .. } => {
                 Err(failures::asked_twice(&self.target.handle))
             }
             reply => Err(failures::unexpected(&reply)),
@@ -98,48 +98,48 @@ impl Opening<'_, '_> {
     }
 
     /// Signs that this envoy may serve this user, and hands it in.
-    fn grant(&mut self, draft: &Draft) -> Result<(), Failure> {
+    fn grant(&mut self, drafts: &[Draft]) -> Result<(), Failure> {
         let own = self
             .target
             .own
             .as_ref()
             .ok_or_else(|| failures::grant_needs_puddle(self.target))?;
-        let approved = self.check(draft, own)?;
-        let envelope = self
-            .signer(own, "this machine needs a signature, once, to serve it")?
-            .seal(approved)?;
+        let approved = self.check(drafts, own)?;
+        let signer = self.signer(own, "this machine needs a signature, once, to serve it")?;
+        let sealed = approved.into_iter().map(|approved| signer.seal(approved));
+        let envelopes = sealed.collect::<Result<_, _>>()?;
         let project = self.target.project.to_string();
-        self.hand_in(&Request::Submit { project, envelope })
+        self.hand_in(&Request::Submit { project, envelopes })
     }
 
     /// Proves that the project is the user's own, so that the daemon may fetch it from others.
-    fn bring_in(&mut self, draft: &Draft) -> Result<(), Failure> {
+    fn bring_in(&mut self, drafts: &[Draft]) -> Result<(), Failure> {
         let own = self
             .target
             .founder()
             .ok_or_else(|| failures::not_here(self.target))?;
-        let approved = self.check(draft, own)?;
+        let approved = self.check(drafts, own)?;
         let signer = self.signer(
             own,
             "bringing the project to this machine needs a signature",
         )?;
-        let init = signer.seal(founding(own, &self.target.handle)?)?;
-        let grant = signer.seal(approved)?;
+        let mut token = vec![signer.seal(founding(own, &self.target.handle)?)?];
+        for approved in approved {
+            token.push(signer.seal(approved)?);
+        }
         let project = self.target.project.to_string();
-        self.hand_in(&Request::Bootstrap {
-            project,
-            init,
-            grant,
-        })
+        self.hand_in(&Request::Bootstrap { project, token })
     }
 
-    fn check(&self, draft: &Draft, own: &Own) -> Result<Approved, Failure> {
+    fn check(&self, drafts: &[Draft], own: &Own) -> Result<Vec<Approved>, Failure> {
         let expected = Expected {
             project: &self.target.project,
             own,
             uid: self.wish.uid,
         };
-        check(draft, expected).map_err(|reject| failures::draft(&reject))
+        let checked = drafts.iter().map(|draft| check(draft, expected));
+        let checked: Result<_, _> = checked.collect();
+        checked.map_err(|reject| failures::draft(&reject))
     }
 
     fn signer<'o>(&self, own: &'o Own, what_for: &'o str) -> Result<Signer<'o>, Failure> {
@@ -148,7 +148,7 @@ impl Opening<'_, '_> {
 
     fn hand_in(&mut self, request: &Request) -> Result<(), Failure> {
         match self.ask(request)? {
-            Reply::Accepted { notes } => {
+            Reply::Accepted { notes, .. } => {
                 notes.iter().for_each(|note| self.talk.remark(note));
                 Ok(())
             }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gitback_envelope::{Act, Envelope, Grant, Statement, Verified};
-use gitback_helper::{Connection, Draft, Failure, Reply, Request, Service, VERSION, exit_code};
+use gitback_helper::{
+    Connection, Draft, Failure, Reply, Request, Service, VERSION, Wish, exit_code,
+};
 use gitback_identity::similar::{SLIPS_MAX, slips};
 use gitback_identity::{Handle, ProjectId, PuddleKey, hex};
 use gitback_peer::CallError;
@@ -178,7 +180,11 @@ fn answer(
             project,
             handle,
             puddle,
+            wish,
         } => {
+            if wish != Wish::Grant {
+                return Err(failed("this daemon drafts grants only"));
+            }
             let puddle = parse_puddle(Some(&puddle))?;
             let asked = Asked {
                 uid,
@@ -188,25 +194,50 @@ fn answer(
             };
             match admit(envoy, &asked)? {
                 Admission::Reply(reply) => match *reply {
-                    Reply::NeedGrant { draft, .. } | Reply::NeedToken { draft } => {
-                        Reply::Draft(draft)
-                    }
+                    Reply::NeedSignature {
+                        drafts,
+                        founder,
+                        handle,
+                        ..
+                    } => Reply::Drafts {
+                        drafts,
+                        founder,
+                        handle,
+                        notes: Vec::new(),
+                    },
+                    Reply::NeedToken { drafts } => Reply::Drafts {
+                        drafts,
+                        founder: puddle.map(|key| key.to_string()).unwrap_or_default(),
+                        handle: asked.handle,
+                        notes: Vec::new(),
+                    },
                     other => other,
                 },
-                Admission::Member(cell, member) => {
-                    Reply::Draft(grant_draft(envoy, &cell.lock(), member, uid)?)
-                }
+                Admission::Member(cell, member) => Reply::Drafts {
+                    drafts: vec![grant_draft(envoy, &cell.lock(), member, uid)?],
+                    founder: member.to_string(),
+                    handle: asked.handle,
+                    notes: Vec::new(),
+                },
             }
         }
         Request::Found { envelope } => found(envoy, &envelope)?,
-        Request::Submit { project, envelope } => {
-            submit(envoy, uid, &parse_id(&project)?, &envelope)?
+        Request::Submit { project, envelopes } => {
+            let [envelope] = envelopes.as_slice() else {
+                return Err(failed("this daemon takes one envelope at a time"));
+            };
+            submit(envoy, uid, &parse_id(&project)?, envelope)?
         }
-        Request::Bootstrap {
-            project,
-            init,
-            grant,
-        } => bootstrap(envoy, uid, &parse_id(&project)?, [&init, &grant], progress)?,
+        Request::Bootstrap { project, token } => {
+            let [init, grant] = token.as_slice() else {
+                return Err(failed("a token is an init and a grant"));
+            };
+            bootstrap(envoy, uid, &parse_id(&project)?, [init, grant], progress)?
+        }
+        Request::Log { .. }
+        | Request::Renewals { .. }
+        | Request::PickLine { .. }
+        | Request::CarryOver { .. } => return Err(failed("this daemon cannot do that")),
         Request::Envoy => Reply::Envoy(status::envoy(envoy)),
         Request::Projects => Reply::Projects(status::projects(envoy, uid, &|cell| {
             may_see(envoy, uid, cell)
@@ -239,7 +270,8 @@ enum Admission {
 fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
     let Some(cell) = envoy.store().founded(&asked.id) else {
         let draft = token_draft(envoy, asked)?;
-        return Ok(Admission::Reply(Box::new(Reply::NeedToken { draft })));
+        let drafts = vec![draft];
+        return Ok(Admission::Reply(Box::new(Reply::NeedToken { drafts })));
     };
     let state = cell.lock();
     let founder = state
@@ -257,12 +289,13 @@ fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Failure> {
         return Ok(Admission::Member(cell, member));
     }
     match asked.puddle {
-        Some(puddle) if state.fold().member(&puddle) => {
+        Some(puddle) if state.fold().access(&puddle).is_some() => {
             check_handle(asked, &handle)?;
             let draft = grant_draft(envoy, &state, puddle, asked.uid)?;
             let founder = founder.to_string();
-            Ok(Admission::Reply(Box::new(Reply::NeedGrant {
-                draft,
+            Ok(Admission::Reply(Box::new(Reply::NeedSignature {
+                drafts: vec![draft],
+                why: "this machine needs a signature, once, to serve it".to_owned(),
                 founder,
                 handle,
             })))
@@ -454,7 +487,7 @@ fn found(envoy: &Arc<Envoy>, envelope: &str) -> Result<Reply, Failure> {
             Vec::new()
         }
     };
-    Ok(Reply::Accepted { notes })
+    Ok(Reply::Accepted { notes, token: None })
 }
 
 /// Takes a sealed grant for this envoy and this user.
@@ -468,7 +501,7 @@ fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Resul
     let new = {
         let mut state = cell.lock();
         let statement = grant.statement();
-        if !state.fold().member(&statement.puddle) {
+        if !state.fold().access(&statement.puddle).is_some() {
             return Err(fail(
                 exit_code::NOT_PERMITTED,
                 "the signer of this grant is not a member of the project".to_owned(),
@@ -478,7 +511,10 @@ fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Resul
         }
         if live_grant(envoy, &state, uid).is_some() {
             // Two first uses at once each had a grant signed; one is enough.
-            return Ok(Reply::Accepted { notes: Vec::new() });
+            return Ok(Reply::Accepted {
+                notes: Vec::new(),
+                token: None,
+            });
         }
         let place = state
             .fold()
@@ -498,7 +534,10 @@ fn submit(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId, envelope: &str) -> Resul
             .folded
     };
     spread(envoy, &cell, &new, Duration::ZERO);
-    Ok(Reply::Accepted { notes: Vec::new() })
+    Ok(Reply::Accepted {
+        notes: Vec::new(),
+        token: None,
+    })
 }
 
 fn check_grant(envoy: &Envoy, uid: u32, envelope: &Verified) -> Result<(), Failure> {
@@ -555,7 +594,10 @@ fn bootstrap(
             &["it goes on in the background; try again later"],
         ));
     }
-    Ok(Reply::Accepted { notes: Vec::new() })
+    Ok(Reply::Accepted {
+        notes: Vec::new(),
+        token: None,
+    })
 }
 
 fn room(envoy: &Envoy) -> Result<(), Failure> {

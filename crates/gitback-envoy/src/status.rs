@@ -129,6 +129,7 @@ pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, with_refs: bool) -> 
             .unwrap_or(u32::MAX),
         envoys,
         ref_list: list,
+        ..ProjectStatus::default()
     }
 }
 

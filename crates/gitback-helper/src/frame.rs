@@ -17,8 +17,9 @@ pub const FRAME_MAX: usize = 4 * 1024 * 1024;
 
 /// The longest payload of a request, in bytes.
 ///
-/// The largest request holds two envelopes of at most 8 KiB, in hex.
-pub const REQUEST_MAX: usize = 64 * 1024;
+/// The largest requests hand in [`DRAFTS_MAX`](crate::DRAFTS_MAX) envelopes of some hundred bytes, or a few of at most
+/// 64 KiB, in hex.
+pub const REQUEST_MAX: usize = 1024 * 1024;
 
 /// Length of the length.
 pub(crate) const HEADER_BYTES: usize = 4;

@@ -50,8 +50,9 @@ pub use failure::{Failure, exit_code};
 pub use frame::{FRAME_MAX, FrameError, REQUEST_MAX};
 pub use layout::{Environment, Layout, LayoutError, Mode, SYSTEM_SOCKET};
 pub use message::{
-    CopyStatus, Draft, EnvoyStatus, PeerStatus, ProjectStatus, RefStatus, Reply, Request,
-    RequestReject, Service, VERSION,
+    AlarmStatus, ContestStatus, CopyStatus, DRAFTS_MAX, Draft, EnvoyStatus, HopStatus,
+    LOG_PAGE_MAX, LogEntry, MemberStatus, PeerStatus, ProjectStatus, RefStatus, Renewal, Reply,
+    Request, RequestReject, RivalStatus, Role, Scope, Service, SuccessorStatus, VERSION, Wish,
 };
 pub use server::{AcceptError, BindError, Connection, Limits, Listener, ReadError, Stopper};
 pub use slots::Slot;

@@ -8,7 +8,13 @@ use thiserror::Error;
 use crate::Failure;
 
 /// The version of the conversation, sent in [`Request::Open`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The most drafts in one reply: what is left over is drafted when the client asks again.
+pub const DRAFTS_MAX: usize = 512;
+
+/// The most entries in one page of a log, so that a page fits into one frame.
+pub const LOG_PAGE_MAX: usize = 500;
 
 /// Which of git's two services a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +54,7 @@ pub enum Request {
         /// The user wants to see progress.
         progress: bool,
     },
-    /// Asks for the draft of a grant for this envoy and the caller's uid.
+    /// Asks for the drafts of what would make a wish come true, each in its place on its chain.
     Draft {
         /// The project id, 64 hex digits.
         project: String,
@@ -56,27 +62,54 @@ pub enum Request {
         handle: String,
         /// The key of the puddle that will sign, 64 hex digits.
         puddle: String,
+        /// What is wished.
+        wish: Wish,
     },
     /// Founds a project here.
     Found {
         /// The sealed `init` envelope in hex.
         envelope: String,
     },
-    /// Hands in a sealed grant.
+    /// Hands in sealed envelopes. They are taken if each of them would count, and refused together otherwise.
     Submit {
         /// The project id, 64 hex digits.
         project: String,
-        /// The sealed envelope in hex.
-        envelope: String,
+        /// The sealed envelopes in hex, in the order of their drafts.
+        envelopes: Vec<String>,
     },
     /// Brings a project in from other envoys, proving by a token that the caller may.
     Bootstrap {
         /// The project id, 64 hex digits.
         project: String,
-        /// The sealed `init` envelope in hex.
-        init: String,
-        /// The sealed `grant` envelope in hex.
-        grant: String,
+        /// The sealed envelopes in hex, each after its past: what proves a membership, then a grant for this envoy
+        /// and the caller's uid.
+        token: Vec<String>,
+    },
+    /// Asks for a page of a project's envelopes, oldest first.
+    Log {
+        /// The project id, 64 hex digits.
+        project: String,
+        /// How many entries to leave out at the beginning.
+        skip: u64,
+    },
+    /// Asks what a puddle has to sign so that this envoy goes on serving the caller.
+    Renewals {
+        /// The key of the puddle that will sign, 64 hex digits.
+        puddle: String,
+    },
+    /// Settles on this envoy which of two delegations of one hop is followed.
+    PickLine {
+        /// The project id, 64 hex digits.
+        project: String,
+        /// The id of the `delegate` envelope, 64 hex digits.
+        delegate: String,
+    },
+    /// Gives a project the objects and the refs of another one, without copying objects.
+    CarryOver {
+        /// The project whose refs are carried over, 64 hex digits.
+        from: String,
+        /// The project that gets them, 64 hex digits.
+        to: String,
     },
     /// Asks how this envoy and its peers are.
     Envoy,
@@ -89,6 +122,87 @@ pub enum Request {
     },
 }
 
+/// What a puddle wishes to sign about a project.
+///
+/// The kind of envelope that follows is named by the wish. `puddle` in [`Request::Draft`] is who signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "wish", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Wish {
+    /// This envoy may sign updates when the caller's uid asks.
+    Grant,
+    /// To accept an invitation, and a grant with it.
+    Join {
+        /// The id of the `invite` envelope, 64 hex digits; the puddle's newest open one if absent.
+        invitation: Option<String>,
+    },
+    /// To end the puddle's own membership.
+    Leave,
+    /// To let a puddle come in.
+    Invite {
+        /// The key of that puddle, 64 hex digits.
+        puddle: String,
+        /// What it may do.
+        role: Role,
+    },
+    /// To invite every live member again, with the same role. At most [`DRAFTS_MAX`] at once.
+    ReinviteAll,
+    /// To end the membership of a puddle.
+    Revoke {
+        /// The key of that puddle, 64 hex digits.
+        puddle: String,
+    },
+    /// To ask back in after having left.
+    Rejoin,
+    /// To pass the founder line on. In the draft, `accept` is zeros: the heir's signature goes there first.
+    Delegate {
+        /// The heir's key, 64 hex digits.
+        to: String,
+        /// SHA-256 of the key that must come after the heir, 64 hex digits.
+        next: Option<String>,
+    },
+    /// To end the project.
+    Tombstone {
+        /// The key of the successor's founder, 64 hex digits.
+        founder: String,
+        /// The successor's handle.
+        handle: String,
+    },
+    /// That an envoy signs updates for the puddle no longer.
+    Ungrant {
+        /// The envoy's key, 64 hex digits; this envoy if absent.
+        envoy: Option<String>,
+    },
+    /// To say how the project is kept, all of it at once.
+    Policy {
+        /// Which envoys hold it.
+        scope: Scope,
+        /// Full names of the refs that are neither forced nor deleted.
+        protected: Vec<String>,
+        /// How many copies there should be.
+        replicas: Option<u32>,
+    },
+}
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Fetch.
+    Reader,
+    /// Fetch and push.
+    Member,
+}
+
+/// Which envoys hold a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Those that members have granted.
+    Members,
+    /// Every envoy of the fleet.
+    Swarm,
+}
+
 /// What the server answers: any number of [`Reply::Progress`], then one of the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
@@ -99,22 +213,46 @@ pub enum Reply {
     Accepted {
         /// Remarks for the user, one line each.
         notes: Vec<String>,
+        /// In hex, the token that proves the newest live grant of the caller on this envoy, where there is one. The
+        /// client keeps it: it brings the project in again where it is lost.
+        token: Option<String>,
     },
-    /// The grant that was asked for, unsigned.
-    Draft(Draft),
-    /// This envoy holds the project, but no grant lets it serve the caller: sign this one.
-    NeedGrant {
-        /// The grant, unsigned.
-        draft: Draft,
-        /// The founder's key, 64 hex digits.
+    /// What was wished for, unsigned and in order. The client signs each and hands all of them in.
+    Drafts {
+        /// At least one draft.
+        drafts: Vec<Draft>,
+        /// The key that founded the project, 64 hex digits.
+        founder: String,
+        /// The project's handle.
+        handle: String,
+        /// Remarks for the user, one line each.
+        notes: Vec<String>,
+    },
+    /// This envoy holds the project, but something has to be signed before it serves the caller.
+    NeedSignature {
+        /// Unsigned and in order: `merge`, `join` and `grant` as needed.
+        drafts: Vec<Draft>,
+        /// What is missing, in words that go on after "puddle dan is locked; ".
+        why: String,
+        /// The key that founded the project, 64 hex digits.
         founder: String,
         /// The project's handle.
         handle: String,
     },
-    /// This envoy does not hold the project: a token (`init` and this grant) would bring it in.
+    /// This envoy does not hold the project: a token would bring it in.
     NeedToken {
-        /// The grant, unsigned.
-        draft: Draft,
+        /// The grant that follows the `init`, unsigned, where the caller's puddle is the founder. Empty otherwise: who
+        /// keeps a token makes the grant that follows it.
+        drafts: Vec<Draft>,
+    },
+    /// The project ended and one other takes its place.
+    Moved {
+        /// The key that founded the successor, 64 hex digits.
+        founder: String,
+        /// The successor's handle.
+        handle: String,
+        /// The successor's id, 64 hex digits.
+        project: String,
     },
     /// A line to show while the answer is being worked on.
     Progress {
@@ -127,6 +265,18 @@ pub enum Reply {
     Projects(#[serde(with = "listed")] Vec<ProjectStatus>),
     /// One project.
     Project(ProjectStatus),
+    /// A page of a project's envelopes.
+    Log {
+        /// At most [`LOG_PAGE_MAX`].
+        entries: Vec<LogEntry>,
+        /// Whether there are more behind them.
+        more: bool,
+    },
+    /// What a puddle has to sign so that this envoy goes on serving the caller.
+    Renewals {
+        /// One for each project.
+        items: Vec<Renewal>,
+    },
     /// The request was refused or went wrong.
     Failed(Failure),
 }
@@ -138,6 +288,54 @@ pub struct Draft {
     pub type_name: String,
     /// The envelope's body in hex.
     pub body: String,
+}
+
+/// What a puddle has to sign about one project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewal {
+    /// The project id, 64 hex digits.
+    pub project: String,
+    /// The project's handle.
+    pub handle: String,
+    /// Unsigned and in order: `merge`, `join` and `grant` as needed.
+    pub drafts: Vec<Draft>,
+    /// What for, one line for people.
+    pub why: String,
+}
+
+/// One envelope of a project, and whether it counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// The envelope's id, 64 hex digits.
+    pub id: String,
+    /// What kind it is, such as `grant.v1`.
+    pub kind: String,
+    /// The puddle it speaks for, 64 hex digits.
+    pub puddle: String,
+    /// The key that signed it, 64 hex digits.
+    pub signer: String,
+    /// The envoy on which it was written, 64 hex digits; only `init` has none.
+    pub envoy: Option<String>,
+    /// The life of its author's log, 32 hex digits.
+    pub incarnation: String,
+    /// Its number on its chain.
+    pub seq: u64,
+    /// When its author's clock says that it was written, Unix milliseconds.
+    pub time_ms: Option<u64>,
+    /// `valid`, `void` or `waiting`.
+    pub verdict: String,
+    /// Why it is void, as a word.
+    pub code: Option<String>,
+    /// The rule of the fold by which it is void.
+    pub rule: Option<u8>,
+    /// Why it is void, for people.
+    pub why: Option<String>,
+    /// What it says, one line for people.
+    pub says: String,
+    /// The envelope before it on its chain.
+    pub prev: Option<String>,
+    /// The other envelopes that it names as its past.
+    pub deps: Vec<String>,
 }
 
 /// How an envoy is.
@@ -185,7 +383,7 @@ pub struct PeerStatus {
 }
 
 /// How a project is, as its envoy sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectStatus {
     /// The project id, 64 hex digits.
     pub project_id: String,
@@ -223,6 +421,100 @@ pub struct ProjectStatus {
     pub envoys: Vec<CopyStatus>,
     /// The refs served.
     pub ref_list: Vec<RefStatus>,
+    /// What the asker's puddle may do: `founder`, `member` or `reader`.
+    pub access: Option<String>,
+    /// The line of founders, the genesis key first. Empty in lists.
+    pub line: Vec<HopStatus>,
+    /// Every membership there was, oldest first. Empty in lists.
+    pub member_list: Vec<MemberStatus>,
+    /// What people should look at.
+    pub alarms: Vec<AlarmStatus>,
+    /// How many envelopes are void.
+    pub void: u64,
+    /// The projects that take the place of this one; empty while it lives.
+    pub successors: Vec<SuccessorStatus>,
+    /// `members` or `swarm`.
+    pub scope: String,
+    /// Full names of the refs that are neither forced nor deleted.
+    pub protected: Vec<String>,
+    /// How many copies there should be.
+    pub replicas: Option<u32>,
+    /// Two delegations of one hop, where this envoy has not settled which of them is followed.
+    pub contest: Option<ContestStatus>,
+}
+
+/// One key of the line of founders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HopStatus {
+    /// 0 for the genesis key.
+    pub hop: u64,
+    /// The key, 64 hex digits.
+    pub key: String,
+    /// The key in four words.
+    pub fingerprint: String,
+    /// The id of the `delegate` envelope that made it founder; none for the genesis key.
+    pub delegate: Option<String>,
+}
+
+/// One membership.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// The puddle's key, 64 hex digits.
+    pub puddle: String,
+    /// The key in four words.
+    pub fingerprint: String,
+    /// `member` or `reader`.
+    pub role: String,
+    /// `open` (invited), `live`, `left` or `revoked`.
+    pub state: String,
+    /// The id of the `invite` envelope, 64 hex digits.
+    pub invite: String,
+    /// The key that invited it, 64 hex digits.
+    pub by: String,
+    /// When it came into this state by its author's clock, Unix milliseconds.
+    pub since_ms: Option<u64>,
+    /// Whether the puddle left and asks to be invited again.
+    pub asks_back: bool,
+}
+
+/// Something that people should look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmStatus {
+    /// A stable word.
+    pub code: String,
+    /// One line for people.
+    pub text: String,
+}
+
+/// A project that takes the place of one that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuccessorStatus {
+    /// Its id, 64 hex digits.
+    pub project: String,
+    /// The key that founded it, 64 hex digits.
+    pub founder: String,
+    /// Its handle.
+    pub handle: String,
+}
+
+/// Two or more delegations of one hop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContestStatus {
+    /// Which hop.
+    pub hop: u64,
+    /// Who is to be the founder from there.
+    pub rivals: Vec<RivalStatus>,
+}
+
+/// One of several delegations of one hop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RivalStatus {
+    /// The id of the `delegate` envelope, 64 hex digits.
+    pub delegate: String,
+    /// The heir's key, 64 hex digits.
+    pub key: String,
+    /// The key in four words.
+    pub fingerprint: String,
 }
 
 /// How one envoy's copy of a project is.
@@ -269,10 +561,16 @@ impl Request {
     /// too many.
     pub fn decode(payload: &[u8]) -> Result<Self, RequestReject> {
         let request = serde_json::from_slice(payload).map_err(|source| RequestReject { source })?;
-        // serde lets anything pass beside the tag of a request that has no fields.
-        if matches!(request, Self::Envoy | Self::Projects) {
-            serde_json::from_slice::<Bare>(payload).map_err(|source| RequestReject { source })?;
-        }
+        // serde lets anything pass beside the tag of a message that has no fields.
+        let bare = match &request {
+            Self::Envoy | Self::Projects => serde_json::from_slice::<Bare>(payload).map(drop),
+            Self::Draft {
+                wish: Wish::Grant | Wish::Leave | Wish::ReinviteAll | Wish::Rejoin,
+                ..
+            } => serde_json::from_slice::<Wishing>(payload).map(drop),
+            _ => Ok(()),
+        };
+        bare.map_err(|source| RequestReject { source })?;
         Ok(request)
     }
 }
@@ -283,6 +581,20 @@ impl Request {
 struct Bare {
     #[serde(rename = "do")]
     _verb: serde::de::IgnoredAny,
+}
+
+/// A request with a wish that has no fields.
+#[derive(Deserialize)]
+struct Wishing {
+    #[serde(rename = "wish")]
+    _wish: BareWish,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BareWish {
+    #[serde(rename = "wish")]
+    _wish: serde::de::IgnoredAny,
 }
 
 /// A list inside a tagged message, which must be an object: `{"projects": […]}`.

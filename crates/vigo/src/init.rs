@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use gitback_envelope::Statement;
-use gitback_helper::{Draft, Failure, ProjectStatus, Reply, Request, exit_code};
+use gitback_helper::{Draft, Failure, ProjectStatus, Reply, Request, Wish, exit_code};
 use gitback_identity::{Address, Handle, Host, ProjectId, hex};
 use gitback_puddle::{Public, session};
 
@@ -262,15 +262,19 @@ fn grant(
         project: founding.id.to_string(),
         handle: founding.handle.to_string(),
         puddle: founding.public.key.to_string(),
+        wish: Wish::Grant,
     };
-    let draft = match daemon.call(&request, console)? {
-        Reply::Draft(draft) => draft,
+    let drafts = match daemon.call(&request, console)? {
+        Reply::Drafts { drafts, .. } => drafts,
         other => return Err(failure::unexpected(&other)),
     };
-    let statement = check_draft(&draft, founding, uid).map_err(failure::draft)?;
+    let sealed = drafts.iter().map(|draft| {
+        let statement = check_draft(draft, founding, uid).map_err(failure::draft)?;
+        signer.seal(statement)
+    });
     let request = Request::Submit {
         project: founding.id.to_string(),
-        envelope: signer.seal(statement)?,
+        envelopes: sealed.collect::<Result<_, _>>()?,
     };
     accepted(daemon, &request, console)
 }
@@ -301,7 +305,7 @@ fn accepted(
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     match daemon.call(request, console)? {
-        Reply::Accepted { notes } => {
+        Reply::Accepted { notes, .. } => {
             for note in notes {
                 console.progress(note);
             }

@@ -127,6 +127,7 @@ pub(crate) mod tests {
             copies: 1,
             envoys: Vec::new(),
             ref_list: Vec::new(),
+            ..ProjectStatus::default()
         }
     }
 

@@ -51,8 +51,9 @@ fn draft(statement: &Statement) -> Draft {
 }
 
 fn need_grant(draft: Draft) -> Reply {
-    Reply::NeedGrant {
-        draft,
+    Reply::NeedSignature {
+        drafts: vec![draft],
+        why: "this machine needs a signature, once, to serve it".to_owned(),
         founder: dan().to_string(),
         handle: "notes".to_owned(),
     }
@@ -72,6 +73,7 @@ fn asks_first(need: Reply) -> impl Fn(&Request) -> Vec<Reply> + Send + Sync + 's
                 },
                 Reply::Accepted {
                     notes: vec!["mars may serve you now".to_owned()],
+                    token: None,
                 },
             ]
         }
@@ -102,13 +104,16 @@ fn a_grant_is_signed_once_and_then_the_stream_opens() {
     let requests = daemon.requests();
     let [
         Request::Open { .. },
-        Request::Submit { project, envelope },
+        Request::Submit { project, envelopes },
         Request::Open { .. },
     ] = &requests[..]
     else {
         panic!("{requests:?}");
     };
     assert_eq!(*project, notes().to_string());
+    let [envelope] = &envelopes[..] else {
+        panic!("{envelopes:?}");
+    };
     assert_eq!(*verified(envelope).statement(), grant());
 }
 
@@ -118,24 +123,23 @@ fn a_token_brings_the_users_own_project_in() {
         let world = world();
         let _session = world.unlock();
         let daemon = world.daemon(asks_first(Reply::NeedToken {
-            draft: draft(&grant()),
+            drafts: vec![draft(&grant())],
         }));
         world.git(".", &["clone", "--quiet", &url, "copy"]);
 
         let requests = daemon.requests();
         let [
             Request::Open { .. },
-            Request::Bootstrap {
-                project,
-                init,
-                grant: signed,
-            },
+            Request::Bootstrap { project, token },
             Request::Open { .. },
         ] = &requests[..]
         else {
             panic!("{requests:?}");
         };
         assert_eq!(*project, notes().to_string());
+        let [init, signed] = &token[..] else {
+            panic!("{token:?}");
+        };
         assert_eq!(
             *verified(init).statement(),
             Statement::init(&dan(), &handle())
@@ -162,7 +166,7 @@ fn a_locked_puddle_says_so_and_how_to_unlock_it() {
     );
     check(
         Reply::NeedToken {
-            draft: draft(&grant()),
+            drafts: vec![draft(&grant())],
         },
         "bringing the project to this machine needs a signature",
     );
@@ -273,7 +277,10 @@ fn a_daemon_that_is_never_content_is_given_up() {
     let _session = world.unlock();
     let daemon = world.daemon(|request| match request {
         Request::Open { .. } => vec![need_grant(draft(&grant()))],
-        _ => vec![Reply::Accepted { notes: vec![] }],
+        _ => vec![Reply::Accepted {
+            notes: vec![],
+            token: None,
+        }],
     });
     let errors = world.git_fails(".", &["ls-remote", NOTES]);
     assert_eq!(
@@ -294,7 +301,9 @@ fn somebody_elses_project_cannot_be_brought_in() {
         project: other,
         ..grant()
     });
-    let daemon = world.daemon(asks_first(Reply::NeedToken { draft: token }));
+    let daemon = world.daemon(asks_first(Reply::NeedToken {
+        drafts: vec![token],
+    }));
     let errors = world.git_fails(".", &["ls-remote", &format!("gitback://{other}/notes")]);
     assert_eq!(
         errors,
@@ -322,7 +331,7 @@ fn without_a_puddle_nothing_can_be_signed() {
     );
     check(
         Reply::NeedToken {
-            draft: draft(&grant()),
+            drafts: vec![draft(&grant())],
         },
         &format!(
             "error: this machine does not hold notes ({})\n\

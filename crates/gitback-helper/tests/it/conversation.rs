@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gitback_helper::{
     CallError, Client, Draft, FRAME_MAX, FrameError, Limits, Listener, Meanwhile, Patience,
-    REQUEST_MAX, ReadError, Reply, Request, Service, VERSION,
+    REQUEST_MAX, ReadError, Reply, Request, Service, VERSION, Wish,
 };
 
 use crate::place::{Place, SOON, ask, serve_one};
@@ -78,6 +78,7 @@ fn several_requests_share_one_conversation() {
             }
             let reply = Reply::Accepted {
                 notes: vec![format!("request {}", seen.len())],
+                token: None,
             };
             connection.reply(&reply).expect("the client listens");
         }
@@ -87,17 +88,20 @@ fn several_requests_share_one_conversation() {
         project: "1".into(),
         handle: "notes".into(),
         puddle: "2".into(),
+        wish: Wish::Grant,
     };
     assert_eq!(
         ask(&mut client, &draft),
         Reply::Accepted {
-            notes: vec!["request 1".into()]
+            notes: vec!["request 1".into()],
+            token: None,
         }
     );
     assert_eq!(
         ask(&mut client, &open()),
         Reply::Accepted {
-            notes: vec!["request 2".into()]
+            notes: vec!["request 2".into()],
+            token: None,
         }
     );
     drop(client);
@@ -122,7 +126,9 @@ fn progress_comes_before_the_answer() {
             body: "00".into(),
         };
         connection
-            .reply(&Reply::NeedToken { draft })
+            .reply(&Reply::NeedToken {
+                drafts: vec![draft],
+            })
             .expect("the client listens");
     });
     let mut heard = Vec::new();
@@ -331,11 +337,14 @@ fn what_was_said_before_a_reset_is_heard() {
     let mut client = place.client();
     let (mut stream, _) = listener.accept().expect("a client comes");
     stream
-        .write_all(&frame(br#"{"reply":"accepted","notes":["goodbye"]}"#))
+        .write_all(&frame(
+            br#"{"reply":"accepted","notes":["goodbye"],"token":null}"#,
+        ))
         .expect("the client is there");
     drop(stream);
     let expected = Reply::Accepted {
         notes: vec!["goodbye".to_owned()],
+        token: None,
     };
     assert_eq!(ask(&mut client, &open()), expected);
 

@@ -114,7 +114,10 @@ fn a_conversation_has_a_last_request() {
                 return error;
             }
             connection
-                .reply(&Reply::Accepted { notes: vec![] })
+                .reply(&Reply::Accepted {
+                    notes: vec![],
+                    token: None,
+                })
                 .expect("the client listens");
         }
     });

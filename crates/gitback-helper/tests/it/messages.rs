@@ -1,6 +1,7 @@
 use gitback_helper::{
-    CopyStatus, Draft, EnvoyStatus, Failure, PeerStatus, ProjectStatus, RefStatus, Reply, Request,
-    Service,
+    AlarmStatus, ContestStatus, CopyStatus, Draft, EnvoyStatus, Failure, HopStatus, LogEntry,
+    MemberStatus, PeerStatus, ProjectStatus, RefStatus, Renewal, Reply, Request, RivalStatus, Role,
+    Scope, Service, SuccessorStatus, Wish,
 };
 
 fn request(json: &str) -> Option<Request> {
@@ -17,10 +18,10 @@ fn requests_have_the_written_form() {
     };
     let text = str::to_owned;
     check(
-        r#"{"do":"open","version":1,"service":"receive_pack","project":"ab","handle":"notes","puddle":"cd",
+        r#"{"do":"open","version":2,"service":"receive_pack","project":"ab","handle":"notes","puddle":"cd",
             "protocol":null,"push_wait_ms":3000,"quiet":true,"progress":false}"#,
         Request::Open {
-            version: 1,
+            version: 2,
             service: Service::ReceivePack,
             project: text("ab"),
             handle: text("notes"),
@@ -32,12 +33,8 @@ fn requests_have_the_written_form() {
         },
     );
     check(
-        r#"{"do":"draft","project":"ab","handle":"notes","puddle":"cd"}"#,
-        Request::Draft {
-            project: text("ab"),
-            handle: text("notes"),
-            puddle: text("cd"),
-        },
+        r#"{"do":"draft","project":"ab","handle":"notes","puddle":"cd","wish":{"wish":"grant"}}"#,
+        draft(Wish::Grant),
     );
     check(
         r#"{"do":"found","envelope":"00"}"#,
@@ -46,18 +43,42 @@ fn requests_have_the_written_form() {
         },
     );
     check(
-        r#"{"do":"submit","project":"ab","envelope":"00"}"#,
+        r#"{"do":"submit","project":"ab","envelopes":["00","11"]}"#,
         Request::Submit {
             project: text("ab"),
-            envelope: text("00"),
+            envelopes: vec![text("00"), text("11")],
         },
     );
     check(
-        r#"{"do":"bootstrap","project":"ab","init":"00","grant":"11"}"#,
+        r#"{"do":"bootstrap","project":"ab","token":["00","11"]}"#,
         Request::Bootstrap {
             project: text("ab"),
-            init: text("00"),
-            grant: text("11"),
+            token: vec![text("00"), text("11")],
+        },
+    );
+    check(
+        r#"{"do":"log","project":"ab","skip":500}"#,
+        Request::Log {
+            project: text("ab"),
+            skip: 500,
+        },
+    );
+    check(
+        r#"{"do":"renewals","puddle":"cd"}"#,
+        Request::Renewals { puddle: text("cd") },
+    );
+    check(
+        r#"{"do":"pick_line","project":"ab","delegate":"ef"}"#,
+        Request::PickLine {
+            project: text("ab"),
+            delegate: text("ef"),
+        },
+    );
+    check(
+        r#"{"do":"carry_over","from":"ab","to":"cd"}"#,
+        Request::CarryOver {
+            from: text("ab"),
+            to: text("cd"),
         },
     );
     check(r#"{"do":"envoy"}"#, Request::Envoy);
@@ -66,6 +87,80 @@ fn requests_have_the_written_form() {
         r#"{"do":"project","project":"ab"}"#,
         Request::Project {
             project: text("ab"),
+        },
+    );
+}
+
+fn draft(wish: Wish) -> Request {
+    Request::Draft {
+        project: "ab".to_owned(),
+        handle: "notes".to_owned(),
+        puddle: "cd".to_owned(),
+        wish,
+    }
+}
+
+/// The form of every wish, as written in docs/spec/helper-socket.md.
+#[test]
+fn wishes_have_the_written_form() {
+    let check = |json: &str, wish: Wish| {
+        let whole = format!(
+            r#"{{"do":"draft","project":"ab","handle":"notes","puddle":"cd","wish":{json}}}"#
+        );
+        assert_eq!(request(&whole), Some(draft(wish.clone())), "{json}");
+        let again = serde_json::to_vec(&draft(wish.clone())).expect("JSON");
+        assert_eq!(
+            Request::decode(&again).expect("its own form"),
+            draft(wish),
+            "{json}"
+        );
+        let more = whole.replace(r#"{"wish":""#, r#"{"extra":1,"wish":""#);
+        assert_eq!(request(&more), None, "{more}");
+    };
+    let text = str::to_owned;
+    check(r#"{"wish":"grant"}"#, Wish::Grant);
+    check(r#"{"wish":"join"}"#, Wish::Join { invitation: None });
+    check(
+        r#"{"wish":"join","invitation":"12"}"#,
+        Wish::Join {
+            invitation: Some(text("12")),
+        },
+    );
+    check(r#"{"wish":"leave"}"#, Wish::Leave);
+    check(
+        r#"{"wish":"invite","puddle":"34","role":"reader"}"#,
+        Wish::Invite {
+            puddle: text("34"),
+            role: Role::Reader,
+        },
+    );
+    check(r#"{"wish":"reinvite_all"}"#, Wish::ReinviteAll);
+    check(
+        r#"{"wish":"revoke","puddle":"34"}"#,
+        Wish::Revoke { puddle: text("34") },
+    );
+    check(r#"{"wish":"rejoin"}"#, Wish::Rejoin);
+    check(
+        r#"{"wish":"delegate","to":"34","next":"56"}"#,
+        Wish::Delegate {
+            to: text("34"),
+            next: Some(text("56")),
+        },
+    );
+    check(
+        r#"{"wish":"tombstone","founder":"34","handle":"notes-2"}"#,
+        Wish::Tombstone {
+            founder: text("34"),
+            handle: text("notes-2"),
+        },
+    );
+    check(r#"{"wish":"ungrant"}"#, Wish::Ungrant { envoy: None });
+    check(
+        r#"{"wish":"policy","scope":"swarm","protected":["refs/heads/main"],"replicas":3}"#,
+        Wish::Policy {
+            scope: Scope::Swarm,
+            protected: vec![text("refs/heads/main")],
+            replicas: Some(3),
         },
     );
 }
@@ -101,6 +196,11 @@ fn rejects_what_is_no_request() {
         r#"{"do":"found"}"#,
         r#"{"do":"found","envelope":"00","extra":1}"#,
         r#"{"do":"found","envelope":7}"#,
+        r#"{"do":"draft","project":"","handle":"","puddle":""}"#,
+        r#"{"do":"draft","project":"","handle":"","puddle":"","wish":"grant"}"#,
+        r#"{"do":"draft","project":"","handle":"","puddle":"","wish":{"wish":"everything"}}"#,
+        r#"{"do":"draft","project":"","handle":"","puddle":"","wish":{"wish":"grant"},"uid":0}"#,
+        r#"{"do":"submit","project":"ab","envelope":"00"}"#,
         r#"{"do":"envoy"} "trailing""#,
         r#"{"do":"open","version":-1,"service":"upload_pack","project":"","handle":"","quiet":false,"progress":false}"#,
         r#"{"do":"open","version":1,"service":"upload_archive","project":"","handle":"","quiet":false,"progress":false}"#,
@@ -157,20 +257,46 @@ fn replies() -> Vec<Reply> {
         Reply::Ready,
         Reply::Accepted {
             notes: vec!["one".into()],
+            token: Some("00".into()),
         },
-        Reply::Draft(draft()),
-        Reply::NeedGrant {
-            draft: draft(),
+        Reply::Drafts {
+            drafts: vec![draft(), draft()],
+            founder: "ab".into(),
+            handle: "notes".into(),
+            notes: vec!["hop 3 of 5".into()],
+        },
+        Reply::NeedSignature {
+            drafts: vec![draft()],
+            why: "this machine needs a signature".into(),
             founder: "ab".into(),
             handle: "notes".into(),
         },
-        Reply::NeedToken { draft: draft() },
+        Reply::NeedToken {
+            drafts: vec![draft()],
+        },
+        Reply::Moved {
+            founder: "ab".into(),
+            handle: "notes-2".into(),
+            project: "cd".into(),
+        },
         Reply::Progress {
             text: "asking venus".into(),
         },
         Reply::Envoy(envoy()),
         Reply::Projects(vec![project()]),
         Reply::Project(project()),
+        Reply::Log {
+            entries: vec![entry()],
+            more: true,
+        },
+        Reply::Renewals {
+            items: vec![Renewal {
+                project: "ab".into(),
+                handle: "notes".into(),
+                drafts: vec![draft()],
+                why: "the grant ends in 3 d".into(),
+            }],
+        },
         Reply::Failed(Failure {
             code: 12,
             what: "no".into(),
@@ -200,6 +326,26 @@ fn envoy() -> EnvoyStatus {
             since_ms: Some(1),
             last_seen_ms: None,
         }],
+    }
+}
+
+fn entry() -> LogEntry {
+    LogEntry {
+        id: "ab".into(),
+        kind: "invite.v1".into(),
+        puddle: "cd".into(),
+        signer: "cd".into(),
+        envoy: None,
+        incarnation: "00".into(),
+        seq: 3,
+        time_ms: Some(4),
+        verdict: "void".into(),
+        code: Some("not-founder".into()),
+        rule: Some(6),
+        why: Some("only the founder line invites".into()),
+        says: "invites birch comet ladle frost as member".into(),
+        prev: Some("ef".into()),
+        deps: vec!["12".into()],
     }
 }
 
@@ -233,5 +379,43 @@ fn project() -> ProjectStatus {
             name: "refs/heads/main".into(),
             oid: "00".repeat(20),
         }],
+        access: Some("member".into()),
+        line: vec![HopStatus {
+            hop: 1,
+            key: "ab".into(),
+            fingerprint: "amber otter violin lamp".into(),
+            delegate: Some("cd".into()),
+        }],
+        member_list: vec![MemberStatus {
+            puddle: "ab".into(),
+            fingerprint: "birch comet ladle frost".into(),
+            role: "reader".into(),
+            state: "left".into(),
+            invite: "cd".into(),
+            by: "ef".into(),
+            since_ms: Some(6),
+            asks_back: true,
+        }],
+        alarms: vec![AlarmStatus {
+            code: "equivocation".into(),
+            text: "two envelopes have one number".into(),
+        }],
+        void: 1,
+        successors: vec![SuccessorStatus {
+            project: "ab".into(),
+            founder: "cd".into(),
+            handle: "notes-2".into(),
+        }],
+        scope: "members".into(),
+        protected: vec!["refs/heads/main".into()],
+        replicas: Some(3),
+        contest: Some(ContestStatus {
+            hop: 2,
+            rivals: vec![RivalStatus {
+                delegate: "ab".into(),
+                key: "cd".into(),
+                fingerprint: "cobalt heron salt drum".into(),
+            }],
+        }),
     }
 }

@@ -1,4 +1,4 @@
-use gitback_envelope::{Grant, Incarnation};
+use gitback_envelope::{Act, Grant, Incarnation};
 use gitback_identity::{EnvoyKey, PuddleKey, SecretKey};
 
 use super::*;
