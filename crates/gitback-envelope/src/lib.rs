@@ -43,6 +43,7 @@ mod name_claim;
 mod refname;
 mod reject;
 mod statement;
+mod token;
 
 pub use act::{
     Act, CHANGES_MAX, CUT_MAX, Change, Delegate, Grant, Invite, NAMED_HEADS_MAX, PROTECTED_MAX,
@@ -60,3 +61,4 @@ pub use name_claim::{NameClaim, VerifiedClaim};
 pub use refname::{REF_COMPONENT_MAX, REF_NAME_MAX, RefName, RefReject};
 pub use reject::{Breach, FieldFault, Malformed, Reject};
 pub use statement::{DEPS_MAX, Statement};
+pub use token::{Proof, TOKEN_ENVELOPES_MAX, TOKEN_MAX, Token, TokenReject};

@@ -8,11 +8,12 @@ use gitback_identity::{EnvoyKey, Handle, PuddleKey};
 use super::authority::{Access, Instance};
 use super::graph::Place;
 use super::line::{Contest, Hop};
-use super::{Equivocation, Project};
+use super::{Equivocation, Project, Verdict};
 use crate::act::{Act, CUT_MAX, Policy, Role, Scope};
 use crate::envelope::Verified;
 use crate::id::EnvelopeId;
 use crate::statement::DEPS_MAX;
+use crate::token::Token;
 
 /// One membership: a counting invitation of one puddle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,6 +236,32 @@ impl Project {
     pub fn granted_envoy(&self, envoy: &EnvoyKey) -> Option<Access> {
         let live = self.authority.live_grants(envoy);
         live.map(|(_, access)| access).max()
+    }
+
+    /// The minimal proof that the envoy of a counting grant may ask for its puddle. Nothing for anything but a counting
+    /// grant of a puddle that may do something now.
+    #[must_use]
+    pub fn token(&self, grant: &EnvelopeId) -> Option<Token> {
+        let granted = self
+            .get(grant)
+            .filter(|_| self.verdict(grant) == Verdict::Valid)?;
+        granted.statement().grant()?;
+        let puddle = granted.statement().puddle;
+        let access = self.access(&puddle)?;
+        let init = self.iter().next()?.clone();
+        let mut proof = Vec::from([init]);
+        let delegates = self.line().iter().filter_map(|hop| hop.delegate);
+        proof.extend(delegates.filter_map(|id| self.get(&id)).cloned());
+        if access != Access::Founder {
+            let mut live = self.authority.instances_of(&puddle);
+            let live = live.find(|one| one.is_live() && Access::from(one.role) == access)?;
+            let join = live.joins.iter().min_by_key(|join| self.graph.id(**join))?;
+            for place in [live.invite, *join] {
+                proof.push(self.graph.node(place).verified.clone());
+            }
+        }
+        proof.push(granted.clone());
+        Some(Token::new(proof))
     }
 
     /// The policy in force: of several at once, the stricter in each field. Without one: members only, nothing
