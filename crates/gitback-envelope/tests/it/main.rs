@@ -4,4 +4,5 @@ mod codec;
 mod corpus;
 mod fold;
 mod limits;
+mod token;
 mod vectors;
