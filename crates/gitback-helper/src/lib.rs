@@ -46,13 +46,15 @@ mod slots;
 
 pub use address::{AddressFault, SOCKET_PATH_MAX};
 pub use client::{CallError, Client, ConnectError, Meanwhile, Patience};
-pub use failure::{Failure, exit_code};
+pub use failure::{Failure, chain, exit_code};
 pub use frame::{FRAME_MAX, FrameError, REQUEST_MAX};
 pub use layout::{Environment, Layout, LayoutError, Mode, SYSTEM_SOCKET};
 pub use message::{
-    AlarmStatus, ContestStatus, CopyStatus, DRAFTS_MAX, Draft, EnvoyStatus, HopStatus,
+    AlarmStatus, ContestStatus, CopyStatus, DRAFTS_MAX, Draft, EnvoyStatus, GRANT_LIFE, HopStatus,
     LOG_PAGE_MAX, LogEntry, MemberStatus, PeerStatus, ProjectStatus, RefStatus, Renewal, Reply,
     Request, RequestReject, RivalStatus, Role, Scope, Service, SuccessorStatus, VERSION, Wish,
 };
-pub use server::{AcceptError, BindError, Connection, Limits, Listener, ReadError, Stopper};
+pub use server::{
+    AcceptError, BindError, Connection, Limits, Listener, REQUESTS_MAX, ReadError, Stopper,
+};
 pub use slots::Slot;

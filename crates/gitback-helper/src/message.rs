@@ -2,6 +2,8 @@
 //!
 //! Source: docs/spec/helper-socket.md §3 and §4.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -12,6 +14,9 @@ pub const VERSION: u32 = 2;
 
 /// The most drafts in one reply: what is left over is drafted when the client asks again.
 pub const DRAFTS_MAX: usize = 512;
+
+/// How long a grant lets its envoy serve its user: 90 days. It is renewed when less than half of that is left.
+pub const GRANT_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The most entries in one page of a log, so that a page fits into one frame.
 pub const LOG_PAGE_MAX: usize = 500;
@@ -128,7 +133,7 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "wish", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Wish {
-    /// This envoy may sign updates when the caller's uid asks.
+    /// This envoy may sign updates when the caller's uid asks, for [`GRANT_LIFE`].
     Grant,
     /// To accept an invitation, and a grant with it.
     Join {
@@ -204,6 +209,10 @@ pub enum Scope {
 }
 
 /// What the server answers: any number of [`Reply::Progress`], then one of the others.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one reply at a time is made, sent and dropped"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {

@@ -23,6 +23,9 @@ use crate::{
     exit_code,
 };
 
+/// The most requests in one conversation.
+pub const REQUESTS_MAX: u32 = 32;
+
 /// Connections the kernel keeps waiting for [`Listener::accept`].
 const BACKLOG: i32 = 128;
 
@@ -62,7 +65,7 @@ impl Default for Limits {
             request: Duration::from_secs(10),
             reply: Duration::from_secs(10),
             stream_idle: Duration::from_secs(30 * 60),
-            requests_max: 32,
+            requests_max: REQUESTS_MAX,
             connections_of_one_user_max: 32,
             connections_max: 512,
         }
