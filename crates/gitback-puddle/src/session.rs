@@ -2,14 +2,16 @@
 //! signs for the user's other processes.
 //!
 //! [`Server`] runs it, on one thread; [`Client`] talks to it. Only processes of
-//! the same user are answered. The session is no oracle: it signs envelopes
+//! the same user are answered. The session is no oracle: it signs statements
 //! that decode, that are of a kind it knows, and that name its own key as
-//! signer, and nothing else.
+//! signer, its acceptance of a delegation to its own key, its own key's claim
+//! to a name, and nothing else.
 //!
 //! Source: docs/spec/puddle.md.
 
 mod client;
 mod deadline;
+mod judge;
 mod message;
 mod server;
 

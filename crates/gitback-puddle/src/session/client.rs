@@ -89,21 +89,41 @@ impl Client {
         })
     }
 
-    /// Has the envelope body signed.
+    /// Has the body of an envelope about a project signed.
     ///
     /// # Errors
     ///
     /// [`CallError::Refused`] if the session does not sign it.
     pub fn sign(&self, type_name: &str, body: &[u8]) -> Result<Signature, CallError> {
-        let reply = self.call(&Request::Sign {
+        self.signature(&Request::Sign {
             type_name: type_name.to_owned(),
             body: hex::encode(body),
-        })?;
-        let Reply::Signed { signature } = reply else {
-            return Err(CallError::Unexpected);
-        };
-        let bytes = hex::decode_exact(&signature).ok_or(CallError::Unexpected)?;
-        Ok(Signature::from_bytes(&bytes))
+        })
+    }
+
+    /// Has the heir's acceptance of a delegation signed: of the draft with this
+    /// type and body, which names the session's key as the heir.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Refused`] if the session does not sign it.
+    pub fn accept(&self, type_name: &str, body: &[u8]) -> Result<Signature, CallError> {
+        self.signature(&Request::Accept {
+            type_name: type_name.to_owned(),
+            body: hex::encode(body),
+        })
+    }
+
+    /// Has a claim to a name signed, or its release: the body of a
+    /// [`NameClaim`](gitback_envelope::NameClaim) of the session's key.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Refused`] if the session does not sign it.
+    pub fn claim_name(&self, body: &[u8]) -> Result<Signature, CallError> {
+        self.signature(&Request::ClaimName {
+            body: hex::encode(body),
+        })
     }
 
     /// Asks who is unlocked, and until when.
@@ -141,6 +161,14 @@ impl Client {
                 Err(CallError::Unexpected)
             }
         }
+    }
+
+    fn signature(&self, request: &Request) -> Result<Signature, CallError> {
+        let Reply::Signed { signature } = self.call(request)? else {
+            return Err(CallError::Unexpected);
+        };
+        let bytes = hex::decode_exact(&signature).ok_or(CallError::Unexpected)?;
+        Ok(Signature::from_bytes(&bytes))
     }
 
     fn call(&self, request: &Request) -> Result<Reply, CallError> {

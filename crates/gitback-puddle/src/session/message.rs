@@ -12,6 +12,8 @@ use super::FRAME_MAX;
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
     Sign { type_name: String, body: String },
+    Accept { type_name: String, body: String },
+    ClaimName { body: String },
     Status,
     Lock,
 }

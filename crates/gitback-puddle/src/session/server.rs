@@ -8,7 +8,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gitback_envelope::{Act, Statement, signing_bytes};
 use gitback_identity::{SecretKey, Signature, hex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
@@ -19,8 +18,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 
-use super::FRAME_MAX;
 use super::deadline::Deadline;
+use super::judge::{self, Refusal};
 use super::message::{self, Reply, Request};
 use crate::Public;
 
@@ -288,7 +287,15 @@ impl Session {
                 Request::Status => self.status(),
                 Request::Sign { type_name, body } => {
                     clock.used();
-                    self.sign(&type_name, &body)
+                    signed(judge::statement(&self.secret, &type_name, &body))
+                }
+                Request::Accept { type_name, body } => {
+                    clock.used();
+                    signed(judge::delegation(&self.secret, &type_name, &body))
+                }
+                Request::ClaimName { body } => {
+                    clock.used();
+                    signed(judge::claim(&self.secret, &body))
                 }
             };
             if message::write(&mut stream, &reply).is_err() {
@@ -305,46 +312,18 @@ impl Session {
             until_ms: self.until_ms,
         }
     }
-
-    fn sign(&self, type_name: &str, body: &str) -> Reply {
-        match self.judge(type_name, body) {
-            Ok(signature) => Reply::Signed {
-                signature: hex::encode(signature.as_bytes()),
-            },
-            Err((code, reason)) => Reply::Refused {
-                code: code.to_owned(),
-                reason,
-            },
-        }
-    }
-
-    fn judge(&self, type_name: &str, body: &str) -> Result<Signature, (&'static str, String)> {
-        let body = hex::decode(body, FRAME_MAX)
-            .ok_or_else(|| ("not-hex", "the body is not lowercase hex".to_owned()))?;
-        let statement = Statement::decode(type_name, &body)
-            .map_err(|reject| (reject.code(), with_causes(&reject)))?;
-        let own = self.secret.public();
-        if statement.signer != own {
-            let reason = format!("the signer is {}, not {own}", statement.signer);
-            return Err(("foreign-signer", reason));
-        }
-        if let Act::Unknown { kind } = statement.act {
-            return Err(("unknown-kind", format!("the kind {kind} is not known")));
-        }
-        Ok(self.secret.sign(&signing_bytes(type_name, &body)))
-    }
 }
 
-/// An error and what is behind it, on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+fn signed(judged: Result<Signature, Refusal>) -> Reply {
+    match judged {
+        Ok(signature) => Reply::Signed {
+            signature: hex::encode(signature.as_bytes()),
+        },
+        Err(Refusal { code, reason }) => Reply::Refused {
+            code: code.to_owned(),
+            reason,
+        },
     }
-    text
 }
 
 /// When the session ends, by a clock that counts time asleep.
@@ -429,9 +408,9 @@ fn remove_stale(path: &Path) -> Result<(), ServeError> {
     }
 }
 
-/// Listens on `path`. The mode is set before the name exists, so that the
-/// socket is never open to others.
-/// A listening socket and its place, which is looked at before anyone can know of the socket and replace it.
+/// A listening socket and its place, which is looked at before anyone can know
+/// of the socket and replace it. The mode is set before the name exists, so
+/// that the socket is never open to others.
 fn listen(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket: OwnedFd =

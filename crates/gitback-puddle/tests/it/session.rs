@@ -7,8 +7,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use gitback_envelope::{Act, Grant, Incarnation, Statement};
-use gitback_identity::{EnvoyKey, PublicKey, PuddleKey, SecretKey};
+use gitback_envelope::{
+    Act, Change, Delegate, Grant, Incarnation, Invite, NameClaim, Oid, Policy, RefName, Revoke,
+    Role, Scope, Statement, Tombstone, Ungrant, Update,
+};
+use gitback_identity::{EnvoyKey, Handle, PublicKey, PuddleKey, SecretKey, Signature};
 use gitback_puddle::Public;
 use gitback_puddle::session::{CallError, Client, ConnectError, Ended, ServeError, serve};
 use tempfile::TempDir;
@@ -84,25 +87,117 @@ impl Drop for Running {
 
 fn init_by(key: &SecretKey) -> Statement {
     let founder = PuddleKey::new(key.public());
-    Statement::init(&founder, &"notes".parse().expect("a handle"))
+    Statement::init(&founder, &handle("notes"))
 }
 
-fn grant_by(key: &SecretKey) -> Statement {
-    let init = init_by(key);
-    let bytes = init.signing_bytes().expect("bytes");
-    let init = init.seal(key.sign(&bytes)).expect("an envelope");
-    let envoy = EnvoyKey::new(SecretKey::from_seed(&[9; 32]).public());
+fn puddle(seed: u8) -> PuddleKey {
+    PuddleKey::new(SecretKey::from_seed(&[seed; 32]).public())
+}
+
+fn envoy() -> EnvoyKey {
+    EnvoyKey::new(SecretKey::from_seed(&[9; 32]).public())
+}
+
+/// What `key` says, after the founding.
+fn said_by(key: &SecretKey, act: Act) -> Statement {
+    let init = init_by(key).id().expect("an id");
     Statement {
-        envoy: Some(envoy),
+        envoy: Some(envoy()),
         incarnation: Incarnation::from_bytes(&[5; 16]),
-        deps: vec![*init.id()],
+        deps: vec![init],
         time_ms: Some(NOW_MS),
-        act: Act::Grant(Grant {
-            envoy,
+        act,
+        ..init_by(key)
+    }
+}
+
+fn handle(text: &str) -> Handle {
+    text.parse().expect("a handle")
+}
+
+/// A delegation from `from` to the key of the seed `to`, before the heir has signed.
+fn delegation(from: &SecretKey, to: u8) -> Statement {
+    said_by(
+        from,
+        Act::Delegate(Delegate {
+            hop: 1,
+            to: puddle(to),
+            next: None,
+            cut: Vec::new(),
+            accept: Signature::from_bytes(&[0; 64]),
+        }),
+    )
+}
+
+/// One statement of each kind that a puddle signs, all by `key`.
+fn every_kind_by(key: &SecretKey) -> Vec<Statement> {
+    let invite = init_by(key).id().expect("an id");
+    let acts = [
+        Act::Policy(Policy {
+            scope: Scope::SwarmWide,
+            protected: Vec::new(),
+            replicas: Some(3),
+        }),
+        Act::Merge,
+        Act::Invite(Invite {
+            puddle: puddle(8),
+            role: Role::Member,
+        }),
+        Act::Join { invite },
+        Act::Leave { invite },
+        Act::Revoke(Revoke {
+            invite,
+            cut: vec![invite],
+        }),
+        Act::Rejoin { invite },
+        Act::Grant(Grant {
+            envoy: envoy(),
             uid: 1000,
             expires_ms: None,
         }),
-        ..init_by(key)
+        Act::Ungrant(Ungrant {
+            envoy: envoy(),
+            cut: Vec::new(),
+        }),
+        Act::Tombstone(Tombstone {
+            founder: puddle(8),
+            handle: handle("notes-2"),
+            cut: Vec::new(),
+        }),
+        Act::Update(Update {
+            changes: vec![Change {
+                name: RefName::new(b"refs/heads/main").expect("a ref"),
+                new: Oid::from_bytes(&[1; 20]),
+                contained: Vec::new(),
+                forced: Vec::new(),
+            }],
+            head: None,
+            pack: None,
+        }),
+    ];
+    let said = acts.into_iter().map(|act| said_by(key, act));
+    [init_by(key), delegation(key, 8)]
+        .into_iter()
+        .chain(said)
+        .collect()
+}
+
+fn sign(client: &Client, statement: &Statement) -> Result<Signature, CallError> {
+    let body = statement.encode_body().expect("a body");
+    client.sign(&statement.type_name(), &body)
+}
+
+fn accept(client: &Client, statement: &Statement) -> Result<Signature, CallError> {
+    let body = statement.encode_body().expect("a body");
+    client.accept(&statement.type_name(), &body)
+}
+
+fn claim_by(puddle: PuddleKey) -> NameClaim {
+    NameClaim {
+        puddle,
+        counter: 3,
+        time_ms: Some(NOW_MS),
+        name: Some("dan".parse().expect("a name")),
     }
 }
 
@@ -114,29 +209,121 @@ fn code(refused: Result<impl std::fmt::Debug, CallError>) -> String {
 }
 
 #[test]
-fn signs_its_own_envelopes_and_nothing_else() {
+fn signs_every_known_kind_that_names_its_own_key() {
     let running = Running::start(LONG, None);
     let client = running.client();
+    for statement in every_kind_by(&secret()) {
+        let signature = sign(&client, &statement).expect("signed");
+        let bytes = statement.signing_bytes().expect("bytes");
+        let signer = statement.signer;
+        signer.verify(&bytes, &signature).expect("it holds");
+    }
+}
 
-    let own = init_by(&secret());
-    let body = own.encode_body().expect("a body");
-    let signature = client.sign(&own.type_name(), &body).expect("signed");
-    own.seal(signature).expect("the signature holds");
+#[test]
+fn signs_no_kind_for_another_key() {
+    let running = Running::start(LONG, None);
+    let client = running.client();
+    for statement in every_kind_by(&SecretKey::from_seed(&[8; 32])) {
+        let refused = sign(&client, &statement);
+        assert_eq!(code(refused), "foreign-signer", "{statement:?}");
+    }
+    // An envoy's update for the own puddle is another's signature too.
+    let update = every_kind_by(&secret()).pop().expect("an update");
+    let by_envoy = Statement {
+        signer: *envoy().key(),
+        ..update
+    };
+    assert_eq!(code(sign(&client, &by_envoy)), "foreign-signer");
+}
 
-    let other = init_by(&SecretKey::from_seed(&[8; 32]));
-    let foreign = other.encode_body().expect("a body");
-    let refused = client.sign(&other.type_name(), &foreign);
-    assert_eq!(code(refused), "foreign-signer");
-
-    let grant = grant_by(&secret());
-    let body = grant.encode_body().expect("a body");
-    let signature = client.sign(&grant.type_name(), &body).expect("signed");
-    grant.seal(signature).expect("the signature holds");
-
+#[test]
+fn signs_nothing_that_it_does_not_understand() {
+    let running = Running::start(LONG, None);
+    let client = running.client();
+    let body = said_by(&secret(), Act::Merge)
+        .encode_body()
+        .expect("a body");
     let unknown = "application/vnd.gitback.transfer.v1+cbor";
     assert_eq!(code(client.sign(unknown, &body)), "unknown-kind");
-    assert_eq!(code(client.sign("text/plain", b"pay eve")), "bad-type");
-    assert_eq!(code(client.sign(&other.type_name(), b"")), "truncated");
+    let later = "application/vnd.gitback.merge.v2+cbor";
+    assert_eq!(code(client.sign(later, &body)), "unknown-kind");
+    assert_eq!(code(client.accept(unknown, &body)), "no-delegation");
+    for refused in [
+        client.sign("text/plain", b"pay eve"),
+        client.accept("text/plain", b"pay eve"),
+    ] {
+        assert_eq!(code(refused), "bad-type");
+    }
+    let merge = "application/vnd.gitback.merge.v1+cbor";
+    for refused in [
+        client.sign(merge, b""),
+        client.accept(merge, b""),
+        client.claim_name(b""),
+    ] {
+        assert_eq!(code(refused), "truncated");
+    }
+}
+
+#[test]
+fn accepts_what_is_delegated_to_its_own_key() {
+    let running = Running::start(LONG, None);
+    let client = running.client();
+    let retiring = SecretKey::from_seed(&[8; 32]);
+    let mut delegation = delegation(&retiring, 7);
+    let accepted = accept(&client, &delegation).expect("signed");
+    if let Act::Delegate(delegate) = &mut delegation.act {
+        delegate.accept = accepted;
+    }
+    // The draft signs the same whatever its place for the heir's signature holds.
+    assert_eq!(accept(&client, &delegation).expect("signed"), accepted);
+    let bytes = delegation.signing_bytes().expect("bytes");
+    let sealed = delegation.seal(retiring.sign(&bytes));
+    sealed.expect("both signatures hold");
+}
+
+#[test]
+fn accepts_nothing_else() {
+    let running = Running::start(LONG, None);
+    let client = running.client();
+    let to_another = delegation(&secret(), 8);
+    assert_eq!(code(accept(&client, &to_another)), "foreign-heir");
+    for statement in every_kind_by(&secret()) {
+        if !matches!(statement.act, Act::Delegate(_)) {
+            assert_eq!(code(accept(&client, &statement)), "no-delegation");
+        }
+    }
+    // By the other ways, neither the delegation of another nor an acceptance is signed.
+    let to_own = delegation(&SecretKey::from_seed(&[8; 32]), 7);
+    assert_eq!(code(sign(&client, &to_own)), "foreign-signer");
+    let body = to_own.encode_body().expect("a body");
+    let acceptance = "application/vnd.gitback.delegate-accept.v1+cbor";
+    assert_eq!(code(client.sign(acceptance, &body)), "bad-type");
+    assert_eq!(code(client.accept(acceptance, &body)), "bad-type");
+}
+
+#[test]
+fn claims_names_for_its_own_key_alone() {
+    let running = Running::start(LONG, None);
+    let client = running.client();
+    let own = claim_by(puddle(7));
+    let released = NameClaim {
+        name: None,
+        ..own.clone()
+    };
+    for claim in [own.clone(), released] {
+        let signature = client.claim_name(&claim.encode_body()).expect("signed");
+        claim.seal(&signature).expect("the signature holds");
+    }
+    let foreign = claim_by(puddle(8)).encode_body();
+    assert_eq!(code(client.claim_name(&foreign)), "foreign-signer");
+    // Not as a statement, and no statement as a claim.
+    let body = own.encode_body();
+    let type_name = NameClaim::type_name();
+    assert_eq!(code(client.sign(&type_name, &body)), "bad-type");
+    assert_eq!(code(client.accept(&type_name, &body)), "bad-type");
+    let init = init_by(&secret()).encode_body().expect("a body");
+    assert_eq!(code(client.claim_name(&init)), "unknown-field");
 }
 
 #[test]
