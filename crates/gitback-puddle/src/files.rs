@@ -1,14 +1,56 @@
 //! Small files, read under a bound and written so that a crash loses nothing.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use thiserror::Error;
 
 /// The longest file of a puddle that is read, in bytes.
 pub const FILE_MAX: u64 = 64 * 1024;
+/// Whoever replaces a file of the puddle holds the lock on this one.
+const LOCK: &str = "lock";
+
+/// Why a file of the puddle was not changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Another process is changing the puddle's files right now.
+    #[error("another process is changing the files in {dir}")]
+    Busy {
+        /// The puddle's directory.
+        dir: PathBuf,
+    },
+    /// A file or directory could not be made durable.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl From<FileFault> for WriteError {
+    fn from(fault: FileFault) -> Self {
+        let FileFault {
+            action,
+            path,
+            source,
+        } = fault;
+        Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
 
 /// An `io::Error` with what was tried on which path.
 #[derive(Debug)]
@@ -29,11 +71,33 @@ fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileFau
 
 /// Reads a whole file; `None` if there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileFault> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(fault("read", path)(error)),
+    match File::open(path) {
+        Ok(file) => read_bounded(path, file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fault("read", path)(error)),
+    }
+}
+
+/// Reads a whole file that [`replace`] may replace; `None` if there is none. What is no file, and
+/// what a link points to, is refused: replacing it would not do what its owner meant.
+pub(crate) fn read_own(path: &Path) -> Result<Option<Vec<u8>>, FileFault> {
+    let refused = |why| fault("read", path)(io::Error::new(io::ErrorKind::InvalidInput, why));
+    // Without NONBLOCK, a pipe of this name would keep us waiting.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err(refused("it is a symbolic link")),
+        Err(error) => return Err(fault("read", path)(error.into())),
     };
+    let metadata = file.metadata().map_err(fault("read", path))?;
+    if !metadata.is_file() {
+        return Err(refused("it is not a file"));
+    }
+    read_bounded(path, file).map(Some)
+}
+
+fn read_bounded(path: &Path, file: File) -> Result<Vec<u8>, FileFault> {
     let mut bytes = Vec::new();
     file.take(FILE_MAX + 1)
         .read_to_end(&mut bytes)
@@ -42,7 +106,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileFault> {
         let long = io::Error::new(io::ErrorKind::FileTooLarge, "longer than 64 KiB");
         return Err(fault("read", path)(long));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Makes `dir` and what is missing above it, and closes `dir` to others.
@@ -56,6 +120,55 @@ pub(crate) fn private_dir(dir: &Path) -> Result<(), FileFault> {
     match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// The right to replace files of a puddle, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    dir: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock on `dir`, which is there. Never waits.
+    pub(crate) fn take(dir: &Path) -> Result<Self, WriteError> {
+        let path = dir.join(LOCK);
+        // Opened for writing, because a lock over NFS needs that.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|error| fault("open", &path)(error.into()))?;
+        let file = File::from(file);
+        match file.try_lock() {
+            Ok(()) => Ok(Self {
+                dir: dir.to_owned(),
+                _file: file,
+            }),
+            Err(TryLockError::WouldBlock) => Err(WriteError::Busy {
+                dir: dir.to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(fault("lock", &path)(error).into()),
+        }
+    }
+
+    /// The puddle's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes `bytes` to the file that is called `name` in the puddle's
+    /// directory, durable and all or nothing, in place of what is there.
+    pub(crate) fn replace(&self, name: &str, mode: u32, bytes: &[u8]) -> Result<(), FileFault> {
+        let path = self.dir.join(name);
+        let temporary = self.dir.join(format!("{name}.new"));
+        let replaced = write_synced(&temporary, mode, bytes)
+            .and_then(|()| fs::rename(&temporary, &path).map_err(fault("rename", &temporary)));
+        if replaced.is_err() {
+            // The first failure is the one worth reporting.
+            let _ = fs::remove_file(&temporary);
+        }
+        replaced?;
+        sync_dir(path.parent().unwrap_or(&self.dir))
     }
 }
 
@@ -76,7 +189,7 @@ pub(crate) fn place(dir: &Path, name: &str, mode: u32, bytes: &[u8]) -> Result<P
     let placed = written.and_then(|()| {
         match renameat_with(CWD, &temporary, CWD, dir.join(name), RenameFlags::NOREPLACE) {
             Ok(()) => Ok(Placed::New),
-            Err(rustix::io::Errno::EXIST) => Ok(Placed::NameTaken),
+            Err(Errno::EXIST) => Ok(Placed::NameTaken),
             Err(error) => Err(fault("rename", &temporary)(error.into())),
         }
     });
@@ -91,6 +204,8 @@ pub(crate) fn place(dir: &Path, name: &str, mode: u32, bytes: &[u8]) -> Result<P
 }
 
 fn write_synced(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), FileFault> {
+    // A process that crashed may have left it; where it cannot be removed, opening says why.
+    let _ = fs::remove_file(path);
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -1,9 +1,9 @@
 //! One person's key: at rest, and in the session that signs with it.
 //!
 //! Decides how a puddle's secret lies on disk (wrapped by a passphrase, see
-//! [`create`] and [`unwrap`]) and what a running session signs with it: only
-//! well-formed envelopes of kinds it knows that name its own key as signer.
-//! Never prompts, prints, or decides what an envelope means.
+//! [`create`] and [`unwrap`]), how it is replaced ([`rotate`]), and what a running
+//! session signs: only well-formed statements of kinds it knows, by its own
+//! key. Never prompts, prints, or decides what an envelope means.
 //!
 //! Read [`Public`] first, then [`session`]. The formats are written down in
 //! `docs/spec/puddle.md`.
@@ -29,14 +29,16 @@
 mod cost;
 mod files;
 mod passphrase;
+mod rotate;
 pub mod session;
 mod store;
 mod wrapped;
 
 pub use cost::{Cost, CostReject};
-pub use files::FILE_MAX;
+pub use files::{FILE_MAX, WriteError};
 pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
+pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
-    CreateError, NoRandomness, Public, ReadError, UnwrapError, create, generate, read_public,
-    unwrap,
+    CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, generate, mend,
+    read_public, unwrap,
 };

@@ -8,14 +8,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::files::{self, FileFault, Placed};
+use crate::files::{self, FileFault, Lock, Placed, WriteError};
 use crate::wrapped::{Fresh, Malformed, OpenFailure, Wrapped, pretty};
 use crate::{Cost, CostReject, Passphrase};
 
 /// The secret, wrapped. This file alone is the puddle.
-const WRAPPED: &str = "identity.wrapped";
+pub(crate) const WRAPPED: &str = "identity.wrapped";
 /// What anybody may know.
-const PUBLIC: &str = "identity.pub";
+pub(crate) const PUBLIC: &str = "identity.pub";
+/// Who may read the first, and who the second.
+pub(crate) const WRAPPED_MODE: u32 = 0o600;
+const PUBLIC_MODE: u32 = 0o644;
 
 /// What anybody may know about a puddle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +113,14 @@ pub enum ReadError {
         /// The version it names.
         version: u64,
     },
+    /// More files than a puddle ever has.
+    #[error("{dir} holds more than {limit} keys")]
+    TooMany {
+        /// Where they are.
+        dir: PathBuf,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The file asks for more memory or time than any honest one.
     #[error("{path} is not safe to open")]
     Cost {
@@ -121,6 +132,18 @@ pub enum ReadError {
     },
 }
 
+/// Why `identity.pub` was not brought up to date.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MendError {
+    /// What it should say cannot be read.
+    #[error("cannot read the puddle")]
+    Read(#[source] ReadError),
+    /// It could not be written.
+    #[error("cannot bring identity.pub up to date")]
+    Write(#[source] WriteError),
+}
+
 /// Why a puddle's secret could not be had.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -130,6 +153,12 @@ pub enum UnwrapError {
     WrongPassphrase {
         /// The puddle.
         name: PuddleName,
+    },
+    /// No retired key of this puddle is this one.
+    #[error("{key} is no retired key of this puddle")]
+    NotRetired {
+        /// The key that was asked for.
+        key: PuddleKey,
     },
     /// The file cannot be used.
     #[error("cannot read the wrapped key")]
@@ -187,33 +216,54 @@ pub fn create(
     let wrapped = wrap(name, passphrase, secret, cost, now_ms)?;
     let public = public_of(&wrapped);
     files::private_dir(dir).map_err(CreateError::from)?;
-    if files::place(dir, WRAPPED, 0o600, &wrapped.encode())? == Placed::NameTaken {
+    if files::place(dir, WRAPPED, WRAPPED_MODE, &wrapped.encode())? == Placed::NameTaken {
         return Err(exists(dir, dir.join(WRAPPED)));
     }
-    let form = Form {
-        name: public.name.to_string(),
-        public_key: public.key.to_string(),
-        fingerprint: public.key.fingerprint().to_string(),
-        created_ms: public.created_ms,
-    };
     // Losing a race for this one is harmless: the wrapped key is ours.
-    files::place(dir, PUBLIC, 0o644, &pretty(&form))?;
+    files::place(dir, PUBLIC, PUBLIC_MODE, &encode_public(&public))?;
     Ok(public)
 }
 
-/// Reads whose puddle lies in `dir`, without a passphrase. Where only
-/// `identity.wrapped` was carried over, that file says it.
+/// Reads whose puddle lies in `dir`, without a passphrase.
+///
+/// `identity.wrapped` says it. `identity.pub` alone says it too, and where both
+/// are there and differ, a new `identity.wrapped` was just put there.
 ///
 /// # Errors
 ///
 /// [`ReadError::Missing`] if there is no puddle; otherwise [`ReadError`] for
 /// what is wrong with its files.
+///
+/// Source: docs/spec/puddle.md §1.
 pub fn read_public(dir: &Path) -> Result<Public, ReadError> {
-    let path = dir.join(PUBLIC);
-    match files::read(&path)? {
-        Some(bytes) => decode_public(&bytes).map_err(|why| ReadError::Damaged { path, why }),
-        None => Ok(public_of(&read_wrapped(dir)?)),
+    let stated = read_stated(dir)?;
+    match read_wrapped(dir) {
+        Ok(wrapped) => Ok(public_of(&wrapped)),
+        Err(missing @ ReadError::Missing { .. }) => stated.ok_or(missing),
+        Err(error) => Err(error),
     }
+}
+
+/// Makes `identity.pub` say what `identity.wrapped` says, where it does not:
+/// after a crash, or after a new `identity.wrapped` was brought here.
+///
+/// # Errors
+///
+/// [`MendError`] for what is wrong with the files, or cannot be written.
+pub fn mend(dir: &Path) -> Result<(), MendError> {
+    let stated = read_stated(dir).map_err(MendError::Read)?;
+    let public = match read_wrapped(dir) {
+        Ok(wrapped) => public_of(&wrapped),
+        Err(ReadError::Missing { .. }) => return Ok(()),
+        Err(error) => return Err(MendError::Read(error)),
+    };
+    if stated.as_ref() == Some(&public) {
+        return Ok(());
+    }
+    let lock = Lock::take(dir).map_err(MendError::Write)?;
+    // Only the lock keeps what was read above from changing.
+    let wrapped = read_wrapped(dir).map_err(MendError::Read)?;
+    replace_public(&lock, &public_of(&wrapped)).map_err(MendError::Write)
 }
 
 /// Unwraps the secret key in `dir`.
@@ -224,8 +274,14 @@ pub fn read_public(dir: &Path) -> Result<Public, ReadError> {
 /// [`UnwrapError`] for what is wrong with the file.
 pub fn unwrap(dir: &Path, passphrase: &Passphrase) -> Result<SecretKey, UnwrapError> {
     let wrapped = read_wrapped(dir).map_err(UnwrapError::Read)?;
+    open(&wrapped, passphrase)
+}
+
+pub(crate) fn open(wrapped: &Wrapped, passphrase: &Passphrase) -> Result<SecretKey, UnwrapError> {
     wrapped.open(passphrase).map_err(|failure| match failure {
-        OpenFailure::Sealed => UnwrapError::WrongPassphrase { name: wrapped.name },
+        OpenFailure::Sealed => UnwrapError::WrongPassphrase {
+            name: wrapped.name.clone(),
+        },
         OpenFailure::Derive(source) => UnwrapError::Derive(source),
     })
 }
@@ -237,12 +293,7 @@ fn wrap(
     cost: Cost,
     now_ms: u64,
 ) -> Result<Wrapped, CreateError> {
-    let mut fresh = Fresh {
-        salt: [0; 16],
-        nonce: [0; 24],
-    };
-    fill(&mut fresh.salt).map_err(CreateError::NoRandomness)?;
-    fill(&mut fresh.nonce).map_err(CreateError::NoRandomness)?;
+    let fresh = fresh().map_err(CreateError::NoRandomness)?;
     Wrapped::seal(name, secret, passphrase, cost, &fresh, now_ms).map_err(|source| {
         CreateError::Derive {
             memory_kib: cost.memory_kib(),
@@ -265,13 +316,41 @@ fn read_wrapped(dir: &Path) -> Result<Wrapped, ReadError> {
             dir: dir.to_owned(),
         });
     };
-    Wrapped::decode(&bytes).map_err(|malformed| match malformed {
+    decode_wrapped(path, &bytes)
+}
+
+/// What `bytes`, read from `path`, wrap.
+pub(crate) fn decode_wrapped(path: PathBuf, bytes: &[u8]) -> Result<Wrapped, ReadError> {
+    Wrapped::decode(bytes).map_err(|malformed| match malformed {
         Malformed::UnknownVersion(version) => ReadError::UnknownVersion { path, version },
         Malformed::Cost(source) => ReadError::Cost { path, source },
         other @ (Malformed::Json(_) | Malformed::Field(_)) => ReadError::Damaged {
             path,
             why: other.to_string(),
         },
+    })
+}
+
+/// What `identity.pub` says, if it is there.
+fn read_stated(dir: &Path) -> Result<Option<Public>, ReadError> {
+    let path = dir.join(PUBLIC);
+    let Some(bytes) = files::read(&path)? else {
+        return Ok(None);
+    };
+    let stated = decode_public(&bytes).map_err(|why| ReadError::Damaged { path, why })?;
+    Ok(Some(stated))
+}
+
+pub(crate) fn replace_public(lock: &Lock, public: &Public) -> Result<(), WriteError> {
+    Ok(lock.replace(PUBLIC, PUBLIC_MODE, &encode_public(public))?)
+}
+
+fn encode_public(public: &Public) -> Vec<u8> {
+    pretty(&Form {
+        name: public.name.to_string(),
+        public_key: public.key.to_string(),
+        fingerprint: public.key.fingerprint().to_string(),
+        created_ms: public.created_ms,
     })
 }
 
@@ -286,12 +365,23 @@ fn decode_public(bytes: &[u8]) -> Result<Public, String> {
     })
 }
 
-fn public_of(wrapped: &Wrapped) -> Public {
+pub(crate) fn public_of(wrapped: &Wrapped) -> Public {
     Public {
         name: wrapped.name.clone(),
         key: wrapped.key,
         created_ms: wrapped.created_ms,
     }
+}
+
+/// Salt and nonce for one wrapping.
+pub(crate) fn fresh() -> Result<Fresh, NoRandomness> {
+    let mut fresh = Fresh {
+        salt: [0; 16],
+        nonce: [0; 24],
+    };
+    fill(&mut fresh.salt)?;
+    fill(&mut fresh.nonce)?;
+    Ok(fresh)
 }
 
 fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
