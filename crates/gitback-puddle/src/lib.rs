@@ -1,9 +1,10 @@
 //! One person's key: at rest, and in the session that signs with it.
 //!
 //! Decides how a puddle's secret lies on disk (wrapped by a passphrase, see
-//! [`create`] and [`unwrap`]), how it is replaced ([`rotate`]), and what a running
-//! session signs: only well-formed statements of kinds it knows, by its own
-//! key. Never prompts, prints, or decides what an envelope means.
+//! [`create`] and [`unwrap`]), how it is replaced ([`rotate`]), whom a name
+//! means on this machine ([`resolve`]), and what a running session signs: only
+//! well-formed statements of kinds it knows, by its own key. Never prompts,
+//! prints, or decides what an envelope means.
 //!
 //! Read [`Public`] first, then [`session`]. The formats are written down in
 //! `docs/spec/puddle.md`.
@@ -28,7 +29,9 @@
 
 mod cost;
 mod files;
+pub mod names;
 mod passphrase;
+mod resolve;
 mod rotate;
 pub mod session;
 mod store;
@@ -37,6 +40,7 @@ mod wrapped;
 pub use cost::{Cost, CostReject};
 pub use files::{FILE_MAX, WriteError};
 pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
+pub use resolve::{ResolveError, Resolved, resolve};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
     CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, generate, mend,

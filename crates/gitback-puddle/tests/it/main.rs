@@ -1,5 +1,6 @@
 //! A puddle in a real home, and a session on a real socket.
 
+mod names;
 mod rotate;
 mod session;
 mod store;
