@@ -107,6 +107,10 @@ impl Envoy {
         self.running.as_ref().map(|running| running.child.id())
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn move_to(&mut self, port: u16) {
         self.port = port;
     }

@@ -1,5 +1,6 @@
 //! Several envoys on one machine, as one thing that is started and, whatever happens, ended.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::daemon::{Envoy, config};
+use crate::link::Link;
 use crate::{Options, Person};
 
 /// The most envoys in one fleet; one machine would hold more, but nobody has asked yet.
@@ -31,6 +33,8 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 pub struct Fleet {
     envoys: Vec<Envoy>,
     people: Vec<Person>,
+    /// From and to which envoy.
+    links: BTreeMap<(usize, usize), Link>,
     options: Options,
     kept: bool,
     dir: TempDir,
@@ -100,15 +104,49 @@ impl Fleet {
             .zip(ports)
             .map(|(person, port)| Envoy::new(person.clone(), person.envoy(), port, options.keep));
         let envoys = made.collect::<Result<Vec<Envoy>>>()?;
-        let fleet = Self {
+        let mut fleet = Self {
             envoys,
             people,
+            links: BTreeMap::new(),
             options,
             kept: false,
             dir,
         };
+        fleet.lay_links()?;
         fleet.configure()?;
         Ok(fleet)
+    }
+
+    /// Lays the links anew, for the ports that the envoys have now.
+    fn lay_links(&mut self) -> Result<()> {
+        if !self.options.links {
+            return Ok(());
+        }
+        self.links.clear();
+        for (from, _) in self.envoys.iter().enumerate() {
+            for (to, envoy) in self.envoys.iter().enumerate() {
+                if from != to {
+                    self.links.insert((from, to), Link::new(envoy.port())?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts envoy `index` off from all others, both ways. Needs [`Options::links`].
+    pub fn cut(&self, index: usize) {
+        self.links_of(index).for_each(Link::cut);
+    }
+
+    /// Mends what [`Self::cut`] cut.
+    pub fn mend(&self, index: usize) {
+        self.links_of(index).for_each(Link::mend);
+    }
+
+    fn links_of(&self, index: usize) -> impl Iterator<Item = &Link> {
+        let ends_there = move |(from, to): &(usize, usize)| *from == index || *to == index;
+        let links = self.links.iter();
+        links.filter_map(move |(ends, link)| ends_there(ends).then_some(link))
     }
 
     /// The directory that holds everything of this fleet; tests may put their own files there.
@@ -315,16 +353,16 @@ impl Fleet {
     ///
     /// Never in practice; writing text cannot fail.
     pub fn config_of(&self, envoy: &Envoy) -> Result<String> {
-        let others = self
+        let others = self.envoys.iter().enumerate();
+        let own = self
             .envoys
             .iter()
-            .filter(|other| other.name() != envoy.name());
-        let peers = others.map(|other| {
-            (
-                other.name().to_owned(),
-                other.key().to_owned(),
-                other.address(),
-            )
+            .position(|one| one.name() == envoy.name());
+        let others = others.filter(|(_, other)| other.name() != envoy.name());
+        let peers = others.map(|(to, other)| {
+            let link = own.and_then(|own| self.links.get(&(own, to)));
+            let address = link.map_or_else(|| other.address(), Link::address);
+            (other.name().to_owned(), other.key().to_owned(), address)
         });
         let extra = self
             .options
@@ -369,6 +407,7 @@ impl Fleet {
             envoy.kill()?;
             envoy.move_to(port);
         }
+        self.lay_links()?;
         self.configure()
     }
 

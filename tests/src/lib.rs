@@ -22,6 +22,7 @@ mod daemon;
 mod fleet;
 mod git;
 mod history;
+mod link;
 mod options;
 mod person;
 mod process;

@@ -13,6 +13,9 @@ pub struct ExtraPeer {
     pub address: String,
 }
 
+/// The usual settings: peers talk often, and a push waits for as long as a slow machine may take.
+const USUAL: &str = "contact_interval_ms = 200\nmin_free_percent = 0\npush_wait_ms = 60000\n";
+
 /// What fleet is wanted.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -23,6 +26,7 @@ pub struct Options {
     pub(crate) stop: Option<Stop>,
     pub(crate) keep: bool,
     pub(crate) puddle: Option<String>,
+    pub(crate) links: bool,
 }
 
 impl Options {
@@ -32,11 +36,12 @@ impl Options {
         Self {
             binaries,
             envoys: 1,
-            settings: "contact_interval_ms = 200\nmin_free_percent = 0\n".to_owned(),
+            settings: USUAL.to_owned(),
             extra_peers: Vec::new(),
             stop: None,
             keep: false,
             puddle: None,
+            links: false,
         }
     }
 
@@ -58,6 +63,13 @@ impl Options {
     #[must_use]
     pub fn extra_peer(mut self, peer: ExtraPeer) -> Self {
         self.extra_peers.push(peer);
+        self
+    }
+
+    /// Lets the envoys reach each other over links that [`Fleet::cut`](crate::Fleet::cut) cuts.
+    #[must_use]
+    pub fn links(mut self) -> Self {
+        self.links = true;
         self
     }
 
