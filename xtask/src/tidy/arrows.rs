@@ -43,6 +43,7 @@ const PRODUCTION: &[&str] = &[
     "gitback-helper",
     "gitback-peer",
     "gitback-envoy",
+    "gitback-signer",
     "git-remote-gitback",
     "vigo",
 ];
@@ -56,6 +57,7 @@ const LIBRARIES: &[&str] = &[
     "gitback-helper",
     "gitback-peer",
     "gitback-envoy",
+    "gitback-signer",
 ];
 
 /// What must never be. Only dependencies that end up in a program count, not those of tests.
@@ -127,6 +129,11 @@ pub(super) const NEVER: &[Never] = &[
             "gitback-log",
         ],
         why: "siblings meet in the envoy: the transport does not know what it carries",
+    },
+    Never {
+        from: &["gitback-envoy"],
+        to: &["gitback-puddle", "gitback-signer"],
+        why: "the daemon holds no person's key and asks no session: the user's own process does",
     },
     Never {
         from: &["git-remote-gitback"],
