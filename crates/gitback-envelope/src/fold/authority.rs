@@ -45,7 +45,7 @@ pub(super) struct Instance {
     /// Counting revocations, and what they let count.
     pub(super) revokes: Vec<Place>,
     revoked: Option<Bound>,
-    /// Counting leaves, and what they let count.
+    /// Counting leaves, none after another, and what they let count.
     pub(super) leaves: Vec<Place>,
     left: Option<Bound>,
     /// Requests to be invited again.
@@ -216,7 +216,12 @@ impl Authority {
                 Shaken::Nobody
             }
             Act::Join { invite } | Act::Rejoin { invite } if counts => {
-                self.rebuild_instance(graph, invite);
+                if let Some(instance) = self.instances.get_mut(invite) {
+                    match statement.act {
+                        Act::Join { .. } => instance.joins.push(place),
+                        _ => instance.rejoins.push(place),
+                    }
+                }
                 Shaken::Nobody
             }
             Act::Leave { invite } if counts => {
@@ -394,6 +399,8 @@ impl Authority {
             instance.joins = joins;
         }
         let leaves = counts(leaves, self);
+        let follows = |place: &Place| leaves.iter().any(|by| graph.is_ancestor(*by, *place));
+        let leaves: Vec<Place> = leaves.iter().copied().filter(|at| !follows(at)).collect();
         if let Some(instance) = self.instances.get_mut(invite) {
             for place in &leaves {
                 narrow(&mut instance.left, Bound::past(graph, *place));
@@ -595,6 +602,7 @@ impl Authority {
         }
         match &statement.act {
             Act::Join { .. } => self.before_end(graph, place),
+            Act::Leave { .. } if after(&instance.leaves) => Err(VoidReason::Left),
             Act::Leave { .. } if after(&instance.joins) => Ok(()),
             Act::Rejoin { .. } if after(&instance.leaves) => self.before_end(graph, place),
             Act::Rejoin { .. } => Err(VoidReason::NotLeft),

@@ -344,7 +344,7 @@ impl Project {
     /// How many folded envelopes have no effect.
     #[must_use]
     pub const fn void_len(&self) -> usize {
-        self.quota.total()
+        self.quota.void()
     }
 
     /// Everything that a person should look at.

@@ -7,25 +7,28 @@ use gitback_identity::PuddleKey;
 use super::authority::Authority;
 use super::graph::{Graph, Place};
 use super::standing::Standing;
+use crate::act::Act;
 use crate::envelope::Verified;
 use crate::reject::Reject;
 
-/// The most envelopes without effect that are kept of one puddle that may do nothing in the project now.
+/// The most envelopes without effect, joins, leaves and rejoins that are kept of one puddle that may do nothing in the
+/// project now.
 pub const VOID_MAX: usize = 4_096;
 /// The most envelopes without effect that are kept of all puddles together that never were part of the project.
 pub const STRANGERS_VOID_MAX: usize = 4_096;
 
-/// Counts envelopes without effect. What another envelope or a cut names is taken in whatever the count.
+/// Counts envelopes without effect, and those that a puddle may write about its own membership. What another envelope or a cut names is taken in whatever the count.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
     by_puddle: BTreeMap<PuddleKey, usize>,
     total: usize,
+    void: usize,
 }
 
 impl Quota {
-    /// How many there are.
-    pub(super) const fn total(&self) -> usize {
-        self.total
+    /// How many envelopes have no effect.
+    pub(super) const fn void(&self) -> usize {
+        self.void
     }
 
     /// Whether one more of `puddle` is taken.
@@ -51,11 +54,11 @@ impl Quota {
     }
 
     pub(super) fn count(&mut self, verified: &Verified, standing: Standing) {
-        if let Standing::Void(_) = standing {
-            *self
-                .by_puddle
-                .entry(verified.statement().puddle)
-                .or_default() += 1;
+        let statement = verified.statement();
+        let void = matches!(standing, Standing::Void(_));
+        self.void += usize::from(void);
+        if void || is_about_itself(&statement.act) {
+            *self.by_puddle.entry(statement.puddle).or_default() += 1;
             self.total += 1;
         }
     }
@@ -63,19 +66,30 @@ impl Quota {
     /// Takes note of envelopes whose standing has changed.
     pub(super) fn recount(&mut self, graph: &Graph, changed: &[(Place, Standing)]) {
         for (place, before) in changed {
+            let statement = graph.statement(*place);
             let was_void = matches!(before, Standing::Void(_));
             let is_void = matches!(graph.node(*place).standing, Standing::Void(_));
-            let count = self
-                .by_puddle
-                .entry(graph.statement(*place).puddle)
-                .or_default();
-            if was_void && !is_void {
-                *count = count.saturating_sub(1);
-                self.total = self.total.saturating_sub(1);
-            } else if is_void && !was_void {
-                *count += 1;
-                self.total += 1;
+            if was_void == is_void {
+                continue;
+            }
+            let counted = usize::from(!is_about_itself(&statement.act));
+            let count = self.by_puddle.entry(statement.puddle).or_default();
+            if is_void {
+                *count += counted;
+                self.total += counted;
+                self.void += 1;
+            } else {
+                *count = count.saturating_sub(counted);
+                self.total = self.total.saturating_sub(counted);
+                self.void = self.void.saturating_sub(1);
             }
         }
     }
+}
+
+const fn is_about_itself(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::Join { .. } | Act::Leave { .. } | Act::Rejoin { .. }
+    )
 }
