@@ -8,10 +8,9 @@ use gitback_envelope::Reject;
 use gitback_helper::{
     CallError, ConnectError, Failure, Layout, LayoutError, Mode, Reply, exit_code,
 };
-use gitback_identity::similar::is_similar;
 use gitback_identity::{AddressReject, Handle, PuddleName};
-use gitback_puddle::ReadError;
 use gitback_puddle::session;
+use gitback_puddle::{ReadError, ResolveError};
 
 use crate::grant::DraftReject;
 use crate::pump::PumpError;
@@ -23,7 +22,7 @@ const QUOTE_MAX: usize = 80;
 const STATUS: &str = "vigo envoy status";
 const SAME_VERSION: &str = "use the same version of vigo and git-remote-gitback";
 const ADDRESS_FORM: &str =
-    "an address is gitback://<your puddle>/<handle> or gitback://<project id>/<handle>";
+    "an address is gitback://<puddle>/<handle> or gitback://<project id>/<handle>";
 const BRING_PUDDLE: &str =
     "bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle";
 const MAKE_PUDDLE: &str = "or make a new puddle: vigo swarm puddle init";
@@ -95,25 +94,34 @@ pub(crate) fn puddle_unreadable(error: &ReadError) -> Failure {
         .hint("vigo swarm puddle status")
 }
 
-pub(crate) fn name_unknown(name: &PuddleName, own: &PuddleName, handle: &Handle) -> Failure {
+/// Why an address with a puddle's name in it means no project. `own` is the user's own name.
+pub(crate) fn name(error: &ResolveError, own: Option<&PuddleName>, handle: &Handle) -> Failure {
+    let ResolveError::Unknown { name, near, picked } = error else {
+        return failure(exit_code::FAILED, "cannot look the puddle's name up")
+            .because(chain(error))
+            .hint("vigo swarm puddle names list");
+    };
     let failure = failure(exit_code::UNKNOWN, format!("no puddle is called {name}"));
-    if is_similar(name.as_str(), own.as_str()) {
-        return failure.hint(format!("did you mean {own}?"));
-    }
-    failure
-        .because(format!(
+    let failure = match (near, own, picked) {
+        (Some(near), _, _) => failure.hint(format!("did you mean {near}?")),
+        (None, Some(own), 0) => failure.because(format!(
             "the only name known on this machine is your own, {own}"
-        ))
+        )),
+        (None, Some(_), _) => {
+            failure.because("it is neither your own name nor one that you picked")
+        }
+        (None, None, 0) => failure
+            .because("you have no puddle on this machine, so no name is known")
+            .hint(BRING_PUDDLE)
+            .hint(MAKE_PUDDLE),
+        (None, None, _) => failure
+            .because("you never picked that name, and have no puddle on this machine")
+            .hint(BRING_PUDDLE),
+    };
+    failure
         .hint(format!(
-            "use the full address: gitback://<project id>/{handle}"
+            "say whose name it is: vigo swarm puddle names pick {name} KEY"
         ))
-}
-
-pub(crate) fn no_puddle(name: &PuddleName, handle: &Handle) -> Failure {
-    failure(exit_code::UNKNOWN, format!("no puddle is called {name}"))
-        .because("you have no puddle on this machine, so no name is known")
-        .hint(BRING_PUDDLE)
-        .hint(MAKE_PUDDLE)
         .hint(format!(
             "or use the full address: gitback://<project id>/{handle}"
         ))

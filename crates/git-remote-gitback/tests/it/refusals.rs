@@ -24,11 +24,6 @@ fn talk(world: &World, arguments: &[&str], commands: &[u8]) -> Output {
     program.wait_with_output().expect("it ends")
 }
 
-fn check(url: &str, expected: &str) {
-    let world = World::new();
-    assert_eq!(world.git_fails(".", &["ls-remote", url]), expected, "{url}");
-}
-
 #[test]
 fn each_bad_address_has_its_own_words() {
     let check = |url: &str, why: &str, hint: &str| {
@@ -51,7 +46,7 @@ fn each_bad_address_has_its_own_words() {
         assert_eq!(errors.lines().count(), 3, "{errors}");
         assert!(output.stdout.is_empty(), "{output:?}");
     };
-    let form = "an address is gitback://<your puddle>/<handle> or gitback://<project id>/<handle>";
+    let form = "an address is gitback://<puddle>/<handle> or gitback://<project id>/<handle>";
     let part = "leave that part out";
     check("-oProxyCommand=x", "the address begins with a hyphen", form);
     check(
@@ -158,39 +153,6 @@ fn each_bad_address_has_its_own_words() {
         &format!("gitback://dan/{}", "x".repeat(300)),
         "the address is longer than 256 characters",
         form,
-    );
-}
-
-#[test]
-fn a_name_wrong_by_a_letter_gets_a_suggestion() {
-    let world = World::empty();
-    world.make_puddle("pluto");
-    assert_eq!(
-        world.git_fails(".", &["ls-remote", "gitback://plutto/notes"]),
-        "error: no puddle is called plutto\nhint:  did you mean pluto?\n"
-    );
-}
-
-#[test]
-fn a_name_that_nobody_has_says_which_names_are_known() {
-    check(
-        "gitback://alice/notes",
-        "error: no puddle is called alice\n\
-         why:   the only name known on this machine is your own, dan\n\
-         hint:  use the full address: gitback://<project id>/notes\n",
-    );
-}
-
-#[test]
-fn a_user_without_a_puddle_is_told_how_to_get_one() {
-    let world = World::empty();
-    assert_eq!(
-        world.git_fails(".", &["ls-remote", NOTES]),
-        "error: no puddle is called dan\n\
-         why:   you have no puddle on this machine, so no name is known\n\
-         hint:  bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle\n\
-         hint:  or make a new puddle: vigo swarm puddle init\n\
-         hint:  or use the full address: gitback://<project id>/notes\n"
     );
 }
 
