@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gitback_envelope::{Act, Envelope, Grant, Statement, Verified};
 use gitback_helper::{
-    Connection, Draft, Failure, Reply, Request, Service, VERSION, Wish, exit_code,
+    Connection, Draft, Failure, GRANT_LIFE, Reply, Request, Service, VERSION, Wish, exit_code,
 };
 use gitback_identity::similar::{SLIPS_MAX, slips};
 use gitback_identity::{Handle, ProjectId, PuddleKey, hex};
@@ -404,6 +404,11 @@ fn make_complete(
     ))
 }
 
+/// When a grant that is drafted now ends.
+fn grant_end_ms() -> u64 {
+    clock::now_ms().saturating_add(u64::try_from(GRANT_LIFE.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// A grant of the project's member for this envoy and user, unsigned.
 fn grant_draft(
     envoy: &Envoy,
@@ -414,7 +419,7 @@ fn grant_draft(
     let act = Act::Grant(Grant {
         envoy: *envoy.public(),
         uid,
-        expires_ms: None,
+        expires_ms: Some(grant_end_ms()),
     });
     encode(&state.draft(*puddle.key(), puddle, *envoy.public(), act))
 }
@@ -445,7 +450,7 @@ fn token_draft(envoy: &Envoy, asked: &Asked) -> Result<Draft, Failure> {
         act: Act::Grant(Grant {
             envoy: *envoy.public(),
             uid: asked.uid,
-            expires_ms: None,
+            expires_ms: Some(grant_end_ms()),
         }),
     };
     encode(&statement)
