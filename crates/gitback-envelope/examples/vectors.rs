@@ -1,21 +1,22 @@
-//! Writes `tests/vectors/envelope` anew: `cargo run -p gitback-envelope --example vectors`.
+//! Writes `tests/vectors/envelope` and `tests/vectors/name-claim` anew: `cargo run -p gitback-envelope --example vectors`.
 //!
 //! The test `vectors::files_are_what_the_corpus_makes` compares the files with what this would write.
 
 use std::fs;
-use std::path::Path;
 
 #[path = "../tests/it/corpus/mod.rs"]
 mod corpus;
 
 fn main() -> std::io::Result<()> {
-    let folder = Path::new(corpus::FOLDER);
-    fs::create_dir_all(folder)?;
-    for entry in fs::read_dir(folder)? {
-        fs::remove_file(entry?.path())?;
-    }
-    for file in corpus::files() {
-        fs::write(folder.join(file.name()), file.text())?;
+    for area in corpus::areas() {
+        let folder = area.folder();
+        fs::create_dir_all(&folder)?;
+        for entry in fs::read_dir(&folder)? {
+            fs::remove_file(entry?.path())?;
+        }
+        for file in area.files {
+            fs::write(folder.join(file.name()), file.text())?;
+        }
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Bounds that take many or large envelopes to reach.
 
 use gitback_envelope::{
-    BODY_MAX, ENVELOPE_MAX, Envelope, Inserted, Project, Reject, UNKNOWN_BODY_MAX, UNKNOWN_MAX,
-    UPDATE_BODY_MAX, Verified, WAITING_BYTES_MAX, WAITING_MAX,
+    BODY_MAX, CUT_BODY_MAX, CUT_MAX, DEPS_MAX, ENVELOPE_MAX, Envelope, Inserted, PROTECTED_MAX,
+    Project, Reject, UNKNOWN_BODY_MAX, UNKNOWN_MAX, UPDATE_BODY_MAX, Verified, VerifiedClaim,
+    WAITING_BYTES_MAX, WAITING_MAX,
 };
 
-use crate::corpus::raw::{Draft, array, bytes, change, id, item, project, uint};
+use crate::codec::every_kind;
+use crate::corpus::raw::{Draft, HEIR, array, bytes, change, id, item, project, uint};
 
 fn read(envelope: &[u8]) -> Result<Verified, Reject> {
     Envelope::decode(envelope)?.verify()
@@ -18,20 +20,40 @@ fn founded() -> Project {
     founded
 }
 
+/// The most bytes in the body of each kind, as docs/spec/envelope.md §1 has them.
+fn body_max(draft: &Draft) -> usize {
+    match draft.kind() {
+        "revoke.v1" | "ungrant.v1" | "delegate.v1" | "tombstone.v1" => CUT_BODY_MAX,
+        "update.v1" => UPDATE_BODY_MAX,
+        "x.v1" => UNKNOWN_BODY_MAX,
+        _ => BODY_MAX,
+    }
+}
+
 #[test]
 fn rejects_bodies_past_the_limit_of_their_kind() {
-    let check = |draft: &Draft, limit: usize| {
+    let mut drafts = every_kind().to_vec();
+    drafts.push(Draft::unknown("x.v1"));
+    for draft in drafts {
+        let limit = body_max(&draft);
         let over = draft.seal_body(&vec![0; limit + 1]);
         let reject = Envelope::decode(&over).expect_err("one byte too many");
-        assert_eq!(reject, Reject::TooLarge { limit });
+        assert_eq!(reject, Reject::TooLarge { limit }, "{}", draft.kind());
         let at = draft.seal_body(&vec![0; limit]);
         let reject = Envelope::decode(&at).expect_err("zeros are no body");
-        assert_eq!(reject.code(), "wrong-item-type");
-    };
-    check(&Draft::init(), BODY_MAX);
-    check(&Draft::grant(), BODY_MAX);
-    check(&Draft::update(), UPDATE_BODY_MAX);
-    check(&Draft::unknown("x.v1"), UNKNOWN_BODY_MAX);
+        assert_eq!(reject.code(), "wrong-item-type", "{}", draft.kind());
+    }
+}
+
+#[test]
+fn rejects_claims_past_their_limit() {
+    let limit = BODY_MAX;
+    let over = Draft::claim().seal_body(&vec![0; limit + 1]);
+    let reject = VerifiedClaim::decode(&over).expect_err("one byte too many");
+    assert_eq!(reject, Reject::TooLarge { limit });
+    let at = Draft::claim().seal_body(&vec![0; limit]);
+    let reject = VerifiedClaim::decode(&at).expect_err("zeros are no body");
+    assert_eq!(reject.code(), "wrong-item-type");
 }
 
 #[test]
@@ -49,6 +71,55 @@ fn accepts_an_update_of_the_most_refs() {
     let update = Draft::update().with(16, array(&changes)).seal();
     assert!(update.len() < UPDATE_BODY_MAX);
     read(&update).expect("8,192 refs are allowed");
+}
+
+/// As many ids as asked for, ascending.
+fn many_ids(count: usize) -> Vec<Vec<u8>> {
+    let count = u16::try_from(count).expect("a small number");
+    (0..count)
+        .map(|number| bytes(&[&number.to_be_bytes(), &[0; 30][..]].concat()))
+        .collect()
+}
+
+#[test]
+fn accepts_the_longest_cut_and_the_most_deps() {
+    let cut = array(&many_ids(CUT_MAX));
+    let deps = array(&many_ids(DEPS_MAX));
+    let drafts = [
+        Draft::revoke().with(17, cut.clone()),
+        Draft::ungrant().with(17, cut.clone()),
+        Draft::delegate().with(19, cut.clone()),
+        Draft::tombstone().with(18, cut),
+    ];
+    for draft in drafts {
+        let full = draft.with(7, deps.clone()).with(5, uint(u64::MAX));
+        let full = full.with(6, id(1)).with(8, uint(u64::MAX));
+        let full = if full.kind() == "delegate.v1" {
+            full.with(16, uint(u64::MAX))
+                .with(18, id(1))
+                .accepted_by(HEIR)
+        } else {
+            full
+        };
+        assert!(full.body().len() < CUT_BODY_MAX, "{}", full.kind());
+        let verified = read(&full.seal()).expect("as much as is allowed");
+        let named = verified.statement().act.cut().map(<[_]>::len);
+        assert_eq!(named, Some(CUT_MAX), "{}", full.kind());
+    }
+}
+
+#[test]
+fn accepts_a_policy_of_the_most_refs_that_fit() {
+    let names = |length: usize| -> Vec<_> {
+        let name = |number| format!("refs/heads/{number:02}{}", "a".repeat(length));
+        (0..PROTECTED_MAX)
+            .map(|number| bytes(name(number).as_bytes()))
+            .collect()
+    };
+    let policy = |length| Draft::policy().with(17, array(&names(length)));
+    read(&policy(90).seal()).expect("64 refs are allowed");
+    let reject = read(&policy(200).seal()).expect_err("not of any length");
+    assert_eq!(reject, Reject::TooLarge { limit: BODY_MAX });
 }
 
 /// An update that waits for something that never comes.
@@ -76,9 +147,7 @@ fn rejects_more_waiting_envelopes_than_allowed() {
 #[test]
 fn rejects_more_waiting_bytes_than_allowed() {
     let mut project = founded();
-    let named: Vec<_> = (0..1024_u16)
-        .map(|number| bytes(&[&number.to_be_bytes(), &[0; 30][..]].concat()))
-        .collect();
+    let named = many_ids(1024);
     let changes: Vec<_> = (0..14)
         .map(|number| {
             let name = format!("refs/heads/{number:02}");

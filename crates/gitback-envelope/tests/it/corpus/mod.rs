@@ -1,19 +1,35 @@
-//! Where the files in `tests/vectors/envelope` come from.
+//! Where the files in `tests/vectors/envelope` and `tests/vectors/name-claim` come from.
 
 mod accepted;
+mod claims;
 mod encoding;
 mod fields;
+mod kinds;
 mod names;
 pub(crate) mod raw;
 mod rules;
+mod says;
 mod sets;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use gitback_identity::hex;
 
-pub(crate) const FOLDER: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/envelope");
+use raw::Draft;
+
+/// One folder of vectors: one decoder.
+pub(crate) struct Area {
+    pub(crate) name: &'static str,
+    pub(crate) files: Vec<File>,
+}
+
+impl Area {
+    pub(crate) fn folder(&self) -> PathBuf {
+        let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
+        PathBuf::from(vectors).join(self.name)
+    }
+}
 
 /// One file: one reason, or what is accepted.
 pub(crate) struct File {
@@ -29,6 +45,8 @@ pub(crate) struct Case {
     envelope: Vec<u8>,
     /// Further lines, in the order in which they are written.
     facts: Vec<(&'static str, String)>,
+    /// What is accepted, field by field: the lines of a table.
+    says: String,
 }
 
 impl File {
@@ -51,6 +69,9 @@ impl File {
             for (name, value) in &case.facts {
                 let _ = writeln!(text, "{name} = \"{value}\"");
             }
+            if !case.says.is_empty() {
+                let _ = write!(text, "[case.says]\n{}", case.says);
+            }
         }
         text
     }
@@ -63,18 +84,47 @@ impl Case {
             before: Vec::new(),
             envelope,
             facts: Vec::new(),
+            says: String::new(),
+        }
+    }
+
+    /// One that is accepted, with what it says.
+    fn accepted(note: &'static str, draft: &Draft) -> Self {
+        Self {
+            facts: vec![
+                ("type", draft.type_name.clone()),
+                ("body", hex::encode(&draft.body())),
+                ("id", hex::encode(&draft.id())),
+            ],
+            says: says::lines(draft),
+            ..Self::new(note, draft.seal())
         }
     }
 }
 
-pub(crate) fn files() -> Vec<File> {
-    let mut files = vec![accepted::file()];
-    files.extend(encoding::files());
-    files.extend(fields::files());
-    files.extend(rules::files());
-    files.extend(names::files());
-    files.extend(sets::files());
-    files
+pub(crate) fn areas() -> [Area; 2] {
+    let mut envelopes = vec![accepted::file()];
+    envelopes.extend(encoding::files());
+    envelopes.extend(fields::files());
+    envelopes.extend(rules::files());
+    envelopes.extend(names::files());
+    envelopes.extend(sets::files());
+    for more in kinds::files() {
+        match envelopes.iter_mut().find(|file| file.expect == more.expect) {
+            Some(file) => file.cases.extend(more.cases),
+            None => envelopes.push(more),
+        }
+    }
+    [
+        Area {
+            name: "envelope",
+            files: envelopes,
+        },
+        Area {
+            name: "name-claim",
+            files: claims::files(),
+        },
+    ]
 }
 
 fn file(expect: &'static str, about: &'static str, cases: Vec<(&'static str, Vec<u8>)>) -> File {

@@ -52,10 +52,29 @@ pub(crate) fn public(seed: u8) -> PublicKey {
 pub(crate) const FOUNDER: u8 = 1;
 pub(crate) const ENVOY: u8 = 2;
 pub(crate) const STRANGER: u8 = 3;
+/// A puddle that is invited.
+pub(crate) const MEMBER: u8 = 4;
+/// The next key of the founder line, which also founds the project that takes the place of this one.
+pub(crate) const HEIR: u8 = 5;
+
+pub(crate) const ACCEPTANCE: &str = "application/vnd.gitback.delegate-accept.v1+cbor";
 
 pub(crate) fn project() -> ProjectId {
     let handle = Handle::parse("notes").expect("a handle");
     ProjectId::derive(&PuddleKey::new(public(FOUNDER)), &handle)
+}
+
+/// A public key as a field.
+pub(crate) fn key(seed: u8) -> Vec<u8> {
+    bytes(public(seed).as_bytes())
+}
+
+/// The ids of these as a field, in ascending order.
+pub(crate) fn ids(drafts: &[Draft]) -> Vec<u8> {
+    let mut ids: Vec<_> = drafts.iter().map(Draft::id).collect();
+    ids.sort_unstable();
+    let ids: Vec<_> = ids.iter().map(|id| bytes(id)).collect();
+    array(&ids)
 }
 
 pub(crate) fn id(byte: u8) -> Vec<u8> {
@@ -80,7 +99,7 @@ impl Draft {
     }
 
     pub(crate) fn init() -> Self {
-        let founder = bytes(public(FOUNDER).as_bytes());
+        let founder = key(FOUNDER);
         let fields = vec![
             (0, bytes(project().as_bytes())),
             (1, founder.clone()),
@@ -94,35 +113,112 @@ impl Draft {
     }
 
     /// What every envelope but `init` begins with: the first of a chain, after `init`.
-    fn header(signer: u8) -> Vec<(u64, Vec<u8>)> {
+    fn header(signer: u8, puddle: u8) -> Vec<(u64, Vec<u8>)> {
         vec![
             (0, bytes(project().as_bytes())),
-            (1, bytes(public(signer).as_bytes())),
-            (2, bytes(public(FOUNDER).as_bytes())),
-            (3, bytes(public(ENVOY).as_bytes())),
+            (1, key(signer)),
+            (2, key(puddle)),
+            (3, key(ENVOY)),
             (4, bytes(&[0x11; 16])),
             (5, uint(0)),
-            (7, array(&[bytes(&Self::init().id())])),
+            (7, ids(&[Self::init()])),
             (8, uint(1_700_000_000_000)),
         ]
     }
 
+    /// Something that a puddle says for itself.
+    fn said_by(puddle: u8, kind: &str, fields: &[(u64, Vec<u8>)]) -> Self {
+        let fields = [Self::header(puddle, puddle), fields.to_vec()].concat();
+        Self::new(kind, puddle, fields)
+    }
+
+    /// The same as what follows `last` on its chain, as its `seq`th.
+    fn after(self, last: &Self, seq: u64) -> Self {
+        let next = self.without(7).with(5, uint(seq));
+        next.with(6, bytes(&last.id()))
+    }
+
+    pub(crate) fn policy() -> Self {
+        Self::said_by(FOUNDER, "policy.v1", &[(16, uint(0))])
+    }
+
+    /// Written by the envoy.
+    pub(crate) fn merge() -> Self {
+        let heads = ids(&[Self::grant(), Self::invite()]);
+        Self::new("merge.v1", ENVOY, Self::header(ENVOY, FOUNDER)).with(7, heads)
+    }
+
+    pub(crate) fn invite() -> Self {
+        Self::said_by(FOUNDER, "invite.v1", &[(16, key(MEMBER)), (17, uint(0))])
+    }
+
+    /// The first of the member's chain.
+    pub(crate) fn join() -> Self {
+        let invite = (16, bytes(&Self::invite().id()));
+        Self::said_by(MEMBER, "join.v1", &[invite]).with(7, ids(&[Self::invite()]))
+    }
+
+    pub(crate) fn leave() -> Self {
+        let invite = (16, bytes(&Self::invite().id()));
+        Self::said_by(MEMBER, "leave.v1", &[invite]).after(&Self::join(), 1)
+    }
+
+    pub(crate) fn rejoin() -> Self {
+        let invite = (16, bytes(&Self::invite().id()));
+        Self::said_by(MEMBER, "rejoin.v1", &[invite]).after(&Self::leave(), 2)
+    }
+
+    /// Nothing of the member counts any longer.
+    pub(crate) fn revoke() -> Self {
+        let invite = (16, bytes(&Self::invite().id()));
+        let fields = [invite, (17, array(&[]))];
+        Self::said_by(FOUNDER, "revoke.v1", &fields).with(7, ids(&[Self::join()]))
+    }
+
     pub(crate) fn grant() -> Self {
-        let mut fields = Self::header(FOUNDER);
-        fields.push((16, bytes(public(ENVOY).as_bytes())));
-        fields.push((17, uint(1000)));
-        Self::new("grant.v1", FOUNDER, fields)
+        Self::said_by(FOUNDER, "grant.v1", &[(16, key(ENVOY)), (17, uint(1000))])
+    }
+
+    pub(crate) fn ungrant() -> Self {
+        let fields = [(16, key(ENVOY)), (17, ids(&[Self::grant()]))];
+        Self::said_by(FOUNDER, "ungrant.v1", &fields).with(7, ids(&[Self::grant()]))
+    }
+
+    /// The first hop, to [`HEIR`], who accepts.
+    pub(crate) fn delegate() -> Self {
+        let heads = ids(&[Self::grant(), Self::join()]);
+        let fields = [(16, uint(1)), (17, key(HEIR)), (19, heads.clone())];
+        let delegate = Self::said_by(FOUNDER, "delegate.v1", &fields);
+        delegate.with(7, heads).accepted_by(HEIR)
+    }
+
+    /// A project of the same handle under another key takes the place.
+    pub(crate) fn tombstone() -> Self {
+        let heads = ids(&[Self::grant(), Self::join()]);
+        let fields = [(16, key(HEIR)), (17, text(b"notes")), (18, heads.clone())];
+        Self::said_by(FOUNDER, "tombstone.v1", &fields).with(7, heads)
     }
 
     /// Points `refs/heads/main` at an object.
     pub(crate) fn update() -> Self {
-        let mut fields = Self::header(ENVOY);
+        let mut fields = Self::header(ENVOY, FOUNDER);
         fields.push((16, array(&[change(b"refs/heads/main", 0xaa, &[], &[])])));
-        Self::new("update.v1", ENVOY, fields).with(7, array(&[bytes(&Self::grant().id())]))
+        Self::new("update.v1", ENVOY, fields).with(7, ids(&[Self::grant()]))
+    }
+
+    /// A claim to a name, outside any project.
+    pub(crate) fn claim() -> Self {
+        let fields = vec![
+            (2, key(MEMBER)),
+            (5, uint(3)),
+            (8, uint(1_700_000_000_000)),
+            (16, text(b"alice")),
+        ];
+        Self::new("name-claim.v1", MEMBER, fields)
     }
 
     pub(crate) fn unknown(kind: &str) -> Self {
-        let mut fields = Self::header(STRANGER);
+        let mut fields = Self::header(STRANGER, FOUNDER);
         fields.push((16, uint(1)));
         Self::new(kind, STRANGER, fields)
     }
@@ -151,6 +247,20 @@ impl Draft {
     pub(crate) fn signed_by(mut self, signer: u8) -> Self {
         self.signer = signer;
         self
+    }
+
+    /// The same with the acceptance of an heir, over everything that is in it by now.
+    pub(crate) fn accepted_by(self, heir: u8) -> Self {
+        let unaccepted = self.clone().without(20).body();
+        let accept = secret(heir).sign(&signing_bytes(ACCEPTANCE, &unaccepted));
+        self.with(20, bytes(accept.as_bytes()))
+    }
+
+    /// `<kind>.v<number>`, as in the type.
+    pub(crate) fn kind(&self) -> &str {
+        let name = self.type_name.strip_prefix("application/vnd.gitback.");
+        name.and_then(|name| name.strip_suffix("+cbor"))
+            .unwrap_or_default()
     }
 
     pub(crate) fn body(&self) -> Vec<u8> {
