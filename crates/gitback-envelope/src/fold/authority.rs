@@ -78,10 +78,11 @@ impl From<Role> for Access {
     }
 }
 
-/// Whose envelopes are to be judged again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which envelopes are to be judged again.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shaken {
     Nobody,
+    These(Vec<Place>),
     Puddle(PuddleKey),
     Everybody,
 }
@@ -293,11 +294,15 @@ impl Authority {
             return Shaken::Nobody;
         };
         let line = Line::follow(graph, genesis, &self.acts.delegates, &self.pins);
-        if line.agrees(&self.line) {
-            return Shaken::Nobody;
+        if line.hops() != self.line.hops() {
+            self.rebuild(graph);
+            return Shaken::Everybody;
         }
-        self.rebuild(graph);
-        Shaken::Everybody
+        // A delegation that nobody follows shakes no more than the others of its kind, or whoever has copied an old key
+        // could have everything judged again as often as they like.
+        self.line = line;
+        let delegates = self.acts.delegates.values().flatten();
+        Shaken::These(delegates.copied().collect())
     }
 
     /// Works everything out again from the acts, each thing after what it rests on.

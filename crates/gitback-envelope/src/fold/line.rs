@@ -215,7 +215,9 @@ impl Line {
         }
         let hop = delegate(graph, place).map_or(0, |delegate| delegate.hop);
         let contested = self.contests.iter().find(|contest| contest.hop == hop);
-        if let Some(contest) = contested.filter(|contest| contest.delegates.contains(id)) {
+        if let Some(contest) =
+            contested.filter(|contest| contest.delegates.binary_search(id).is_ok())
+        {
             return Err(match contest.followed {
                 Some(_) => VoidReason::NotPicked,
                 None => VoidReason::Contested,
@@ -249,11 +251,6 @@ impl Line {
             limits: BTreeMap::new(),
             contests: Vec::new(),
         }
-    }
-
-    /// Whether both follow the same delegations.
-    pub(super) fn agrees(&self, other: &Self) -> bool {
-        self.hops == other.hops && self.contests == other.contests
     }
 }
 

@@ -447,6 +447,7 @@ impl Project {
     fn settle(&mut self, shaken: Shaken) {
         match shaken {
             Shaken::Nobody => {}
+            Shaken::These(places) => self.judge_again(places),
             Shaken::Puddle(puddle) => {
                 let places = self.graph.said_for(&puddle).to_vec();
                 self.judge_again(places);
