@@ -187,14 +187,22 @@ impl Authority {
         })
     }
 
+    /// Takes note that an envelope is here, whatever it says: a cut may have named it.
+    pub(super) fn arrive(&mut self, graph: &Graph, place: Place) -> Shaken {
+        if self.awaited.contains(graph.id(place)) {
+            self.rebuild(graph);
+            Shaken::Everybody
+        } else {
+            Shaken::Nobody
+        }
+    }
+
     /// Takes note of an envelope that has just been added, and says whom that shakes. Nothing here descends from it.
     pub(super) fn take(&mut self, graph: &Graph, place: Place) -> Shaken {
-        let id = *graph.id(place);
         let statement = graph.statement(place);
         let puddle = statement.puddle;
         self.note(graph, place);
-        if self.awaited.contains(&id) {
-            self.rebuild(graph);
+        if self.arrive(graph, place) == Shaken::Everybody {
             return Shaken::Everybody;
         }
         let counts = self.judge(graph, place).is_ok();
@@ -216,12 +224,16 @@ impl Authority {
                 self.add_instance(graph, place);
                 Shaken::Nobody
             }
-            Act::Join { invite } | Act::Rejoin { invite } if counts => {
+            // A join beside a leave is void, and a leave may still follow it.
+            Act::Join { invite } if self.judge_subject(graph, place, invite).is_ok() => {
                 if let Some(instance) = self.instances.get_mut(invite) {
-                    match statement.act {
-                        Act::Join { .. } => instance.joins.push(place),
-                        _ => instance.rejoins.push(place),
-                    }
+                    instance.joins.push(place);
+                }
+                Shaken::Nobody
+            }
+            Act::Rejoin { invite } if counts => {
+                if let Some(instance) = self.instances.get_mut(invite) {
+                    instance.rejoins.push(place);
                 }
                 Shaken::Nobody
             }
@@ -589,11 +601,12 @@ impl Authority {
     ) -> Result<(), VoidReason> {
         let statement = graph.statement(place);
         let instance = self.instances.get(invite).ok_or(VoidReason::NoInvite)?;
-        if instance.puddle != statement.puddle {
-            return Err(VoidReason::NotInvited);
-        }
+        // An invitation out of sight is none: it may not even be here.
         if !graph.is_ancestor(instance.invite, place) {
             return Err(VoidReason::NoInvite);
+        }
+        if instance.puddle != statement.puddle {
+            return Err(VoidReason::NotInvited);
         }
         let puddle = &instance.puddle;
         if !self.line.within_limit(graph, puddle, place) {
@@ -626,7 +639,7 @@ impl Authority {
         if !self.line.within_limit(graph, &puddle, place) {
             return Err(VoidReason::Retired);
         }
-        let mut best: Result<Access, VoidReason> = Err(as_founder);
+        let (mut best, mut ended): (Option<Access>, Option<VoidReason>) = (None, None);
         for instance in self.instances_of(&puddle) {
             let joined = |join: &Place| graph.is_ancestor(*join, place);
             if !instance.joins.iter().any(joined) {
@@ -636,20 +649,16 @@ impl Authority {
                 let bound = bound.as_ref();
                 bound.is_some_and(|bound| !bound.contains(graph, place))
             };
-            let here = if outside(&instance.revoked) {
-                Err(VoidReason::Revoked)
+            if outside(&instance.revoked) {
+                ended = Some(VoidReason::Revoked);
             } else if outside(&instance.left) {
-                Err(VoidReason::Left)
+                // Memberships stand in the order in which they came; what is shown must not depend on it.
+                ended = ended.or(Some(VoidReason::Left));
             } else {
-                Ok(Access::from(instance.role))
-            };
-            best = match (best, here) {
-                (Ok(before), Ok(here)) => Ok(before.max(here)),
-                (Ok(before), Err(_)) => Ok(before),
-                (Err(_), here) => here,
-            };
+                best = best.max(Some(Access::from(instance.role)));
+            }
         }
-        best
+        best.ok_or_else(|| ended.unwrap_or(as_founder))
     }
 
     /// Whether an update or a merge at `place` counts.

@@ -416,6 +416,8 @@ impl Project {
                 .any(|parent| parent.standing == Standing::Beyond);
         if beyond {
             self.graph.set_standing(place, Standing::Beyond);
+            let shaken = self.authority.arrive(&self.graph, place);
+            self.settle(shaken);
             return;
         }
         let shaken = self.authority.take(&self.graph, place);

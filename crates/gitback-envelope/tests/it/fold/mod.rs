@@ -1,6 +1,10 @@
 //! The fold: its rules by name, and that only the set of envelopes matters.
 
 mod anywhere;
+mod ends;
+mod grants;
+mod line;
+mod members;
 mod oracle;
 mod ref_rules;
 mod rules;

@@ -1,10 +1,12 @@
 //! People and machines that write envelopes into one project.
 
 use gitback_envelope::{
-    Act, Change, Envelope, EnvelopeId, Grant, Head, Incarnation, Inserted, Oid, Project, RefName,
-    Statement, Update, Verified,
+    Act, Change, Delegate, Envelope, EnvelopeId, Grant, Head, Incarnation, Inserted, Invite, Oid,
+    Policy, Project, RefName, Revoke, Role, Scope, Statement, Tombstone, Ungrant, Update, Verdict,
+    Verified, VoidReason,
 };
-use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey};
+use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey, Signature};
+use sha2::{Digest as _, Sha256};
 
 use crate::corpus::raw::Draft;
 
@@ -18,8 +20,12 @@ pub(crate) fn oid(byte: u8) -> Oid {
     Oid::from_bytes(&[byte; 20])
 }
 
+pub(crate) fn key(seed: u8) -> PuddleKey {
+    PuddleKey::new(SecretKey::from_seed(&[seed; 32]).public())
+}
+
 pub(crate) fn founder_key() -> PuddleKey {
-    PuddleKey::new(SecretKey::from_seed(&[1; 32]).public())
+    key(1)
 }
 
 pub(crate) fn handle() -> Handle {
@@ -63,6 +69,43 @@ impl Author {
         author
     }
 
+    /// A person's session, which signs with the person's own key.
+    pub(crate) fn person(seed: u8) -> Self {
+        Self::new(seed, key(seed), 10)
+    }
+
+    /// The daemon of an envoy, which signs with the envoy's key for somebody.
+    pub(crate) fn daemon(seed: u8, of: &Self) -> Self {
+        Self::new(seed, of.puddle, seed)
+    }
+
+    /// The same key and the same chain in other hands, which know `init` only.
+    pub(crate) fn thief(&self) -> Self {
+        let mut thief = Self {
+            secret: SecretKey::from_seed(self.secret.seed()),
+            puddle: self.puddle,
+            envoy: self.envoy,
+            incarnation: self.incarnation,
+            view: Project::new(project_id()),
+        };
+        thief.take(&init());
+        thief
+    }
+
+    /// The same key and the same chain in other hands, which know all that this author knows.
+    pub(crate) fn copy(&self) -> Self {
+        let mut copy = self.thief();
+        copy.meet(self);
+        copy
+    }
+
+    /// The same key on another chain.
+    pub(crate) fn elsewhere(&self, incarnation: u8) -> Self {
+        let mut elsewhere = self.copy();
+        elsewhere.incarnation = Incarnation::from_bytes(&[incarnation; 16]);
+        elsewhere
+    }
+
     /// The next statement of this author, after everything it has seen.
     pub(crate) fn draft(&self, act: Act) -> Statement {
         let signer = self.secret.public();
@@ -103,6 +146,91 @@ impl Author {
             uid,
             expires_ms,
         }))
+    }
+
+    /// Lets somebody in.
+    pub(crate) fn invite(&mut self, puddle: PuddleKey, role: Role) -> EnvelopeId {
+        self.say(Act::Invite(Invite { puddle, role }))
+    }
+
+    pub(crate) fn join(&mut self, invite: EnvelopeId) -> EnvelopeId {
+        self.say(Act::Join { invite })
+    }
+
+    pub(crate) fn leave(&mut self, invite: EnvelopeId) -> EnvelopeId {
+        self.say(Act::Leave { invite })
+    }
+
+    pub(crate) fn rejoin(&mut self, invite: EnvelopeId) -> EnvelopeId {
+        self.say(Act::Rejoin { invite })
+    }
+
+    /// Ends a membership, at everything in sight.
+    pub(crate) fn revoke(&mut self, invite: EnvelopeId) -> EnvelopeId {
+        let cut = self.view.cut();
+        self.revoke_at(invite, cut)
+    }
+
+    pub(crate) fn revoke_at(&mut self, invite: EnvelopeId, cut: Vec<EnvelopeId>) -> EnvelopeId {
+        self.say(Act::Revoke(Revoke { invite, cut }))
+    }
+
+    /// Takes grants back, at everything in sight.
+    pub(crate) fn ungrant(&mut self, envoy: &Self) -> EnvelopeId {
+        let cut = self.view.cut();
+        self.ungrant_at(envoy, cut)
+    }
+
+    pub(crate) fn ungrant_at(&mut self, envoy: &Self, cut: Vec<EnvelopeId>) -> EnvelopeId {
+        let envoy = envoy.envoy;
+        self.say(Act::Ungrant(Ungrant { envoy, cut }))
+    }
+
+    /// Ends the project, at everything in sight, in favour of another of the same key.
+    pub(crate) fn tombstone(&mut self, handle: &str) -> EnvelopeId {
+        let cut = self.view.cut();
+        self.tombstone_at(handle, cut)
+    }
+
+    pub(crate) fn tombstone_at(&mut self, handle: &str, cut: Vec<EnvelopeId>) -> EnvelopeId {
+        self.say(Act::Tombstone(Tombstone {
+            founder: self.puddle,
+            handle: handle.parse().expect("a handle"),
+            cut,
+        }))
+    }
+
+    pub(crate) fn policy(&mut self, scope: Scope, protected: &[&str]) -> EnvelopeId {
+        self.say(Act::Policy(Policy {
+            scope,
+            protected: protected.iter().map(|text| name(text)).collect(),
+            replicas: None,
+        }))
+    }
+
+    /// Passes the founder line on, at everything in sight.
+    pub(crate) fn delegate(&mut self, hop: u64, heir: &Self) -> EnvelopeId {
+        let cut = self.view.cut();
+        self.delegate_with(hop, heir, None, cut)
+    }
+
+    pub(crate) fn delegate_with(
+        &mut self,
+        hop: u64,
+        heir: &Self,
+        next: Option<&Self>,
+        cut: Vec<EnvelopeId>,
+    ) -> EnvelopeId {
+        let statement = self.draft(Act::Delegate(Delegate {
+            hop,
+            to: heir.puddle,
+            next: next.map(|next| Sha256::digest(next.puddle.as_bytes()).into()),
+            cut,
+            accept: Signature::from_bytes(&[0; 64]),
+        }));
+        let verified = self.seal(accepted(statement, &heir.secret));
+        self.take(&verified);
+        *verified.id()
     }
 
     /// Moves one ref on from every head in sight.
@@ -200,6 +328,16 @@ impl Author {
     }
 }
 
+/// A delegation with its heir's signature.
+pub(crate) fn accepted(mut statement: Statement, heir: &SecretKey) -> Statement {
+    let signed = statement.acceptance_bytes().expect("within the rules");
+    let signed = signed.expect("a delegation has something to accept");
+    if let Act::Delegate(delegate) = &mut statement.act {
+        delegate.accept = heir.sign(&signed);
+    }
+    statement
+}
+
 pub(crate) fn update(changes: Vec<Change>) -> Act {
     Act::Update(Update {
         changes,
@@ -226,6 +364,55 @@ pub(crate) fn union(authors: &[&Author]) -> Project {
         }
     }
     all
+}
+
+/// Everything that any of the authors has, folded with pins.
+pub(crate) fn pinned(authors: &[&Author], pins: &[(u64, EnvelopeId)]) -> Project {
+    let mut all = Project::with_pins(project_id(), pins.iter().copied().collect());
+    for author in authors {
+        for verified in author.view.iter() {
+            all.insert(verified.clone()).expect("within the rules");
+        }
+    }
+    all
+}
+
+/// Why a folded envelope is void; `None`: it counts.
+pub(crate) fn void(project: &Project, id: &EnvelopeId) -> Option<VoidReason> {
+    match project.verdict(id) {
+        Verdict::Valid => None,
+        Verdict::Void(reason) => Some(reason),
+        verdict @ (Verdict::Waiting | Verdict::Unknown) => panic!("{id} is {verdict:?}"),
+    }
+}
+
+/// A founder and two members who have joined, each of whom has seen all.
+pub(crate) struct Club {
+    pub(crate) founder: Author,
+    pub(crate) mia: Author,
+    pub(crate) nico: Author,
+    pub(crate) mias: EnvelopeId,
+    pub(crate) nicos: EnvelopeId,
+}
+
+pub(crate) fn club() -> Club {
+    let mut founder = Author::founder();
+    let (mut mia, mut nico) = (Author::person(20), Author::person(21));
+    let mias = founder.invite(mia.puddle, Role::Member);
+    let nicos = founder.invite(nico.puddle, Role::Member);
+    mia.meet(&founder);
+    mia.join(mias);
+    nico.meet(&mia);
+    nico.join(nicos);
+    founder.meet(&nico);
+    mia.meet(&nico);
+    Club {
+        founder,
+        mia,
+        nico,
+        mias,
+        nicos,
+    }
 }
 
 /// The first bytes of the objects that a ref has, the visible one first.
