@@ -177,6 +177,15 @@ impl Authority {
         live.map(|instance| Access::from(instance.role)).max()
     }
 
+    /// Whether a join of `invite` by `puddle` that has seen it would be the first one, and count.
+    pub(super) fn lets_in(&self, invite: &EnvelopeId, puddle: &PuddleKey) -> bool {
+        let open =
+            |one: &Instance| one.puddle == *puddle && one.joins.is_empty() && one.revoked.is_none();
+        self.end.is_none()
+            && !self.line.is_retired(puddle)
+            && self.instances.get(invite).is_some_and(open)
+    }
+
     /// The counting grants to `envoy` that nobody has taken back, with what their puddles may do now.
     pub(super) fn live_grants(&self, envoy: &EnvoyKey) -> impl Iterator<Item = (Place, Access)> {
         let by_puddle = self.grants.get(envoy).into_iter().flatten();

@@ -380,11 +380,21 @@ impl Project {
         }
         // What another envelope or a cut names is never withheld, or replicas would not come together.
         let id = verified.id();
-        if self.waiting.is_wanted(id) || self.authority.awaits(id) {
+        if self.waiting.is_wanted(id) || self.authority.awaits(id) || self.comes_in(verified) {
             return Ok(());
         }
         self.quota
             .check(&self.authority, &verified.statement().puddle)
+    }
+
+    /// Whether it is the first join of an invitation: that ends the time in which its puddle may do nothing.
+    fn comes_in(&self, verified: &Verified) -> bool {
+        let statement = verified.statement();
+        let Act::Join { invite } = &statement.act else {
+            return false;
+        };
+        let follows = |parent: &EnvelopeId| parent == invite || self.is_ancestor(invite, parent);
+        self.authority.lets_in(invite, &statement.puddle) && statement.parents().any(follows)
     }
 
     /// Folds `first`, whose past is here, and then whatever waited for nothing else.
@@ -416,6 +426,7 @@ impl Project {
                 .any(|parent| parent.standing == Standing::Beyond);
         if beyond {
             self.graph.set_standing(place, Standing::Beyond);
+            self.quota.count(verified, Standing::Beyond);
             let shaken = self.authority.arrive(&self.graph, place);
             self.settle(shaken);
             return;

@@ -17,7 +17,8 @@ pub const VOID_MAX: usize = 4_096;
 /// The most envelopes without effect that are kept of all puddles together that never were part of the project.
 pub const STRANGERS_VOID_MAX: usize = 4_096;
 
-/// Counts envelopes without effect, and those that a puddle may write about its own membership. What another envelope or a cut names is taken in whatever the count.
+/// Counts envelopes without effect, now or before an upgrade, and those that a puddle may write about its own
+/// membership. What another envelope or a cut names is taken in whatever the count.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
     by_puddle: BTreeMap<PuddleKey, usize>,
@@ -55,9 +56,8 @@ impl Quota {
 
     pub(super) fn count(&mut self, verified: &Verified, standing: Standing) {
         let statement = verified.statement();
-        let void = matches!(standing, Standing::Void(_));
-        self.void += usize::from(void);
-        if void || is_about_itself(&statement.act) {
+        self.void += usize::from(matches!(standing, Standing::Void(_)));
+        if standing != Standing::Valid || is_about_itself(&statement.act) {
             *self.by_puddle.entry(statement.puddle).or_default() += 1;
             self.total += 1;
         }

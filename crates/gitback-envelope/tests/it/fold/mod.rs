@@ -6,6 +6,7 @@ mod grants;
 mod line;
 mod members;
 mod oracle;
+mod quota;
 mod ref_rules;
 mod rules;
 pub(crate) mod world;
