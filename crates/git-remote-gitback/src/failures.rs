@@ -1,26 +1,21 @@
 //! Every refusal in words. What happened is decided elsewhere.
 
-use std::error::Error;
 use std::io;
-use std::path::Path;
 
 use gitback_envelope::Reject;
-use gitback_helper::{
-    CallError, ConnectError, Failure, Layout, LayoutError, Mode, Reply, exit_code,
-};
-use gitback_identity::{AddressReject, Handle, PuddleName};
-use gitback_puddle::session;
+use gitback_helper::{Failure, LayoutError, chain, exit_code};
+use gitback_identity::{Address, AddressReject, Handle, PuddleName};
 use gitback_puddle::{ReadError, ResolveError};
+use gitback_signer::{DraftReject, NoRandomness, SignError};
 
-use crate::grant::DraftReject;
+use crate::open::Place;
 use crate::pump::PumpError;
-use crate::resolve::Target;
+use crate::resolve::Own;
 
 /// How much of a text from outside is repeated, in characters.
 const QUOTE_MAX: usize = 80;
 
 const STATUS: &str = "vigo envoy status";
-const SAME_VERSION: &str = "use the same version of vigo and git-remote-gitback";
 const ADDRESS_FORM: &str =
     "an address is gitback://<puddle>/<handle> or gitback://<project id>/<handle>";
 const BRING_PUDDLE: &str =
@@ -29,7 +24,7 @@ const MAKE_PUDDLE: &str = "or make a new puddle: vigo swarm puddle init";
 const UNLOCK: &str = "vigo swarm puddle unlock";
 
 pub(crate) fn usage() -> Failure {
-    failure(
+    Failure::new(
         exit_code::USAGE,
         "git-remote-gitback takes a remote and a URL",
     )
@@ -38,18 +33,18 @@ pub(crate) fn usage() -> Failure {
 }
 
 pub(crate) fn command_too_long(max: usize) -> Failure {
-    failure(
+    Failure::new(
         exit_code::FAILED,
         format!("git sent a command longer than {max} bytes"),
     )
 }
 
 pub(crate) fn command_cut_short() -> Failure {
-    failure(exit_code::FAILED, "git ended in the middle of a command")
+    Failure::new(exit_code::FAILED, "git ended in the middle of a command")
 }
 
 pub(crate) fn command_unknown(command: &str) -> Failure {
-    failure(
+    Failure::new(
         exit_code::FAILED,
         format!(
             "git asked for {}, which this helper does not do",
@@ -61,16 +56,16 @@ pub(crate) fn command_unknown(command: &str) -> Failure {
 }
 
 pub(crate) fn input(error: &io::Error) -> Failure {
-    failure(exit_code::FAILED, "cannot read what git asks").because(chain(error))
+    Failure::new(exit_code::FAILED, "cannot read what git asks").because(chain(error))
 }
 
 pub(crate) fn layout(error: &LayoutError) -> Failure {
-    failure(exit_code::FAILED, chain(error))
+    Failure::new(exit_code::FAILED, chain(error))
         .hint("log in again, or set the variable to a directory of your own")
 }
 
 pub(crate) fn address(text: &str, reject: &AddressReject) -> Failure {
-    let failure = failure(
+    let failure = Failure::new(
         exit_code::USAGE,
         format!("{} is not a gitback address", quote(text)),
     )
@@ -89,7 +84,7 @@ pub(crate) fn address(text: &str, reject: &AddressReject) -> Failure {
 }
 
 pub(crate) fn puddle_unreadable(error: &ReadError) -> Failure {
-    failure(exit_code::FAILED, "cannot read your puddle")
+    Failure::new(exit_code::FAILED, "cannot read your puddle")
         .because(chain(error))
         .hint("vigo swarm puddle status")
 }
@@ -97,11 +92,11 @@ pub(crate) fn puddle_unreadable(error: &ReadError) -> Failure {
 /// Why an address with a puddle's name in it means no project. `own` is the user's own name.
 pub(crate) fn name(error: &ResolveError, own: Option<&PuddleName>, handle: &Handle) -> Failure {
     let ResolveError::Unknown { name, near, picked } = error else {
-        return failure(exit_code::FAILED, "cannot look the puddle's name up")
+        return Failure::new(exit_code::FAILED, "cannot look the puddle's name up")
             .because(chain(error))
             .hint("vigo swarm puddle names list");
     };
-    let failure = failure(exit_code::UNKNOWN, format!("no puddle is called {name}"));
+    let failure = Failure::new(exit_code::UNKNOWN, format!("no puddle is called {name}"));
     let failure = match (near, own, picked) {
         (Some(near), _, _) => failure.hint(format!("did you mean {near}?")),
         (None, Some(own), 0) => failure.because(format!(
@@ -128,7 +123,7 @@ pub(crate) fn name(error: &ResolveError, own: Option<&PuddleName>, handle: &Hand
 }
 
 pub(crate) fn push_wait_value(value: &str) -> Failure {
-    failure(
+    Failure::new(
         exit_code::USAGE,
         format!(
             "gitback.pushWait is {}, which is no waiting time",
@@ -140,77 +135,13 @@ pub(crate) fn push_wait_value(value: &str) -> Failure {
 }
 
 pub(crate) fn push_wait_unreadable(why: &str) -> Failure {
-    failure(exit_code::FAILED, "cannot read gitback.pushWait")
+    Failure::new(exit_code::FAILED, "cannot read gitback.pushWait")
         .because(why)
         .hint("git config --get gitback.pushWait")
 }
 
-pub(crate) fn connect(error: &ConnectError, layout: &Layout) -> Failure {
-    let socket = layout.helper_socket.display();
-    match error {
-        ConnectError::NotRunning { .. } => {
-            let how = match layout.mode {
-                Mode::Root => "start it as root: vigo envoy run",
-                Mode::User | Mode::RootDir => "start it: vigo envoy run",
-            };
-            failure(
-                exit_code::UNREACHABLE,
-                format!("the daemon is not answering on {socket}"),
-            )
-            .because("nothing listens there")
-            .hint(how)
-        }
-        ConnectError::NotPermitted { .. } => failure(
-            exit_code::NOT_PERMITTED,
-            format!("you may not use {socket}"),
-        )
-        .because("it belongs to another user's daemon")
-        .hint("start your own: vigo envoy run"),
-        ConnectError::Busy { .. } => failure(
-            exit_code::UNREACHABLE,
-            format!("the daemon is not answering on {socket}"),
-        )
-        .because(chain(error))
-        .hint("try again in a moment"),
-        _ => failure(exit_code::UNREACHABLE, chain(error)).hint(STATUS),
-    }
-}
-
-pub(crate) fn call(error: &CallError, socket: &Path) -> Failure {
-    let what = format!("the daemon on {} gave no answer", socket.display());
-    let failure = failure(exit_code::UNREACHABLE, what).because(chain(error));
-    match error {
-        CallError::Malformed { .. } => failure.hint(SAME_VERSION),
-        _ => failure.hint(STATUS),
-    }
-}
-
-pub(crate) fn unexpected(reply: &Reply) -> Failure {
-    let kind = match reply {
-        Reply::Ready => "ready",
-        Reply::Accepted { .. } => "accepted",
-        Reply::Drafts { .. } => "drafts",
-        Reply::NeedSignature { .. } => "need_signature",
-        Reply::NeedToken { .. } => "need_token",
-        Reply::Moved { .. } => "moved",
-        Reply::Progress { .. } => "progress",
-        Reply::Envoy(_) => "envoy",
-        Reply::Projects(_) => "projects",
-        Reply::Project(_) => "project",
-        Reply::Log { .. } => "log",
-        Reply::Renewals { .. } => "renewals",
-        Reply::Failed(_) => "failed",
-    };
-    failure(
-        exit_code::FAILED,
-        "the daemon's answer does not fit the question",
-    )
-    .because(format!("it answered {kind}"))
-    .hint(SAME_VERSION)
-}
-
 pub(crate) fn asked_twice(handle: &Handle) -> Failure {
-    failure(
+    Failure::new(
         exit_code::FAILED,
         format!("the daemon does not open {handle}"),
     )
@@ -218,34 +149,55 @@ pub(crate) fn asked_twice(handle: &Handle) -> Failure {
     .hint(STATUS)
 }
 
-pub(crate) fn grant_needs_puddle(target: &Target) -> Failure {
-    failure(
+pub(crate) fn moved(handle: &Handle, address: &Address) -> Failure {
+    Failure::new(
+        exit_code::UNKNOWN,
+        format!("{handle} has ended; another project takes its place"),
+    )
+    .because("an address with a project's id leads to that project and to no other")
+    .hint(format!("its new address: {address}"))
+}
+
+pub(crate) fn moved_nowhere(handle: &Handle) -> Failure {
+    Failure::new(
+        exit_code::FAILED,
+        format!("{handle} has ended, and the daemon names an impossible successor"),
+    )
+    .because("its id does not follow from its founder and its handle")
+    .hint(STATUS)
+}
+
+pub(crate) fn grant_needs_puddle(handle: &Handle) -> Failure {
+    Failure::new(
         exit_code::NOT_PERMITTED,
-        format!("this machine may not serve {} to you yet", target.handle),
+        format!("this machine may not serve {handle} to you yet"),
     )
     .because("that takes a signature, and you have no puddle on this machine")
     .hint(BRING_PUDDLE)
 }
 
-pub(crate) fn not_here(target: &Target) -> Failure {
-    let what = format!(
-        "this machine does not hold {} ({})",
-        target.handle,
-        target.project.short()
-    );
-    let failure = failure(exit_code::UNKNOWN, what);
-    match &target.own {
+pub(crate) fn not_here(place: &Place, own: Option<&Own>) -> Failure {
+    let (handle, project) = (&place.handle, &place.project);
+    let what = format!("this machine does not hold {handle} ({})", project.short());
+    let failure = Failure::new(exit_code::UNKNOWN, what);
+    match own {
         Some(own) => failure
-            .because(format!("only its founder can bring it here, and that is not your puddle {}", own.name))
+            .because(format!(
+                "only its founder and its members can bring it here; nothing here says that {} is one of them",
+                own.name
+            ))
+            .hint(format!(
+                "if you were invited: vigo swarm gitback project join gitback://{project}/{handle} --invitation ID"
+            ))
             .hint("check the address: git remote -v"),
         None => failure
-            .because("bringing it here takes its founder's signature, and you have no puddle on this machine")
+            .because("bringing it here takes a member's signature, and you have no puddle on this machine")
             .hint(BRING_PUDDLE),
     }
 }
 
 pub(crate) fn draft(reject: &DraftReject) -> Failure {
-    failure(
+    Failure::new(
         exit_code::FAILED,
         "the daemon asked for a signature that it may not have; nothing was signed",
     )
@@ -253,90 +205,44 @@ pub(crate) fn draft(reject: &DraftReject) -> Failure {
     .hint("the daemon of this machine is of another version, or not to be trusted")
 }
 
-pub(crate) fn session(error: &session::ConnectError, name: &PuddleName, what_for: &str) -> Failure {
+/// Nothing was signed. `what_for` completes "puddle dan is locked; ".
+pub(crate) fn sign(error: &SignError, name: &PuddleName, what_for: &str) -> Failure {
+    let failure = |what: String| Failure::new(exit_code::LOCKED, format!("{what}; {what_for}"));
     match error {
-        session::ConnectError::Locked { .. } => failure(
-            exit_code::LOCKED,
-            format!("puddle {name} is locked; {what_for}"),
-        )
+        _ if error.is_locked() => failure(format!("puddle {name} is locked")).hint(UNLOCK),
+        SignError::OtherKey { .. } => failure(format!(
+            "the key that is unlocked is not that of puddle {name}"
+        ))
+        .hint("vigo swarm puddle lock")
         .hint(UNLOCK),
-        _ => failure(
-            exit_code::LOCKED,
-            format!("cannot ask puddle {name} to sign; {what_for}"),
-        )
-        .because(chain(error))
-        .hint(UNLOCK),
+        SignError::Connect(error) => failure(format!("cannot ask puddle {name} to sign"))
+            .because(chain(error))
+            .hint(UNLOCK),
+        _ => failure(format!("puddle {name} did not sign"))
+            .because(chain(error))
+            .hint("vigo swarm puddle status"),
     }
 }
 
-pub(crate) fn not_signed(error: &session::CallError, name: &PuddleName, what_for: &str) -> Failure {
-    match error {
-        session::CallError::Connect(error) => session(error, name, what_for),
-        _ => failure(
-            exit_code::LOCKED,
-            format!("puddle {name} did not sign; {what_for}"),
-        )
-        .because(chain(error))
-        .hint("vigo swarm puddle status"),
-    }
+pub(crate) fn not_written(reject: &Reject) -> Failure {
+    Failure::new(exit_code::FAILED, "cannot write an envelope").because(chain(reject))
 }
 
-pub(crate) fn not_sealed(reject: &Reject) -> Failure {
-    failure(exit_code::FAILED, "cannot write an envelope")
-        .because(chain(reject))
-        .hint("vigo swarm puddle status")
+pub(crate) fn no_randomness(error: &NoRandomness) -> Failure {
+    Failure::new(exit_code::FAILED, "cannot write an envelope").because(chain(error))
 }
 
 pub(crate) fn stream(error: &io::Error) -> Failure {
-    failure(exit_code::FAILED, "cannot use the connection to the daemon").because(chain(error))
+    Failure::new(exit_code::FAILED, "cannot use the connection to the daemon").because(chain(error))
 }
 
 pub(crate) fn pump(error: &PumpError) -> Failure {
-    failure(
+    Failure::new(
         exit_code::UNREACHABLE,
         "the connection to the daemon broke off",
     )
     .because(chain(error))
     .hint(STATUS)
-}
-
-fn failure(code: u8, what: impl Into<String>) -> Failure {
-    Failure {
-        code,
-        what: what.into(),
-        why: None,
-        hints: Vec::new(),
-    }
-}
-
-/// The rest of a sentence.
-trait Reasons {
-    fn because(self, why: impl Into<String>) -> Self;
-    fn hint(self, hint: impl Into<String>) -> Self;
-}
-
-impl Reasons for Failure {
-    fn because(mut self, why: impl Into<String>) -> Self {
-        self.why = Some(why.into());
-        self
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
-        self
-    }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// A text from outside, so that nobody takes it for ours.

@@ -7,8 +7,8 @@
 //! the daemon's side ends.
 //!
 //! What it never does: speak to another machine, open a repository, decide who may do what, read
-//! the environment itself, or sign anything other than the founding of the user's own project
-//! and a grant for the calling user. It has no async runtime and no TLS, so that it starts in
+//! the environment itself, or have anything signed but what lets the calling user use the project:
+//! the founding of the user's own, the acceptance of an invitation, a grant. It has no async runtime and no TLS, so that it starts in
 //! milliseconds. The one process it starts is `git config`, for a push, in the user's
 //! repository; git's repository variables go nowhere else.
 //!
@@ -31,11 +31,11 @@
 
 mod commands;
 mod failures;
-mod grant;
 mod open;
 mod pump;
 mod push_wait;
 mod resolve;
+mod sign;
 mod surroundings;
 mod talk;
 

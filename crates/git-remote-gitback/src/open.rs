@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use gitback_helper::{
     Client, ConnectError, Draft, Failure, Layout, Meanwhile, Patience, Reply, Request, Service,
-    VERSION,
+    VERSION, exit_code,
 };
+use gitback_identity::{Address, Handle, Host, ProjectId, PuddleKey};
 
 use crate::failures;
-use crate::grant::{Approved, Expected, Signer, check, founding};
-use crate::resolve::{Own, Target};
+use crate::resolve::Target;
 use crate::talk::Talk;
 
 /// How long the daemon's queue of connections may be full before the user hears of it.
@@ -19,6 +19,9 @@ const CONNECT_FIRST_WORD: Duration = Duration::from_millis(800);
 /// How long the daemon may be silent. Long, because it may be fetching a whole project from a
 /// slow machine; the user hears every now and then that it is still at it.
 const ANSWER: Duration = Duration::from_secs(10 * 60);
+
+/// How many times a project that has moved is followed.
+const MOVES_MAX: u32 = 5;
 
 /// What git wants, apart from the project.
 #[derive(Debug)]
@@ -30,8 +33,7 @@ pub(crate) struct Wish {
     pub(crate) uid: u32,
 }
 
-/// Opens a stream for `target`. Has one grant or one token signed on the way if the daemon
-/// needs it.
+/// Opens a stream for `target`. Has signed on the way what the daemon needs for it.
 pub(crate) fn open(
     layout: &Layout,
     target: &Target,
@@ -49,46 +51,128 @@ pub(crate) fn open(
     .run()
 }
 
-struct Opening<'a, 't> {
-    layout: &'a Layout,
-    target: &'a Target,
-    wish: &'a Wish,
-    talk: &'a mut Talk<'t>,
+/// One project that the address may mean.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) project: ProjectId,
+    pub(crate) handle: Handle,
+}
+
+pub(crate) struct Opening<'a, 't> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) target: &'a Target,
+    pub(crate) wish: &'a Wish,
+    pub(crate) talk: &'a mut Talk<'t>,
     client: Client,
 }
 
+/// What came of asking for one project.
+enum Asked {
+    Open,
+    /// The daemon does not hold it, and has drafted what would bring it in.
+    NotHere(Place, Vec<Draft>),
+    /// The daemon knows nothing of it.
+    Unknown(Failure),
+}
+
 impl Opening<'_, '_> {
+    /// What is here goes before what would have to be brought in.
     fn run(mut self) -> Result<UnixStream, Failure> {
-        let request = self.request();
-        let reply = match self.ask(&request)? {
-            Reply::NeedSignature { drafts, .. } => {
-                self.grant(&drafts)?;
-                self.ask(&request)?
+        let mut elsewhere = Vec::new();
+        for project in self.target.candidates() {
+            let place = Place {
+                project,
+                handle: self.target.handle.clone(),
+            };
+            self.renew(&place);
+            match self.ask_for(place)? {
+                Asked::Open => return self.into_stream(),
+                other => elsewhere.push(other),
             }
-            Reply::NeedToken { drafts } => {
-                self.bring_in(&drafts)?;
-                self.ask(&request)?
+        }
+        let mut refused = None;
+        for asked in elsewhere {
+            match self.bring(asked) {
+                Ok(()) => return self.into_stream(),
+                Err(failure) if failure.code == exit_code::UNKNOWN => {
+                    refused.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
             }
-            reply => reply,
+        }
+        Err(refused.expect("an address means at least one project"))
+    }
+
+    /// Brings the project in and opens it.
+    fn bring(&mut self, asked: Asked) -> Result<(), Failure> {
+        let (place, drafts) = match asked {
+            Asked::Open => return Ok(()),
+            Asked::Unknown(failure) => return Err(failure),
+            Asked::NotHere(place, drafts) => (place, drafts),
         };
-        match reply {
-            Reply::Ready => self
-                .client
-                .into_stream()
-                .map_err(|error| failures::stream(&error)),
-            Reply::NeedSignature { .. } | Reply::NeedToken { .. } => {
-                Err(failures::asked_twice(&self.target.handle))
-            }
-            reply => Err(failures::unexpected(&reply)),
+        self.bring_in(&place, &drafts)?;
+        match self.ask_for(place)? {
+            Asked::Open => Ok(()),
+            Asked::NotHere(place, _) => Err(failures::asked_twice(&place.handle)),
+            Asked::Unknown(failure) => Err(failure),
         }
     }
 
-    fn request(&self) -> Request {
+    /// Asks for one project, or for the one that has taken its place. Has signed, once, what the
+    /// daemon needs to serve it.
+    fn ask_for(&mut self, mut place: Place) -> Result<Asked, Failure> {
+        let mut signed = false;
+        let mut moves = 0;
+        loop {
+            let reply = match self.ask(&self.request(&place)) {
+                Ok(reply) => reply,
+                Err(failure) if failure.code == exit_code::UNKNOWN => {
+                    return Ok(Asked::Unknown(failure));
+                }
+                Err(failure) => return Err(failure),
+            };
+            match reply {
+                Reply::Ready => return Ok(Asked::Open),
+                Reply::NeedToken { drafts } => return Ok(Asked::NotHere(place, drafts)),
+                Reply::NeedSignature { .. } if signed => {
+                    return Err(failures::asked_twice(&place.handle));
+                }
+                Reply::NeedSignature { drafts, why, .. } => {
+                    signed = true;
+                    self.sign(&place, &drafts, &why)?;
+                }
+                Reply::Moved {
+                    founder,
+                    handle,
+                    project,
+                } => {
+                    let next = successor(&founder, &handle, &project)
+                        .ok_or_else(|| failures::moved_nowhere(&place.handle))?;
+                    let address = address(&next);
+                    moves += 1;
+                    if !self.target.by_name || moves > MOVES_MAX {
+                        return Err(failures::moved(&place.handle, &address));
+                    }
+                    self.talk
+                        .remark(&format!("{} has moved to {address}", place.handle));
+                    (place, signed) = (next, false);
+                }
+                reply => return Err(reply.unexpected()),
+            }
+        }
+    }
+
+    fn into_stream(self) -> Result<UnixStream, Failure> {
+        let stream = self.client.into_stream();
+        stream.map_err(|error| failures::stream(&error))
+    }
+
+    fn request(&self, place: &Place) -> Request {
         Request::Open {
             version: VERSION,
             service: self.wish.service,
-            project: self.target.project.to_string(),
-            handle: self.target.handle.to_string(),
+            project: place.project.to_string(),
+            handle: place.handle.to_string(),
             puddle: self.target.own.as_ref().map(|own| own.key.to_string()),
             protocol: self.wish.protocol.clone(),
             push_wait_ms: self.wish.push_wait_ms,
@@ -97,67 +181,8 @@ impl Opening<'_, '_> {
         }
     }
 
-    /// Signs that this envoy may serve this user, and hands it in.
-    fn grant(&mut self, drafts: &[Draft]) -> Result<(), Failure> {
-        let own = self
-            .target
-            .own
-            .as_ref()
-            .ok_or_else(|| failures::grant_needs_puddle(self.target))?;
-        let approved = self.check(drafts, own)?;
-        let signer = self.signer(own, "this machine needs a signature, once, to serve it")?;
-        let sealed = approved.into_iter().map(|approved| signer.seal(approved));
-        let envelopes = sealed.collect::<Result<_, _>>()?;
-        let project = self.target.project.to_string();
-        self.hand_in(&Request::Submit { project, envelopes })
-    }
-
-    /// Proves that the project is the user's own, so that the daemon may fetch it from others.
-    fn bring_in(&mut self, drafts: &[Draft]) -> Result<(), Failure> {
-        let own = self
-            .target
-            .founder()
-            .ok_or_else(|| failures::not_here(self.target))?;
-        let approved = self.check(drafts, own)?;
-        let signer = self.signer(
-            own,
-            "bringing the project to this machine needs a signature",
-        )?;
-        let mut token = vec![signer.seal(founding(own, &self.target.handle)?)?];
-        for approved in approved {
-            token.push(signer.seal(approved)?);
-        }
-        let project = self.target.project.to_string();
-        self.hand_in(&Request::Bootstrap { project, token })
-    }
-
-    fn check(&self, drafts: &[Draft], own: &Own) -> Result<Vec<Approved>, Failure> {
-        let expected = Expected {
-            project: &self.target.project,
-            own,
-            uid: self.wish.uid,
-        };
-        let checked = drafts.iter().map(|draft| check(draft, expected));
-        let checked: Result<_, _> = checked.collect();
-        checked.map_err(|reject| failures::draft(&reject))
-    }
-
-    fn signer<'o>(&self, own: &'o Own, what_for: &'o str) -> Result<Signer<'o>, Failure> {
-        Signer::connect(&self.layout.session_socket, own, what_for)
-    }
-
-    fn hand_in(&mut self, request: &Request) -> Result<(), Failure> {
-        match self.ask(request)? {
-            Reply::Accepted { notes, .. } => {
-                notes.iter().for_each(|note| self.talk.remark(note));
-                Ok(())
-            }
-            reply => Err(failures::unexpected(&reply)),
-        }
-    }
-
     /// Asks one thing; passes on what the daemon says meanwhile, or that it says nothing.
-    fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
         let talk = &mut *self.talk;
         let mut meanwhile = |meanwhile: Meanwhile<'_>| match meanwhile {
             Meanwhile::Progress(text) => talk.remark(text),
@@ -166,9 +191,25 @@ impl Opening<'_, '_> {
         match self.client.call(request, &mut meanwhile) {
             Ok(Reply::Failed(failure)) => Err(failure),
             Ok(reply) => Ok(reply),
-            Err(error) => Err(failures::call(&error, &self.layout.helper_socket)),
+            Err(error) => Err(error.failure(self.layout)),
         }
     }
+}
+
+/// The project that has taken another one's place. The daemon's word is believed only as far as
+/// the id follows from the founder and the handle.
+fn successor(founder: &str, handle: &str, project: &str) -> Option<Place> {
+    let founder: PuddleKey = founder.parse().ok()?;
+    let handle: Handle = handle.parse().ok()?;
+    let derived = ProjectId::derive(&founder, &handle);
+    (derived.to_string() == project).then_some(Place {
+        project: derived,
+        handle,
+    })
+}
+
+fn address(place: &Place) -> Address {
+    Address::new(Host::Project(place.project), place.handle.clone())
 }
 
 /// Connects; says so when the daemon is too busy to take the connection at once.
@@ -189,7 +230,7 @@ fn connect(layout: &Layout, talk: &mut Talk<'_>) -> Result<Client, Failure> {
         }
         other => other,
     };
-    connected.map_err(|error| failures::connect(&error, layout))
+    connected.map_err(|error| error.failure(layout))
 }
 
 fn still_waiting(waited: Duration) -> String {

@@ -18,6 +18,8 @@ pub(crate) struct Target {
     /// the user's projects from before the puddle got its present key.
     pub(crate) others: Vec<ProjectId>,
     pub(crate) handle: Handle,
+    /// Whether the address names a puddle. Then it follows a project that moves.
+    pub(crate) by_name: bool,
     /// The puddle of the user who asks, if they have one on this machine.
     pub(crate) own: Option<Own>,
 }
@@ -30,11 +32,10 @@ pub(crate) struct Own {
 }
 
 impl Target {
-    /// Whether the project is the user's own: its id follows from their key and the handle.
-    pub(crate) fn founder(&self) -> Option<&Own> {
-        self.own
-            .as_ref()
-            .filter(|own| ProjectId::derive(&own.key, &self.handle) == self.project)
+    /// Every project that it may mean, in the order in which to try them.
+    pub(crate) fn candidates(&self) -> Vec<ProjectId> {
+        let candidates = std::iter::once(&self.project).chain(&self.others);
+        candidates.copied().collect()
     }
 }
 
@@ -58,6 +59,7 @@ pub(crate) fn resolve(url: &OsString, puddle_dir: &Path) -> Result<Target, Failu
         project,
         others,
         handle,
+        by_name: matches!(address.host(), Host::Puddle(_)),
         own: public.map(|public| Own {
             name: public.name,
             key: public.key,
@@ -121,7 +123,9 @@ mod tests {
         let target = target("gitback://dan/notes", &home());
         assert_eq!(target.project, notes_of(3));
         assert_eq!(target.others, [notes_of(2), notes_of(1)]);
-        assert_eq!(target.founder().map(|own| own.key), Some(key(3)));
+        let candidates = [notes_of(3), notes_of(2), notes_of(1)];
+        assert_eq!(target.candidates(), candidates);
+        assert!(target.by_name);
     }
 
     #[test]
@@ -131,7 +135,7 @@ mod tests {
         names::pick(home.path(), &alice, &key(9), 1).expect("picked");
         let target = target("gitback://alice/notes", &home);
         assert_eq!((target.project, target.others.len()), (notes_of(9), 0));
-        assert_eq!(target.founder(), None);
+        assert!(target.by_name);
         assert_eq!(target.own.map(|own| own.key), Some(key(3)));
     }
 
@@ -139,5 +143,6 @@ mod tests {
     fn an_id_means_itself() {
         let target = target(&format!("gitback://{}/notes", notes_of(1)), &home());
         assert_eq!((target.project, target.others.len()), (notes_of(1), 0));
+        assert!(!target.by_name);
     }
 }

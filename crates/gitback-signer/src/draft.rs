@@ -1,11 +1,16 @@
 //! Looking at what the daemon wants signed.
 
+use std::time::Duration;
+
 use gitback_envelope::{
     Act, CUT_BODY_MAX, Delegate, EnvelopeId, Invite, Policy, Reject, Statement,
 };
-use gitback_helper::{DRAFTS_MAX, Draft};
+use gitback_helper::{DRAFTS_MAX, Draft, GRANT_LIFE};
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, Signature, hex};
 use thiserror::Error;
+
+/// How far the daemon's clock may be ahead when it says when a grant ends. Both run on one machine.
+const CLOCK_SLACK: Duration = Duration::from_secs(24 * 3600);
 
 /// What the user has asked for. Drafts that say anything else are not signed.
 #[derive(Debug, Clone, Copy)]
@@ -173,6 +178,16 @@ fn allowed(statement: &Statement, may: &[May]) -> Result<(), DraftReject> {
 }
 
 impl May {
+    /// A grant for this user, for [`GRANT_LIFE`] from now.
+    #[must_use]
+    pub fn grant(uid: u32, now_ms: u64) -> Self {
+        let life = GRANT_LIFE.saturating_add(CLOCK_SLACK).as_millis();
+        Self::Grant {
+            uid,
+            until_ms: now_ms.saturating_add(u64::try_from(life).unwrap_or(u64::MAX)),
+        }
+    }
+
     /// Nothing if the statement is of another kind.
     fn judge(&self, statement: &Statement) -> Option<Result<(), DraftReject>> {
         let field = |same: bool, field| {

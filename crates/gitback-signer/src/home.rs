@@ -11,7 +11,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use gitback_envelope::{Proof, TOKEN_MAX, Token};
+use gitback_envelope::{Proof, TOKEN_MAX, Token, Verified};
 use gitback_identity::ProjectId;
 
 /// The token of the newest grant.
@@ -60,6 +60,15 @@ pub fn keep_token(
     token: &[u8],
 ) -> Result<(), WriteFault> {
     write(projects_dir, project, TOKEN, token)
+}
+
+/// The envelopes of a token that prove the membership: all but its grant, which is for one envoy.
+#[must_use]
+pub fn membership(token: &Token) -> &[Verified] {
+    let envelopes = token.envelopes();
+    envelopes
+        .split_last()
+        .map_or(envelopes, |(_grant, rest)| rest)
 }
 
 /// Reads a file of the project, at most `max` bytes long.

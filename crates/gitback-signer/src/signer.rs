@@ -4,7 +4,6 @@ use std::path::Path;
 
 use gitback_envelope::{Reject, Verified};
 use gitback_identity::{PuddleKey, SecretKey, Signature};
-use gitback_puddle::Public;
 use gitback_puddle::session::{self, CallError, ConnectError};
 use thiserror::Error;
 
@@ -57,19 +56,19 @@ impl SignError {
 }
 
 impl Signer {
-    /// The session on `socket`, which must hold the key of `public`.
+    /// The session on `socket`, which must hold `key`.
     ///
     /// # Errors
     ///
     /// [`SignError::Connect`] if no session runs, [`SignError::OtherKey`] if it is of another puddle.
-    pub fn connect(socket: &Path, public: &Public) -> Result<Self, SignError> {
+    pub fn connect(socket: &Path, key: &PuddleKey) -> Result<Self, SignError> {
         let client = session::Client::connect(socket).map_err(SignError::Connect)?;
         let status = client.status().map_err(SignError::Call)?;
-        if status.key != public.key {
+        if status.key != *key {
             return Err(SignError::OtherKey { key: status.key });
         }
         Ok(Self {
-            key: public.key,
+            key: *key,
             by: By::Session(client),
         })
     }

@@ -266,7 +266,7 @@ fn an_answer_to_another_question_is_not_taken() {
         world.git_fails(".", &["ls-remote", NOTES]),
         "error: the daemon's answer does not fit the question\n\
          why:   it answered projects\n\
-         hint:  use the same version of vigo and git-remote-gitback\n"
+         hint:  use one version of vigo and git-remote-gitback, and start the daemon again\n"
     );
 }
 

@@ -1,53 +1,14 @@
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use gitback_envelope::{Act, Envelope, Grant, Incarnation, Statement, Verified};
+use gitback_envelope::{Act, EnvelopeId, Grant, Statement};
 use gitback_helper::{Draft, Reply, Request};
-use gitback_identity::{EnvoyKey, ProjectId, PuddleKey, SecretKey, hex};
+use gitback_identity::{ProjectId, PuddleKey, SecretKey};
 
-use crate::world::{NOTES, World, dan, handle, notes, secret, uid};
+use crate::says::{asks_first, draft, founding, grant, verified};
+use crate::world::{NOTES, World, dan, handle, notes, uid};
 
 fn world() -> World {
     let world = World::new();
     world.make_repository();
     world
-}
-
-/// The founding of the project, sealed.
-fn founding() -> Verified {
-    let init = Statement::init(&dan(), &handle());
-    let signature = secret().sign(&init.signing_bytes().expect("a statement"));
-    init.seal(signature).expect("dan's signature")
-}
-
-/// An honest draft: the founder lets this envoy serve this user.
-fn grant() -> Statement {
-    let envoy = EnvoyKey::new(SecretKey::from_seed(&[9; 32]).public());
-    Statement {
-        project: notes(),
-        signer: *dan().key(),
-        puddle: dan(),
-        envoy: Some(envoy),
-        incarnation: Incarnation::from_bytes(&[3; 16]),
-        seq: 0,
-        prev: None,
-        deps: vec![*founding().id()],
-        time_ms: Some(1),
-        act: Act::Grant(Grant {
-            envoy,
-            uid: uid(),
-            expires_ms: None,
-        }),
-    }
-}
-
-fn draft(statement: &Statement) -> Draft {
-    let body = statement
-        .encode_body()
-        .expect("a statement that can be written");
-    Draft {
-        type_name: statement.type_name(),
-        body: hex::encode(&body),
-    }
 }
 
 fn need_grant(draft: Draft) -> Reply {
@@ -57,35 +18,6 @@ fn need_grant(draft: Draft) -> Reply {
         founder: dan().to_string(),
         handle: "notes".to_owned(),
     }
-}
-
-/// A daemon that opens the stream once something was handed in, and until then says `need`.
-fn asks_first(need: Reply) -> impl Fn(&Request) -> Vec<Reply> + Send + Sync + 'static {
-    let satisfied = AtomicBool::new(false);
-    move |request| match request {
-        Request::Open { .. } if satisfied.load(Ordering::SeqCst) => vec![Reply::Ready],
-        Request::Open { .. } => vec![need.clone()],
-        _ => {
-            satisfied.store(true, Ordering::SeqCst);
-            vec![
-                Reply::Progress {
-                    text: "writing it down".to_owned(),
-                },
-                Reply::Accepted {
-                    notes: vec!["mars may serve you now".to_owned()],
-                    token: None,
-                },
-            ]
-        }
-    }
-}
-
-fn verified(envelope: &str) -> Verified {
-    let bytes = hex::decode(envelope, 1 << 20).expect("hex");
-    Envelope::decode(&bytes)
-        .expect("an envelope")
-        .verify()
-        .expect("a signature")
 }
 
 #[test]
@@ -115,6 +47,46 @@ fn a_grant_is_signed_once_and_then_the_stream_opens() {
         panic!("{envelopes:?}");
     };
     assert_eq!(*verified(envelope).statement(), grant());
+}
+
+/// Whoever is invited again joins and grants in one go; heads are gathered before where they are
+/// too many.
+#[test]
+fn everything_that_is_needed_is_signed_in_order() {
+    let world = world();
+    let _session = world.unlock();
+    let merge = Statement {
+        act: Act::Merge,
+        ..grant()
+    };
+    let then = |before: &Statement, seq, act| Statement {
+        seq,
+        prev: Some(before.id().expect("an id")),
+        deps: vec![],
+        act,
+        ..grant()
+    };
+    let invite = *founding().id();
+    let join = then(&merge, 1, Act::Join { invite });
+    let grant = then(&join, 2, grant().act);
+    let needed = [merge, join, grant];
+    let daemon = world.daemon(asks_first(Reply::NeedSignature {
+        drafts: needed.iter().map(draft).collect(),
+        why: "you were invited again".to_owned(),
+        founder: dan().to_string(),
+        handle: "notes".to_owned(),
+    }));
+    world.git(".", &["ls-remote", NOTES]);
+
+    let requests = daemon.requests();
+    let [_, Request::Submit { envelopes, .. }, _] = &requests[..] else {
+        panic!("{requests:?}");
+    };
+    let signed: Vec<Statement> = envelopes
+        .iter()
+        .map(|envelope| verified(envelope).statement().clone())
+        .collect();
+    assert_eq!(signed, needed);
 }
 
 #[test]
@@ -199,7 +171,7 @@ fn a_daemon_that_asks_for_another_signature_gets_none() {
     );
     check(
         Draft {
-            body: "00".repeat(9000),
+            body: "00".repeat(65 * 1024),
             ..honest
         },
         "it is not written in hex, or is too long",
@@ -208,7 +180,7 @@ fn a_daemon_that_asks_for_another_signature_gets_none() {
     let init = Statement::init(&dan(), &handle());
     check(
         draft(&init),
-        "it is not a grant but application/vnd.gitback.init.v1+cbor",
+        "nobody asked for application/vnd.gitback.init.v1+cbor",
     );
 
     let other = ProjectId::from_bytes(&[0xab; 32]);
@@ -233,11 +205,26 @@ fn a_daemon_that_asks_for_another_signature_gets_none() {
     };
     let act = Act::Grant(Grant {
         uid: uid() + 1,
-        ..honest
+        ..honest.clone()
     });
     check(
         draft(&Statement { act, ..grant() }),
         &format!("it would let user {} in", uid() + 1),
+    );
+    let act = Act::Grant(Grant {
+        expires_ms: None,
+        ..honest
+    });
+    check(
+        draft(&Statement { act, ..grant() }),
+        "its end is not what was asked for",
+    );
+    let act = Act::Leave {
+        invite: EnvelopeId::from_bytes(&[4; 32]),
+    };
+    check(
+        draft(&Statement { act, ..grant() }),
+        "nobody asked for application/vnd.gitback.leave.v1+cbor",
     );
 }
 
@@ -261,11 +248,11 @@ fn a_session_with_another_key_is_of_no_use() {
     let daemon = world.daemon(asks_first(need_grant(draft(&grant()))));
     let errors = world.git_fails(".", &["ls-remote", NOTES]);
     assert!(
-        errors.starts_with("error: puddle dan did not sign; this machine needs"),
+        errors.starts_with("error: the key that is unlocked is not that of puddle dan; this"),
         "{errors}"
     );
     assert!(
-        errors.contains("\nhint:  vigo swarm puddle status\n"),
+        errors.ends_with("\nhint:  vigo swarm puddle lock\nhint:  vigo swarm puddle unlock\n"),
         "{errors}"
     );
     assert_eq!(daemon.requests().len(), 1, "nothing was handed in");
@@ -308,8 +295,11 @@ fn somebody_elses_project_cannot_be_brought_in() {
     assert_eq!(
         errors,
         "error: this machine does not hold notes (abababab)\n\
-         why:   only its founder can bring it here, and that is not your puddle dan\n\
-         hint:  check the address: git remote -v\n"
+         why:   only its founder and its members can bring it here; nothing here says that dan is one of them\n\
+         hint:  if you were invited: vigo swarm gitback project join gitback://"
+            .to_owned()
+            + &format!("{other}/notes --invitation ID\n")
+            + "hint:  check the address: git remote -v\n"
     );
     assert_eq!(daemon.requests().len(), 1, "nothing was handed in");
 }
@@ -335,7 +325,7 @@ fn without_a_puddle_nothing_can_be_signed() {
         },
         &format!(
             "error: this machine does not hold notes ({})\n\
-             why:   bringing it here takes its founder's signature, and you have no puddle on this machine\n\
+             why:   bringing it here takes a member's signature, and you have no puddle on this machine\n\
              hint:  bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle\n",
             notes().short()
         ),
