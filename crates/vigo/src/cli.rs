@@ -113,6 +113,15 @@ pub(crate) enum Puddle {
     Lock,
     /// Show the puddle's key and whether it is unlocked
     Status(Json),
+    /// Give the puddle a new key, under the same name and passphrase
+    ///
+    /// For when somebody may have got hold of the old key. It is kept: your
+    /// projects go by it until `vigo swarm gitback project reanchor --all` has
+    /// handed them over. Your other machines need the new files.
+    Rotate(PuddleRotate),
+    /// Whom you mean by a name: other people's puddles
+    #[command(subcommand)]
+    Names(Names),
     /// Hold the unlocked key; started by unlock
     #[command(hide = true)]
     Session(Session),
@@ -140,6 +149,49 @@ pub(crate) struct PuddleInit {
     /// Leave the new puddle locked
     #[arg(long)]
     pub(crate) no_unlock: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PuddleRotate {
+    /// Read the passphrase from FILE, without its last newline; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// How long the new key stays unlocked, such as 90m or 8h
+    #[arg(
+        long = "for",
+        value_name = "TIME",
+        default_value = "8h",
+        conflicts_with = "no_unlock"
+    )]
+    pub(crate) duration: String,
+    /// Leave the new key locked
+    #[arg(long)]
+    pub(crate) no_unlock: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Names {
+    /// List the names that you have picked
+    List(Json),
+    /// Say whose key a name means
+    ///
+    /// A name in an address, and in commands such as invite, means the key
+    /// that you have picked for it. Ask its owner for the key: `vigo swarm
+    /// puddle status` shows it.
+    Pick {
+        /// What you call the puddle; usually what its owner calls it
+        name: String,
+        /// The whole public key, 64 hex digits
+        key: String,
+        /// The four words of the key's fingerprint, to be compared with the key
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+    },
+    /// Forget a name
+    Forget {
+        /// The name
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -223,7 +275,7 @@ impl Command {
         match self {
             Self::Envoy(Envoy::Status(json))
             | Self::Swarm(
-                Swarm::Puddle(Puddle::Status(json))
+                Swarm::Puddle(Puddle::Status(json) | Puddle::Names(Names::List(json)))
                 | Swarm::Gitback(
                     Gitback::Status(json)
                     | Gitback::Project(
@@ -234,7 +286,12 @@ impl Command {
             Self::Envoy(Envoy::Key | Envoy::Run)
             | Self::Swarm(
                 Swarm::Puddle(
-                    Puddle::Init(_) | Puddle::Unlock(_) | Puddle::Lock | Puddle::Session(_),
+                    Puddle::Init(_)
+                    | Puddle::Unlock(_)
+                    | Puddle::Lock
+                    | Puddle::Rotate(_)
+                    | Puddle::Names(Names::Pick { .. } | Names::Forget { .. })
+                    | Puddle::Session(_),
                 )
                 | Swarm::Gitback(Gitback::Project(Project::Init(_))),
             )

@@ -1,21 +1,27 @@
 //! `vigo swarm puddle …`
 
-use std::path::Path;
+mod names;
+mod refusals;
+mod rotate;
+
 use std::time::Duration;
 
 use gitback_helper::{Failure, exit_code};
 use gitback_identity::{PuddleName, SecretKey};
 use gitback_puddle::session::ConnectError;
 use gitback_puddle::{
-    Cost, CreateError, Passphrase, Public, UnwrapError, create, generate, session, unwrap,
+    Cost, CreateError, Passphrase, Public, UnwrapError, create, generate, mend, read_retired,
+    session, unwrap,
 };
 use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::console::{Console, Stop};
 use crate::context::Context;
-use crate::failure::Reasons as _;
 use crate::{ask, cli, failure, session as process, show};
+
+pub(crate) use names::names;
+pub(crate) use rotate::rotate;
 
 /// How often a passphrase can be typed before `unlock` gives up.
 const TRIES: u32 = 3;
@@ -79,11 +85,18 @@ pub(crate) fn unlock(
 ) -> Result<(), Stop> {
     let public = context.puddle()?;
     let length = duration(&arguments.duration)?;
-    let secret = match &arguments.passphrase_file {
-        Some(file) => unwrap(&context.layout.puddle_dir, &ask::passphrase_from(file)?)
-            .map_err(|error| failure::unwrap_puddle(&error))?,
-        None => ask_and_unwrap(&context.layout.puddle_dir, &public.name, console)?,
+    let dir = &context.layout.puddle_dir;
+    let attempt = |passphrase: &Passphrase| unwrap(dir, passphrase);
+    let wrong = |error: &UnwrapError| matches!(error, UnwrapError::WrongPassphrase { .. });
+    let unwrapped = match &arguments.passphrase_file {
+        Some(file) => attempt(&ask::passphrase_from(file)?),
+        None => tries(&public.name, console, attempt, wrong)?,
     };
+    let secret = unwrapped.map_err(|error| failure::unwrap_puddle(&error))?;
+    if let Err(error) = mend(dir) {
+        // Nothing here needs that file, and a home may well be read-only.
+        console.warning(failure::chain(&error));
+    }
     start_session(context, &secret, &public, length)?;
     console.line(format_args!("Unlocked {} {}", public.name, until(length)))
 }
@@ -110,6 +123,19 @@ pub(crate) struct PuddleStatus {
     pub(crate) created_ms: u64,
     pub(crate) unlocked: bool,
     pub(crate) until_ms: Option<u64>,
+    /// Newest first.
+    pub(crate) retired: Vec<RetiredStatus>,
+}
+
+/// A key that the puddle had before.
+///
+/// Source: docs/spec/json.md.
+#[derive(Debug, Serialize)]
+pub(crate) struct RetiredStatus {
+    pub(crate) key: String,
+    pub(crate) fingerprint: String,
+    pub(crate) created_ms: u64,
+    pub(crate) retired_ms: u64,
 }
 
 /// How the user's puddle is.
@@ -118,6 +144,8 @@ pub(crate) fn describe(context: &Context, public: &Public) -> Result<PuddleStatu
     let until_ms = session
         .filter(|(_, status)| status.key == public.key)
         .map(|(_, status)| status.until_ms);
+    let retired =
+        read_retired(&context.layout.puddle_dir).map_err(|error| failure::read_puddle(&error))?;
     Ok(PuddleStatus {
         name: public.name.to_string(),
         key: public.key.to_string(),
@@ -125,7 +153,22 @@ pub(crate) fn describe(context: &Context, public: &Public) -> Result<PuddleStatu
         created_ms: public.created_ms,
         unlocked: until_ms.is_some(),
         until_ms,
+        retired: describe_retired(public, &retired),
     })
+}
+
+/// A key was retired when the one after it was made.
+fn describe_retired(current: &Public, retired: &[Public]) -> Vec<RetiredStatus> {
+    let after = std::iter::once(current).chain(retired);
+    let pairs = retired.iter().zip(after);
+    pairs
+        .map(|(public, after)| RetiredStatus {
+            key: public.key.to_string(),
+            fingerprint: public.key.fingerprint().to_string(),
+            created_ms: public.created_ms,
+            retired_ms: after.created_ms,
+        })
+        .collect()
 }
 
 /// Shows key and session.
@@ -151,9 +194,17 @@ pub(crate) fn status(
             "  Unlocked     until {} ({} left)",
             show::clock(until, now),
             show::span_exact(until.saturating_sub(now))
-        )),
-        None => console.line("  Locked       `vigo swarm puddle unlock` opens it"),
+        ))?,
+        None => console.line("  Locked       `vigo swarm puddle unlock` opens it")?,
     }
+    for retired in &status.retired {
+        console.line(format_args!(
+            "  Retired      {} ({})",
+            retired.fingerprint,
+            show::date(retired.retired_ms)
+        ))?;
+    }
+    Ok(())
 }
 
 fn refuse_if_there(context: &Context) -> Result<(), Failure> {
@@ -168,24 +219,26 @@ fn refuse_if_there(context: &Context) -> Result<(), Failure> {
     Err(failure::create_puddle(&exists))
 }
 
-fn ask_and_unwrap(
-    dir: &Path,
+/// Asks for the passphrase and attempts something with it, until it is right or
+/// was `wrong` too often. Gives what came of the last attempt.
+fn tries<T, E>(
     name: &PuddleName,
     console: &mut Console<'_>,
-) -> Result<SecretKey, Failure> {
-    for left in (0..TRIES).rev() {
-        let passphrase: Passphrase = ask::passphrase(name)?;
-        match unwrap(dir, &passphrase) {
-            Err(UnwrapError::WrongPassphrase { .. }) if left > 0 => {
+    attempt: impl Fn(&Passphrase) -> Result<T, E>,
+    wrong: impl Fn(&E) -> bool,
+) -> Result<Result<T, E>, Failure> {
+    for left in (1..TRIES).rev() {
+        match attempt(&ask::passphrase(name)?) {
+            Err(error) if wrong(&error) => {
                 let tries = if left == 1 { "try" } else { "tries" };
                 console.warning(format_args!(
                     "wrong passphrase for {name} ({left} {tries} left)"
                 ));
             }
-            other => return other.map_err(|error| failure::unwrap_puddle(&error)),
+            other => return Ok(other),
         }
     }
-    Err(failure::wrong_passphrase(name))
+    Ok(attempt(&ask::passphrase(name)?))
 }
 
 /// Starts a session in place of any that runs.
@@ -196,13 +249,7 @@ fn start_session(
     length: Duration,
 ) -> Result<(), Failure> {
     if secret.public() != *public.key.key() {
-        let what = "identity.pub and identity.wrapped are of different puddles";
-        return Err(failure::failure(exit_code::FAILED, what)
-            .because(format!(
-                "they are in {}",
-                context.layout.puddle_dir.display()
-            ))
-            .hint("move identity.pub away; it is made from identity.wrapped when needed"));
+        return Err(refusals::changed_meanwhile(&context.layout.puddle_dir));
     }
     end_session(context)?;
     process::start(context, secret, public, length)

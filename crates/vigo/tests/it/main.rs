@@ -1,7 +1,9 @@
 //! The program itself, in a root directory of its own.
 
+mod names;
 mod project;
 mod puddle;
+mod rotate;
 mod streams;
 
 use std::ffi::OsStr;
