@@ -15,7 +15,7 @@ use crate::reject::{FieldFault, Reject};
 ///
 /// Of two claims of one puddle, the one with the higher counter holds.
 ///
-/// Source: docs/spec/envelope.md §6.
+/// Source: docs/spec/envelope.md §7.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameClaim {
     /// Who claims, and signs.

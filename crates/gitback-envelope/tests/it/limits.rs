@@ -74,7 +74,7 @@ fn accepts_an_update_of_the_most_refs() {
 }
 
 /// As many ids as asked for, ascending.
-fn many_ids(count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn many_ids(count: usize) -> Vec<Vec<u8>> {
     let count = u16::try_from(count).expect("a small number");
     (0..count)
         .map(|number| bytes(&[&number.to_be_bytes(), &[0; 30][..]].concat()))

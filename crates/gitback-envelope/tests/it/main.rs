@@ -4,5 +4,6 @@ mod codec;
 mod corpus;
 mod fold;
 mod limits;
+mod sizes;
 mod token;
 mod vectors;

@@ -142,9 +142,14 @@ fn unknown() -> Vec<Case> {
         .with(16, array(&[uint(0), map(&[(24, text(b"x"))])]))
         .with(1000, bytes(&[]));
     let no_envoy = Draft::unknown("lantern.v1").with(3, id(0));
+    let sixteen = (0..15).fold(uint(0), |inner, _| array(&[inner]));
     vec![
         Case::accepted("a kind that nobody knows, with any fields", &any_fields),
         Case::accepted("a kind that nobody knows, without an envoy", &no_envoy),
+        Case::accepted(
+            "a kind that nobody knows, with items nested sixteen deep",
+            &Draft::unknown("lantern.v1").with(16, sixteen),
+        ),
         Case::accepted(
             "a known kind in a version that nobody knows",
             &Draft::unknown("grant.v2"),
