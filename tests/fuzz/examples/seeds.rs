@@ -32,6 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             seeds.write("name_claim", body)?;
         }
     }
+    for token in values("token", "token")? {
+        seeds.write("token", &[&[0], bytes(&token)?.as_slice()].concat())?;
+    }
+    seeds.write("token", &[1, 0, 1])?;
+    seeds.write("token", &[1, 2, 3, 5, 6, 7, 8])?;
     for text in values("identity", "text")? {
         seeds.write("address", text.as_bytes())?;
     }

@@ -1,7 +1,9 @@
 //! What the fuzz targets and their seeds agree on.
 
-use gitback_envelope::{Act, NameClaim, Statement, signing_bytes};
-use gitback_identity::{PublicKey, SecretKey};
+use std::sync::LazyLock;
+
+use gitback_envelope::{Act, NameClaim, Statement, Token, Verified, signing_bytes};
+use gitback_identity::{ProjectId, PublicKey, SecretKey, hex};
 
 /// The kinds that a first byte picks in the `statement` target; the last stands for those that nobody knows.
 pub const KINDS: [&str; 14] = [
@@ -107,4 +109,31 @@ pub fn check_claim(claim: &NameClaim, body: &[u8]) {
         claim.signing_bytes(),
         signing_bytes(&NameClaim::type_name(), body)
     );
+}
+
+/// The project of the tokens in the vectors.
+pub fn token_project() -> &'static ProjectId {
+    static PROJECT: LazyLock<ProjectId> = LazyLock::new(|| {
+        let envelope = real_tokens().first().expect("the vectors hold tokens");
+        envelope.statement().project
+    });
+    &PROJECT
+}
+
+/// Every envelope in the accepted tokens of the vectors.
+pub fn real_tokens() -> &'static [Verified] {
+    static ENVELOPES: LazyLock<Vec<Verified>> = LazyLock::new(|| {
+        let text = include_str!("../../vectors/token/accepted.toml");
+        let tokens = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("token = \"")?.strip_suffix('"'));
+        tokens
+            .flat_map(|token| {
+                let bytes = hex::decode(token, 1 << 20).expect("hex");
+                let token = Token::decode(&bytes).expect("an accepted token");
+                token.envelopes().to_vec()
+            })
+            .collect()
+    });
+    &ENVELOPES
 }
