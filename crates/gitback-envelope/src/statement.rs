@@ -133,6 +133,7 @@ impl Statement {
         let Act::Delegate(_) = self.act else {
             return Ok(None);
         };
+        self.encode_body()?;
         let body = encode::acceptance(self)?;
         let type_name = kind::type_name(kind::ACCEPTANCE);
         Ok(Some(envelope::signing_bytes(&type_name, &body)))

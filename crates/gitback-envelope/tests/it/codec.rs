@@ -183,6 +183,17 @@ proptest! {
     }
 }
 
+#[test]
+fn no_heir_signs_what_breaks_the_rules() {
+    let draft = Draft::delegate();
+    let mut statement = Statement::decode(&draft.type_name, &draft.body()).expect("it holds");
+    if let Act::Delegate(delegate) = &mut statement.act {
+        delegate.hop = 0;
+    }
+    let reject = statement.acceptance_bytes().expect_err("there is no hop 0");
+    assert_eq!(reject.code(), "out-of-range");
+}
+
 /// `one`, but for one thing that is as in `other`.
 fn one_thing_of(one: &Statement, other: &Statement, what: usize) -> Statement {
     let mut moved = one.clone();
