@@ -103,9 +103,9 @@ pub(crate) fn unlock(
 
 /// Ends the session.
 pub(crate) fn lock(context: &Context, console: &mut Console<'_>) -> Result<(), Stop> {
-    let name = context
-        .puddle_if_any()?
-        .map_or_else(|| "the puddle".to_owned(), |public| public.name.to_string());
+    // Damaged files are no reason to leave the key unlocked.
+    let public = context.puddle_if_any().ok().flatten();
+    let name = public.map_or_else(|| "the puddle".to_owned(), |public| public.name.to_string());
     match end_session(context)? {
         Before::Unlocked => console.line(format_args!("Locked {name}")),
         Before::Locked => console.line(format_args!("{name} was locked already")),
@@ -263,7 +263,7 @@ enum Before {
 
 fn end_session(context: &Context) -> Result<Before, Failure> {
     let fault =
-        |why| failure::failure(exit_code::FAILED, "cannot end the unlocked session").because(why);
+        |why| Failure::new(exit_code::FAILED, "cannot end the unlocked session").because(why);
     let client = match session::Client::connect(&context.layout.session_socket) {
         Ok(client) => client,
         Err(ConnectError::Locked { .. }) => return Ok(Before::Locked),

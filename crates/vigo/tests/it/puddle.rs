@@ -50,6 +50,20 @@ fn unlocks_and_locks() {
 }
 
 #[test]
+fn locks_whatever_became_of_the_files() {
+    let machine = Machine::new();
+    machine.make_puddle();
+    let dir = machine.root().join("home/.vigo-puddle");
+    fs::write(dir.join("identity.wrapped"), "{").expect("written");
+    machine.vigo("swarm puddle status").expect(1);
+    machine
+        .vigo("swarm puddle lock")
+        .expect(0)
+        .answers("Locked the puddle\n");
+    assert!(!machine.socket().exists());
+}
+
+#[test]
 fn unlocking_again_replaces_the_session() {
     let machine = Machine::new();
     machine.make_puddle();
