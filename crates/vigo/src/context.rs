@@ -116,7 +116,7 @@ impl Context {
     /// Opens a conversation with the daemon.
     pub(crate) fn daemon(&self) -> Result<Daemon<'_>, Failure> {
         let client = Client::connect(&self.layout.helper_socket)
-            .map_err(|error| failure::connect(&error, &self.layout))?;
+            .map_err(|error| error.failure(&self.layout))?;
         Ok(Daemon {
             client,
             layout: &self.layout,
@@ -148,7 +148,7 @@ impl Daemon<'_> {
         match self.client.call(request, &mut meanwhile) {
             Ok(Reply::Failed(failure)) => Err(failure),
             Ok(reply) => Ok(reply),
-            Err(error) => Err(failure::call(&error, self.layout)),
+            Err(error) => Err(error.failure(self.layout)),
         }
     }
 }

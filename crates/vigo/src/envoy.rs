@@ -88,7 +88,7 @@ pub(crate) fn ask(
 ) -> Result<EnvoyStatus, Failure> {
     match daemon.call(&Request::Envoy, console)? {
         Reply::Envoy(status) => Ok(status),
-        other => Err(failure::unexpected(&other)),
+        other => Err(other.unexpected()),
     }
 }
 

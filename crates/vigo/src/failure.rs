@@ -7,9 +7,7 @@ use std::path::Path;
 
 use gitback_envelope::Reject;
 use gitback_envoy::{ConfigError, KeyError, RunError};
-use gitback_helper::{
-    CallError, ConnectError, Failure, Layout, LayoutError, Mode, Reply, exit_code,
-};
+use gitback_helper::{Failure, LayoutError, exit_code};
 use gitback_identity::{HandleReject, NameReject, PuddleName};
 use gitback_puddle::{
     CreateError, NoRandomness, PassphraseReject, Public, ReadError, UnwrapError, session,
@@ -17,69 +15,24 @@ use gitback_puddle::{
 
 use crate::show;
 
+pub(crate) use gitback_helper::chain;
+
 const UNLOCK: &str = "vigo swarm puddle unlock";
 const MAKE_PUDDLE: &str = "make one:        vigo swarm puddle init";
 const BRING_PUDDLE: &str = "or bring yours:  copy identity.wrapped into ~/.vigo-puddle";
-const SAME_VERSION: &str = "the daemon is of another version: start it again with this vigo";
 const ENVOY_STATUS: &str = "vigo envoy status";
 
-/// A failure without reason and hints.
-pub(crate) fn failure(code: u8, what: impl Into<String>) -> Failure {
-    Failure {
-        code,
-        what: what.into(),
-        why: None,
-        hints: Vec::new(),
-    }
-}
-
-/// The rest of a sentence.
-pub(crate) trait Reasons {
-    /// Why.
-    fn because(self, why: impl Into<String>) -> Self;
-    /// What to do, most useful first.
-    fn hint(self, hint: impl Into<String>) -> Self;
-}
-
-impl Reasons for Failure {
-    fn because(mut self, why: impl Into<String>) -> Self {
-        self.why = Some(why.into());
-        self
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
-        self
-    }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        // Some libraries repeat the cause in their own message.
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 pub(crate) fn output(error: &io::Error) -> Failure {
-    failure(exit_code::FAILED, "cannot write the answer").because(error.to_string())
+    Failure::new(exit_code::FAILED, "cannot write the answer").because(error.to_string())
 }
 
 pub(crate) fn layout(error: &LayoutError) -> Failure {
-    failure(exit_code::FAILED, chain(error))
+    Failure::new(exit_code::FAILED, chain(error))
         .hint("log in again, or name a directory of your own with --root")
 }
 
 pub(crate) fn duration(text: &str, why: impl Into<String>) -> Failure {
-    failure(exit_code::USAGE, format!("\"{text}\" is no length of time"))
+    Failure::new(exit_code::USAGE, format!("\"{text}\" is no length of time"))
         .because(why)
         .hint("--for 8h, --for 90m")
 }
@@ -87,7 +40,7 @@ pub(crate) fn duration(text: &str, why: impl Into<String>) -> Failure {
 // The puddle.
 
 pub(crate) fn no_puddle(dir: &Path) -> Failure {
-    failure(exit_code::UNKNOWN, "there is no puddle on this machine")
+    Failure::new(exit_code::UNKNOWN, "there is no puddle on this machine")
         .because(format!("{} holds none", dir.display()))
         .hint(MAKE_PUDDLE)
         .hint(BRING_PUDDLE)
@@ -97,9 +50,9 @@ pub(crate) fn read_puddle(error: &ReadError) -> Failure {
     match error {
         ReadError::Missing { dir } => no_puddle(dir),
         ReadError::UnknownVersion { .. } => {
-            failure(exit_code::FAILED, chain(error)).hint("install a newer vigo")
+            Failure::new(exit_code::FAILED, chain(error)).hint("install a newer vigo")
         }
-        _ => failure(exit_code::FAILED, "cannot read your puddle")
+        _ => Failure::new(exit_code::FAILED, "cannot read your puddle")
             .because(chain(error))
             .hint("restore the file from another of your machines"),
     }
@@ -108,14 +61,14 @@ pub(crate) fn read_puddle(error: &ReadError) -> Failure {
 pub(crate) fn create_puddle(error: &CreateError) -> Failure {
     match error {
         CreateError::Exists { path, public } => puddle_exists(path, public.as_deref()),
-        _ => failure(exit_code::FAILED, "the puddle was not made").because(chain(error)),
+        _ => Failure::new(exit_code::FAILED, "the puddle was not made").because(chain(error)),
     }
 }
 
 pub(crate) fn puddle_exists(path: &Path, public: Option<&Public>) -> Failure {
     let Some(public) = public else {
         let what = format!("{} is there already", path.display());
-        return failure(exit_code::FAILED, what)
+        return Failure::new(exit_code::FAILED, what)
             .because("it cannot be read, and is not overwritten")
             .hint("move it to a safe place first");
     };
@@ -124,26 +77,26 @@ pub(crate) fn puddle_exists(path: &Path, public: Option<&Public>) -> Failure {
         "this machine already has puddle {} (made {made})",
         public.name
     );
-    failure(exit_code::FAILED, what).hint("status: vigo swarm puddle status")
+    Failure::new(exit_code::FAILED, what).hint("status: vigo swarm puddle status")
 }
 
 pub(crate) fn unwrap_puddle(error: &UnwrapError) -> Failure {
     match error {
         UnwrapError::WrongPassphrase { name } => wrong_passphrase(name),
         UnwrapError::Read(error) => read_puddle(error),
-        _ => failure(exit_code::FAILED, "cannot unlock the puddle").because(chain(error)),
+        _ => Failure::new(exit_code::FAILED, "cannot unlock the puddle").because(chain(error)),
     }
 }
 
 pub(crate) fn wrong_passphrase(name: &PuddleName) -> Failure {
-    failure(
+    Failure::new(
         exit_code::LOCKED,
         format!("wrong passphrase for {name}; it stays locked"),
     )
 }
 
 pub(crate) fn puddle_name(text: &str, reject: &NameReject) -> Failure {
-    failure(
+    Failure::new(
         exit_code::USAGE,
         format!("\"{}\" is no puddle name", show::plain(text)),
     )
@@ -152,7 +105,7 @@ pub(crate) fn puddle_name(text: &str, reject: &NameReject) -> Failure {
 }
 
 pub(crate) fn passphrase(reject: PassphraseReject) -> Failure {
-    let failure = failure(exit_code::USAGE, chain(&reject));
+    let failure = Failure::new(exit_code::USAGE, chain(&reject));
     match reject {
         PassphraseReject::Empty => failure.because("without one, the key would lie open on disk"),
         _ => failure,
@@ -160,17 +113,17 @@ pub(crate) fn passphrase(reject: PassphraseReject) -> Failure {
 }
 
 pub(crate) fn passphrases_differ() -> Failure {
-    failure(exit_code::FAILED, "the two passphrases are not the same").hint("try again")
+    Failure::new(exit_code::FAILED, "the two passphrases are not the same").hint("try again")
 }
 
 pub(crate) fn passphrase_file(path: &Path, why: impl Into<String>) -> Failure {
     let what = format!("cannot read the passphrase from {}", path.display());
-    failure(exit_code::FAILED, what).because(why)
+    Failure::new(exit_code::FAILED, what).because(why)
 }
 
 /// There is nobody to ask for `what`; `flag` gives it otherwise.
 pub(crate) fn no_terminal(what: &str, flag: &str) -> Failure {
-    failure(
+    Failure::new(
         exit_code::USAGE,
         format!("there is no terminal to ask for {what} on"),
     )
@@ -179,15 +132,15 @@ pub(crate) fn no_terminal(what: &str, flag: &str) -> Failure {
 }
 
 pub(crate) fn prompt(error: &io::Error) -> Failure {
-    failure(exit_code::FAILED, "cannot ask on the terminal").because(error.to_string())
+    Failure::new(exit_code::FAILED, "cannot ask on the terminal").because(error.to_string())
 }
 
 pub(crate) fn no_randomness(error: &NoRandomness) -> Failure {
-    failure(exit_code::FAILED, "cannot make a key").because(chain(error))
+    Failure::new(exit_code::FAILED, "cannot make a key").because(chain(error))
 }
 
 pub(crate) fn session_start(why: impl Into<String>) -> Failure {
-    failure(exit_code::FAILED, "the unlocked session did not start").because(why)
+    Failure::new(exit_code::FAILED, "the unlocked session did not start").because(why)
 }
 
 /// No session signs. `what_for` completes "puddle dan is locked; ".
@@ -198,11 +151,11 @@ pub(crate) fn session_connect(
 ) -> Failure {
     match error {
         session::ConnectError::Locked { .. } => {
-            failure(exit_code::LOCKED, format!("puddle {name} is locked"))
+            Failure::new(exit_code::LOCKED, format!("puddle {name} is locked"))
                 .because(what_for)
                 .hint(format!("{UNLOCK}, then run this again"))
         }
-        _ => failure(exit_code::LOCKED, format!("cannot ask puddle {name}"))
+        _ => Failure::new(exit_code::LOCKED, format!("cannot ask puddle {name}"))
             .because(chain(error))
             .hint(UNLOCK),
     }
@@ -215,7 +168,7 @@ pub(crate) fn session_call(
 ) -> Failure {
     match error {
         session::CallError::Connect(error) => session_connect(error, name, what_for),
-        _ => failure(exit_code::FAILED, format!("puddle {name} did not answer"))
+        _ => Failure::new(exit_code::FAILED, format!("puddle {name} did not answer"))
             .because(chain(error))
             .hint("vigo swarm puddle status"),
     }
@@ -224,89 +177,24 @@ pub(crate) fn session_call(
 /// Another puddle than the one on disk is unlocked.
 pub(crate) fn other_puddle_unlocked(name: &PuddleName) -> Failure {
     let what = format!("the puddle that is unlocked is not the {name} on this machine");
-    failure(exit_code::LOCKED, what)
+    Failure::new(exit_code::LOCKED, what)
         .hint("vigo swarm puddle lock")
         .hint(UNLOCK)
 }
 
 // The daemon.
 
-pub(crate) fn connect(error: &ConnectError, layout: &Layout) -> Failure {
-    let socket = layout.helper_socket.display();
-    match error {
-        ConnectError::NotRunning { .. } => {
-            let how = match layout.mode {
-                Mode::Root => "start it as root: vigo envoy run",
-                Mode::User | Mode::RootDir => "start it: vigo envoy run",
-            };
-            failure(
-                exit_code::UNREACHABLE,
-                format!("the daemon is not answering on {socket}"),
-            )
-            .because("nothing listens there")
-            .hint(how)
-        }
-        ConnectError::NotPermitted { .. } => failure(
-            exit_code::NOT_PERMITTED,
-            format!("you may not use {socket}"),
-        )
-        .because("it belongs to another user's daemon")
-        .hint("start your own: vigo envoy run"),
-        ConnectError::Busy { .. } => failure(
-            exit_code::UNREACHABLE,
-            format!("the daemon is not answering on {socket}"),
-        )
-        .because(chain(error))
-        .hint("try again in a moment"),
-        _ => failure(exit_code::UNREACHABLE, chain(error)).hint(ENVOY_STATUS),
-    }
-}
-
-pub(crate) fn call(error: &CallError, layout: &Layout) -> Failure {
-    let socket = layout.helper_socket.display();
-    let what = format!("the daemon on {socket} gave no answer");
-    let failure = failure(exit_code::UNREACHABLE, what).because(chain(error));
-    match error {
-        CallError::Malformed { .. } => failure.hint(SAME_VERSION),
-        _ => failure.hint(ENVOY_STATUS),
-    }
-}
-
-pub(crate) fn unexpected(reply: &Reply) -> Failure {
-    let kind = match reply {
-        Reply::Ready => "ready",
-        Reply::Accepted { .. } => "accepted",
-        Reply::Drafts { .. } => "drafts",
-        Reply::NeedSignature { .. } => "need_signature",
-        Reply::NeedToken { .. } => "need_token",
-        Reply::Moved { .. } => "moved",
-        Reply::Progress { .. } => "progress",
-        Reply::Envoy(_) => "envoy",
-        Reply::Projects(_) => "projects",
-        Reply::Project(_) => "project",
-        Reply::Log { .. } => "log",
-        Reply::Renewals { .. } => "renewals",
-        Reply::Failed(failure) => return failure.clone(),
-    };
-    failure(
-        exit_code::FAILED,
-        "the daemon's answer does not fit the question",
-    )
-    .because(format!("it answered {kind}"))
-    .hint(SAME_VERSION)
-}
-
 pub(crate) fn envoy_key(error: &KeyError) -> Failure {
-    failure(exit_code::FAILED, "there is no usable envoy key").because(chain(error))
+    Failure::new(exit_code::FAILED, "there is no usable envoy key").because(chain(error))
 }
 
 pub(crate) fn envoy_config(error: &ConfigError, path: &Path) -> Failure {
     let what = format!("cannot use the configuration {}", path.display());
-    failure(exit_code::FAILED, what).because(chain(error))
+    Failure::new(exit_code::FAILED, what).because(chain(error))
 }
 
 pub(crate) fn envoy_run(error: &RunError) -> Failure {
-    let failure = failure(exit_code::FAILED, "the envoy cannot run").because(chain(error));
+    let failure = Failure::new(exit_code::FAILED, "the envoy cannot run").because(chain(error));
     match error {
         RunError::AlreadyRuns { .. } => failure.hint(ENVOY_STATUS),
         RunError::Listen { .. } => failure.hint("choose another \"listen\" in envoy.toml"),
@@ -315,13 +203,13 @@ pub(crate) fn envoy_run(error: &RunError) -> Failure {
 }
 
 pub(crate) fn signals(error: &dyn Error) -> Failure {
-    failure(exit_code::FAILED, "cannot watch for signals").because(chain(error))
+    Failure::new(exit_code::FAILED, "cannot watch for signals").because(chain(error))
 }
 
 // Projects.
 
 pub(crate) fn handle(text: &str, reject: &HandleReject) -> Failure {
-    failure(
+    Failure::new(
         exit_code::USAGE,
         format!("\"{}\" cannot be a project's handle", show::plain(text)),
     )
@@ -331,7 +219,7 @@ pub(crate) fn handle(text: &str, reject: &HandleReject) -> Failure {
 
 pub(crate) fn project_taken(name: &PuddleName, handle: &str, short: &str) -> Failure {
     let what = format!("{name} already has a project called {handle} (id {short})");
-    failure(exit_code::FAILED, what)
+    Failure::new(exit_code::FAILED, what)
         .hint(format!(
             "connect this folder: git remote add gitback gitback://{name}/{handle}"
         ))
@@ -341,12 +229,12 @@ pub(crate) fn project_taken(name: &PuddleName, handle: &str, short: &str) -> Fai
 }
 
 pub(crate) fn envelope(reject: &Reject) -> Failure {
-    failure(exit_code::FAILED, "cannot write an envelope").because(chain(reject))
+    Failure::new(exit_code::FAILED, "cannot write an envelope").because(chain(reject))
 }
 
 /// The daemon's draft is not what it was asked for.
 pub(crate) fn draft(why: impl Into<String>) -> Failure {
-    failure(
+    Failure::new(
         exit_code::FAILED,
         "the daemon asked for a signature that it may not have; nothing was signed",
     )
@@ -356,7 +244,7 @@ pub(crate) fn draft(why: impl Into<String>) -> Failure {
 
 pub(crate) fn unknown_project(text: &str, near: Option<&str>) -> Failure {
     let what = format!("no project {} is known here", show::plain(text));
-    let unknown = failure(exit_code::UNKNOWN, what);
+    let unknown = Failure::new(exit_code::UNKNOWN, what);
     let unknown = match near {
         Some(near) => unknown.hint(format!("did you mean {near}?")),
         None => unknown,
@@ -366,20 +254,20 @@ pub(crate) fn unknown_project(text: &str, near: Option<&str>) -> Failure {
 
 pub(crate) fn ambiguous_project(text: &str, candidates: &[String]) -> Failure {
     let what = format!("{} could be several projects", show::plain(text));
-    failure(exit_code::UNKNOWN, what)
+    Failure::new(exit_code::UNKNOWN, what)
         .because(candidates.join(", "))
         .hint("give more of the id")
 }
 
 pub(crate) fn which_project() -> Failure {
-    failure(exit_code::USAGE, "which project?")
+    Failure::new(exit_code::USAGE, "which project?")
         .because("this is no folder that is connected to one")
         .hint("name it: vigo swarm gitback project status NAME")
         .hint("what is here: vigo swarm gitback project list")
 }
 
 pub(crate) fn write_record(path: &Path, error: &io::Error) -> Failure {
-    failure(
+    Failure::new(
         exit_code::FAILED,
         format!("cannot write {}", path.display()),
     )
@@ -389,23 +277,23 @@ pub(crate) fn write_record(path: &Path, error: &io::Error) -> Failure {
 // git.
 
 pub(crate) fn git_missing(error: &io::Error) -> Failure {
-    failure(exit_code::FAILED, "cannot run git")
+    Failure::new(exit_code::FAILED, "cannot run git")
         .because(error.to_string())
         .hint("install git 2.39 or newer")
 }
 
 pub(crate) fn git_failed(what: &str, why: &str) -> Failure {
-    failure(exit_code::FAILED, what).because(why)
+    Failure::new(exit_code::FAILED, what).because(why)
 }
 
 pub(crate) fn no_work_tree(why: &str) -> Failure {
-    failure(exit_code::FAILED, "this is not a git repository's folder")
+    Failure::new(exit_code::FAILED, "this is not a git repository's folder")
         .because(why)
         .hint("go to one, or make one: git init")
 }
 
 pub(crate) fn sha256_repository() -> Failure {
-    failure(
+    Failure::new(
         exit_code::FAILED,
         "this repository uses SHA-256 object names",
     )
@@ -413,14 +301,14 @@ pub(crate) fn sha256_repository() -> Failure {
 }
 
 pub(crate) fn remote_helper_missing() -> Failure {
-    failure(exit_code::FAILED, "git-remote-gitback is not on your PATH")
+    Failure::new(exit_code::FAILED, "git-remote-gitback is not on your PATH")
         .because("git needs it for gitback:// addresses")
         .hint("install it: cargo install --locked --path crates/git-remote-gitback")
         .hint("or make a link to vigo with that name")
 }
 
 pub(crate) fn push_failed(remote: &str) -> Failure {
-    failure(
+    Failure::new(
         exit_code::FAILED,
         "the project is there, but the push failed",
     )

@@ -266,7 +266,7 @@ fn grant(
     };
     let drafts = match daemon.call(&request, console)? {
         Reply::Drafts { drafts, .. } => drafts,
-        other => return Err(failure::unexpected(&other)),
+        other => return Err(other.unexpected()),
     };
     let sealed = drafts.iter().map(|draft| {
         let statement = check_draft(draft, founding, uid).map_err(failure::draft)?;
@@ -311,7 +311,7 @@ fn accepted(
             }
             Ok(())
         }
-        other => Err(failure::unexpected(&other)),
+        other => Err(other.unexpected()),
     }
 }
 

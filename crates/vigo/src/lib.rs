@@ -38,7 +38,7 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Parser as _;
-use gitback_helper::exit_code;
+use gitback_helper::{Failure, exit_code};
 
 pub use crate::context::Facts;
 
@@ -141,7 +141,7 @@ fn not_parsed(
     if arguments.iter().any(|argument| argument == "--json") {
         let first = text.lines().next().unwrap_or_default();
         let what = first.strip_prefix("error: ").unwrap_or(first);
-        let failure = failure::failure(exit_code::USAGE, what);
+        let failure = Failure::new(exit_code::USAGE, what);
         Console::new(answer, talk).failure_as_json(&failure);
         return exit_code::USAGE;
     }

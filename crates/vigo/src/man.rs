@@ -5,11 +5,10 @@ use std::io;
 use std::path::Path;
 
 use clap::CommandFactory as _;
-use gitback_helper::exit_code;
+use gitback_helper::{Failure, exit_code};
 
 use crate::cli::Cli;
 use crate::console::{Console, Stop};
-use crate::failure::{Reasons as _, failure};
 
 /// Other names under which a page is looked for: `git gitback --help` wants
 /// gitback(1).
@@ -19,7 +18,7 @@ const ALIASES: [&str; 2] = ["gitback.1", "git-gitback.1"];
 pub(crate) fn write(dir: &Path, console: &mut Console<'_>) -> Result<(), Stop> {
     let pages = write_pages(dir).map_err(|error| {
         let what = format!("cannot write the manual pages to {}", dir.display());
-        failure(exit_code::FAILED, what).because(error.to_string())
+        Failure::new(exit_code::FAILED, what).because(error.to_string())
     })?;
     console.line(format_args!("Wrote {pages} pages to {}", dir.display()))
 }

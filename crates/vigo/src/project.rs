@@ -129,7 +129,7 @@ pub(crate) fn ask_one(
     };
     match daemon.call(&request, console)? {
         Reply::Project(project) => Ok(with_name(project, own)),
-        other => Err(failure::unexpected(&other)),
+        other => Err(other.unexpected()),
     }
 }
 
@@ -152,7 +152,7 @@ fn ask_all(
             });
             Ok(named)
         }
-        other => Err(failure::unexpected(&other)),
+        other => Err(other.unexpected()),
     }
 }
 
