@@ -1,5 +1,6 @@
 //! The crate against real git: pushes, fetches, damage, crashes.
 
+mod adopting;
 mod fetching;
 mod ingesting;
 mod opening;
