@@ -3,8 +3,12 @@
 //! **Invariant:** what is in the fold is durable in the log; a ref on disk names only objects whose whole closure is
 //! in the repository; refs follow the fold and nothing else.
 
+mod alarms;
+mod drafting;
+mod foothold;
 mod incarnation;
 mod judge;
+mod pins;
 mod settle;
 mod state;
 
@@ -12,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use gitback_envelope::Oid;
+use gitback_envelope::{Oid, Project};
 use gitback_identity::ProjectId;
 use gitback_log::Log;
 use gitback_pack::Repository;
@@ -21,7 +25,10 @@ use crate::fault::{Fault, pack_fault};
 use incarnation::incarnation;
 use judge::{Judged, read_judged};
 
-pub(crate) use state::State;
+pub(crate) use alarms::{address, describe};
+pub(crate) use drafting::Drafting;
+pub(crate) use foothold::Foothold;
+pub(crate) use state::{Admitted, State, Void};
 
 /// How long a push that is arriving holds a catch-up of the same project off.
 const ARRIVAL_MAX: Duration = Duration::from_secs(600);
@@ -87,7 +94,10 @@ impl Cell {
         for dropped in &opened.dropped {
             tracing::warn!(project = %id, offset = dropped.offset, bytes = dropped.bytes, "set damaged log bytes aside");
         }
-        let mut state = State::new(id, log, incarnation(&log_dir, opened.created)?);
+        let incarnation = incarnation(&log_dir, opened.created)?;
+        let fold = Project::with_pins(id, pins::read(&log_dir)?);
+        let mut state = State::new(fold, log, log_dir.clone(), incarnation);
+        state.foothold = foothold::read(&log_dir);
         let judged = if opened.dropped.is_empty() {
             read_judged(&log_dir)
         } else {
@@ -102,16 +112,22 @@ impl Cell {
             catch_up: Mutex::new(()),
             arriving: Mutex::default(),
         };
-        if !cell.lock().fold.is_empty() {
-            let mut state = cell.lock();
+        let mut state = cell.lock();
+        if state.fold.is_empty() {
+            // Whoever has refs had a log.
+            if !cell.shown_refs()?.is_empty() {
+                tracing::error!(project = %id, "the envelope log was lost; nothing is served until another envoy that holds the project has answered");
+                cell.note_foothold(&mut state, Foothold::Lost)?;
+            }
+        } else {
+            state.keep_pins()?;
             // A project whose refs cannot follow now is still served as it is.
-            let followed = cell
-                .judge(&mut state)
-                .and_then(|()| cell.settle(&mut state, &[]));
-            if let Err(fault) = followed.and_then(|()| cell.check_tips(&mut state)) {
-                tracing::error!(project = %id, error = %crate::daemon::chain(&fault), "refs cannot follow the log yet");
+            cell.follow(&mut state, &[]);
+            if let Err(fault) = cell.check_tips(&mut state) {
+                tracing::error!(project = %id, error = %crate::daemon::chain(&fault), "cannot check the refs");
             }
         }
+        drop(state);
         Ok(cell)
     }
 

@@ -21,9 +21,48 @@ pub(crate) fn age(from_ms: u64, now_ms: u64) -> String {
     }
 }
 
+/// A day as people say it: "4 Nov", with the year unless it is this one. By universal time.
+pub(crate) fn day(at_ms: u64, now_ms: u64) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (year, month, day) = civil(at_ms);
+    let name = MONTHS.get(month).copied().unwrap_or_default();
+    if year == civil(now_ms).0 {
+        format!("{day} {name}")
+    } else {
+        format!("{day} {name} {year}")
+    }
+}
+
+/// Year, month from 0, and day.
+///
+/// Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+fn civil(at_ms: u64) -> (u64, usize, u64) {
+    let days = at_ms / 86_400_000 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    // The years of this count begin in March.
+    let month = (shifted + 2) % 12;
+    let year = year_of_era + era * 400 + u64::from(month < 2);
+    (year, usize::try_from(month).unwrap_or(0), day)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::age;
+    use super::{age, day};
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(day(0, 0), "1 Jan");
+        assert_eq!(day(951_782_400_000, 0), "29 Feb 2000");
+        assert_eq!(day(1_762_214_400_000, 1_762_300_800_000), "4 Nov");
+        assert_eq!(day(1_767_225_599_999, 1_767_225_600_000), "31 Dec 2025");
+    }
 
     #[test]
     fn ages_use_the_largest_unit_that_fits() {

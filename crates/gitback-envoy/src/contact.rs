@@ -7,17 +7,18 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gitback_envelope::{Act, Envelope, Oid, Verified};
+use gitback_envelope::{Envelope, Oid, Verified};
 use gitback_identity::ProjectId;
 use gitback_pack::Limits;
-use gitback_peer::{CallError, SyncRequest};
+use gitback_peer::{CallError, RefusalKind, SyncRequest};
 
-use crate::cell::{Cell, git};
+use crate::access::{self, Partner};
+use crate::cell::{Cell, Foothold, State, git};
 use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::fanout;
 use crate::fault::{Fault, pack_fault};
 use crate::peers::Neighbour;
-use crate::service::HAVES_MAX;
+use crate::service::{HAVES_MAX, UNKNOWN_PROJECT};
 
 /// Most pages of envelopes that one catch-up asks for.
 const PAGES_MAX: usize = 100_000;
@@ -58,7 +59,7 @@ pub(crate) enum CatchUpError {
 /// Runs until the daemon stops: contact with one peer at every interval, at once when poked.
 pub(crate) fn keep_contact(envoy: &Arc<Envoy>, neighbour: &Neighbour) {
     loop {
-        let (to, ours) = (neighbour.address(), envoy.digests());
+        let (to, ours) = (neighbour.address(), envoy.digests(neighbour.key()));
         match envoy.handle().block_on(envoy.client().digests(&to, &ours)) {
             Ok(theirs) => {
                 neighbour.note_answer();
@@ -87,42 +88,62 @@ fn compare(envoy: &Arc<Envoy>, neighbour: &Neighbour, theirs: &[(ProjectId, [u8;
             .is_some_and(|cell| cell.lock().fold().digest() == *digest);
         neighbour.note_holding(*id, *digest, None, same);
         let complete = ours.as_ref().is_some_and(|cell| cell.lock().is_whole());
-        if same && complete {
+        let heard = ours.as_ref().is_none_or(|cell| {
+            access::partner(envoy, &cell.lock(), neighbour.key()) != Partner::Former
+        });
+        if (same && complete) || !heard {
             continue;
         }
         match envoy.store().find_or_make(id) {
-            Ok(cell) => {
-                let Some(_only_one) = cell.try_catch_up() else {
-                    continue;
-                };
-                match catch_up(envoy, &cell, neighbour, &[], &mut |_| {}) {
-                    // The others may count this copy from now on.
-                    Ok(()) => envoy
-                        .neighbours()
-                        .iter()
-                        .for_each(|other| other.poke_soon()),
-                    Err(error) => {
-                        tracing::warn!(peer = neighbour.name(), project = %id, error = %chain(&error), "cannot catch up");
-                    }
-                }
-                drop(_only_one);
-                envoy.store().discard_if_unfounded(cell);
-            }
+            Ok(cell) => catch_up_in_turn(envoy, cell, neighbour),
             Err(fault) => {
                 tracing::error!(project = %id, error = %chain(&fault), "cannot open a project")
             }
         }
     }
     for cell in envoy.store().all() {
-        if !theirs.iter().any(|(id, _)| id == cell.id()) {
-            neighbour.note_behind(*cell.id(), "has not taken it in yet".to_owned());
+        if theirs.iter().any(|(id, _)| id == cell.id()) {
+            continue;
+        }
+        let partner = access::partner(envoy, &cell.lock(), neighbour.key());
+        if partner != Partner::Full {
+            continue;
+        }
+        neighbour.note_behind(*cell.id(), "has not taken it in yet".to_owned());
+        if neighbour.introduce(cell.id()) {
+            // It may hold the project and not know yet that this envoy has a part in it.
+            catch_up_in_turn(envoy, cell, neighbour);
         }
     }
 }
 
+/// Catches up unless somebody else does.
+fn catch_up_in_turn(envoy: &Arc<Envoy>, cell: Arc<Cell>, neighbour: &Neighbour) {
+    let Some(only_one) = cell.try_catch_up() else {
+        return;
+    };
+    match catch_up(envoy, &cell, neighbour, &[], &mut |_| {}) {
+        // The others may count this copy from now on.
+        Ok(()) => envoy
+            .neighbours()
+            .iter()
+            .for_each(|other| other.poke_soon()),
+        Err(CatchUpError::Call {
+            source: CallError::Refused(refusal),
+            ..
+        }) if refusal.code == UNKNOWN_PROJECT => {}
+        Err(error) => {
+            tracing::warn!(peer = neighbour.name(), project = %cell.id(), error = %chain(&error), "cannot catch up");
+        }
+    }
+    drop(only_one);
+    envoy.store().discard_if_unfounded(cell);
+}
+
 /// Brings envelopes and then objects of one project in from one peer. The caller holds the project's catch-up right.
 ///
-/// `token` proves a membership to a peer that does not know this envoy.
+/// `token` proves a membership to a peer that does not know this envoy. Until the peer has told all it knows, a
+/// project that was not here before is not served.
 pub(crate) fn catch_up(
     envoy: &Arc<Envoy>,
     cell: &Arc<Cell>,
@@ -130,8 +151,51 @@ pub(crate) fn catch_up(
     token: &[Verified],
     progress: &mut dyn FnMut(String),
 ) -> Result<(), CatchUpError> {
-    bring_envelopes(envoy, cell, neighbour, token)?;
+    {
+        let mut state = cell.lock();
+        if state.fold().founder().is_none() && state.foothold() == Foothold::Known {
+            cell.note_foothold(&mut state, Foothold::New)
+                .map_err(CatchUpError::Ours)?;
+        }
+    }
+    let brought = bring_envelopes(envoy, cell, neighbour, token);
+    if token.is_empty() && brought.as_ref().is_err_and(is_forbidden) {
+        let proof = own_token(envoy, &cell.lock());
+        if proof.is_empty() {
+            return brought;
+        }
+        bring_envelopes(envoy, cell, neighbour, &proof)?;
+    } else {
+        brought?;
+    }
+    {
+        let mut state = cell.lock();
+        if state.fold().founder().is_some() {
+            cell.note_foothold(&mut state, Foothold::Known)
+                .map_err(CatchUpError::Ours)?;
+        }
+    }
     bring_objects(envoy, cell, neighbour, progress)
+}
+
+fn is_forbidden(error: &CatchUpError) -> bool {
+    matches!(
+        error,
+        CatchUpError::Call { source: CallError::Refused(refusal), .. }
+            if refusal.status == RefusalKind::Forbidden
+    )
+}
+
+/// What proves this envoy's own part in the project, as far as it has one.
+fn own_token(envoy: &Envoy, state: &State) -> Vec<Verified> {
+    let fold = state.fold();
+    let grants = fold.iter().filter(|envelope| {
+        let grant = envelope.statement().grant();
+        grant.is_some_and(|grant| grant.envoy == *envoy.public())
+    });
+    let grants: Vec<_> = grants.map(Verified::id).collect();
+    let token = grants.iter().rev().find_map(|grant| fold.token(grant));
+    token.map_or_else(Vec::new, |token| token.envelopes().to_vec())
 }
 
 fn bring_envelopes(
@@ -172,6 +236,7 @@ fn bring_envelopes(
         for (id, reject) in &admitted.refused {
             tracing::warn!(peer = neighbour.name(), project = %cell.id(), envelope = %id, code = reject.code(), "refused an envelope");
         }
+        cell.tell_alarms(&mut state);
         let same = state.fold().digest() == answer.digest;
         let tips = answer.tips.iter().filter_map(tip_from_peer).collect();
         neighbour.note_holding(*cell.id(), answer.digest, Some(tips), same);
@@ -410,19 +475,4 @@ fn jittered(interval: Duration) -> Duration {
     // Without randomness the interval is as good.
     let _ = getrandom::fill(&mut byte);
     interval + interval * u32::from(byte[0]) / 1024
-}
-
-/// Whether the envelopes prove a membership for bootstrapping: an init of `project` and a grant.
-pub(crate) fn is_token(project: &ProjectId, token: &[Verified]) -> bool {
-    let of_project = token
-        .iter()
-        .all(|envelope| envelope.statement().project == *project);
-    let has = |wanted: fn(&Act) -> bool| {
-        token
-            .iter()
-            .any(|envelope| wanted(&envelope.statement().act))
-    };
-    of_project
-        && has(|act| matches!(act, Act::Init { .. }))
-        && has(|act| matches!(act, Act::Grant(_)))
 }

@@ -12,13 +12,14 @@ use gitback_peer::{Client, Digests, Server};
 use rustix::fs::FlockOperation;
 use tokio::runtime::Handle;
 
-use crate::cell::State;
+use crate::access::Partner;
+use crate::cell::{Cell, State};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::peers::Neighbour;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{clock, contact, disk, key, local};
+use crate::{access, clock, contact, disk, key, local};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -142,6 +143,13 @@ impl Envoy {
             .find(|neighbour| neighbour.key() == key)
     }
 
+    /// The envoys of the fleet that may hold the project, by what is known here now.
+    pub(crate) fn partners(&self, cell: &Cell) -> Vec<Arc<Neighbour>> {
+        let state = cell.lock();
+        let may = |neighbour: &&Arc<Neighbour>| access::may_ask(self, &state, neighbour.key());
+        self.neighbours.iter().filter(may).cloned().collect()
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
@@ -171,17 +179,21 @@ impl Envoy {
         ))
     }
 
-    /// What this envoy shows its peers of itself.
-    pub(crate) fn digests(&self) -> Digests {
-        let projects = self
-            .store
-            .all()
-            .iter()
-            .map(|cell| (*cell.id(), cell.lock().shown_digest()))
-            .collect();
+    /// What this envoy shows the envoy `to` of itself: the projects in which that has a part. One that had a part
+    /// once learns that there is something to ask for, and nothing of what changes.
+    pub(crate) fn digests(&self, to: &EnvoyKey) -> Digests {
+        let shown = |cell: Arc<Cell>| {
+            let state = cell.lock();
+            let digest = match access::partner(self, &state, to) {
+                Partner::Full => state.shown_digest(),
+                Partner::Former => [0; 32],
+                Partner::Stranger => return None,
+            };
+            Some((*cell.id(), digest))
+        };
         Digests {
             name: self.name().to_owned(),
-            projects,
+            projects: self.store.all().into_iter().filter_map(shown).collect(),
         }
     }
 

@@ -6,11 +6,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use gitback_envelope::{EnvelopeId, Oid, Tip, Verified};
+use gitback_identity::EnvoyKey;
 use gitback_pack::{Follower, Incoming, Spool};
 use gitback_peer::{CallError, PackFile, PackInfo, PushAnswer, PushSource};
 use tokio::sync::watch;
 
-use crate::cell::{Cell, git, own};
+use crate::access::{self, Partner};
+use crate::cell::{Cell, git};
 use crate::daemon::{Envoy, chain, tip_from_peer};
 use crate::fault::{Fault, pack_fault};
 use crate::peers::Neighbour;
@@ -63,15 +65,24 @@ pub(crate) struct Fanout {
 }
 
 impl Fanout {
-    /// Starts to send the pack that arrives as `incoming`, if there is one, to all peers.
+    /// Starts to send the pack that arrives as `incoming`, if there is one, to all partners.
     pub(crate) fn begin(envoy: &Arc<Envoy>, cell: &Arc<Cell>, incoming: Option<&Incoming>) -> Self {
+        Self::begin_to(envoy, cell, incoming, envoy.partners(cell))
+    }
+
+    fn begin_to(
+        envoy: &Arc<Envoy>,
+        cell: &Arc<Cell>,
+        incoming: Option<&Incoming>,
+        to: Vec<Arc<Neighbour>>,
+    ) -> Self {
         let (fate, watched) = watch::channel(Fate::Open);
         let (sender, answers) = channel();
-        for neighbour in envoy.neighbours() {
+        for neighbour in to {
             let job = Job {
                 envoy: Arc::clone(envoy),
                 cell: Arc::clone(cell),
-                neighbour: Arc::clone(neighbour),
+                neighbour,
                 incoming: incoming.cloned(),
                 fate: watched.clone(),
             };
@@ -94,12 +105,23 @@ impl Fanout {
     }
 }
 
-/// Sends envelopes without a pack to all peers. Waits for their answers for at most `limit`; what is open then goes on.
-pub(crate) fn spread(envoy: &Arc<Envoy>, cell: &Arc<Cell>, new: &[EnvelopeId], limit: Duration) {
+/// Sends envelopes without a pack to all partners, and to those that were partners `before`: they learn what ended
+/// that. Waits for their answers for at most `limit`; what is open then goes on.
+pub(crate) fn spread(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    new: &[EnvelopeId],
+    before: &[Arc<Neighbour>],
+    limit: Duration,
+) {
     if new.is_empty() {
         return;
     }
-    let answers = Fanout::begin(envoy, cell, None).stored(new);
+    let mut to = envoy.partners(cell);
+    let is_new = |one: &&Arc<Neighbour>| to.iter().all(|other| other.key() != one.key());
+    let former: Vec<_> = before.iter().filter(is_new).cloned().collect();
+    to.extend(former);
+    let answers = Fanout::begin_to(envoy, cell, None, to).stored(new);
     let begun = Instant::now();
     let mut left = limit;
     while !left.is_zero() && answers.recv_timeout(left).is_ok() {
@@ -147,6 +169,8 @@ impl Job {
         match error {
             SendError::Call(CallError::Refused(refusal)) => {
                 self.neighbour.note_refusal(id, refusal.reason.clone());
+                // What it refuses it may know a reason for that has not come here yet.
+                self.neighbour.poke_soon();
                 format!("{name} refused: {}", refusal.reason)
             }
             SendError::Call(error) => {
@@ -172,11 +196,12 @@ impl Job {
     async fn send(&self) -> Result<(), SendError> {
         let (to, id) = (self.neighbour.address(), self.cell.id());
         let relay = Relay {
+            envoy: Arc::clone(&self.envoy),
             cell: Arc::clone(&self.cell),
+            to: *self.neighbour.key(),
             known: self.neighbour.tips(id),
             follower: self.incoming.as_ref().map(Incoming::follow),
             fate: self.fate.clone(),
-            handle: self.envoy.handle().clone(),
             idle_since: Instant::now(),
         };
         // Beyond so many at a time, a peer is sent a push only when it is stored here.
@@ -212,16 +237,13 @@ impl Job {
 
     /// Sends the envelopes alone, so that the peer says what it lacks, and then that.
     async fn send_again(&self, stored: &[EnvelopeId]) -> Result<(), SendError> {
-        let cell = Arc::clone(&self.cell);
-        let ids = stored.to_vec();
+        let (envoy, cell) = (Arc::clone(&self.envoy), Arc::clone(&self.cell));
+        let (to, ids) = (*self.neighbour.key(), stored.to_vec());
         let work = move || {
             let state = cell.lock();
-            bounded(
-                ids.iter()
-                    .filter_map(|id| state.fold().get(id))
-                    .cloned()
-                    .collect(),
-            )
+            let stored = ids.iter().filter_map(|id| state.fold().get(id));
+            let stored = stored.cloned().collect();
+            bounded(access::tellable(&envoy, &state, &to, stored))
         };
         let envelopes = self.envoy.handle().spawn_blocking(work).await;
         let envelopes = envelopes.map_err(|_| SendError::Unmet)?;
@@ -255,12 +277,16 @@ impl Job {
         haves: Vec<[u8; 20]>,
     ) -> Result<PushAnswer, SendError> {
         let tips: Vec<Tip> = tips.iter().filter_map(tip_from_peer).collect();
-        let cell = Arc::clone(&self.cell);
+        let (envoy, cell) = (Arc::clone(&self.envoy), Arc::clone(&self.cell));
+        let to = *self.neighbour.key();
         // The project's lock may be held by a push that syncs, so not on the runtime's own threads.
         let work = move || {
             let (envelopes, served) = {
                 let state = cell.lock();
-                (bounded(state.lacking_for(&tips)), state.fold().served())
+                let envelopes = access::tellable(&envoy, &state, &to, state.lacking_for(&tips));
+                let is_partner = access::partner(&envoy, &state, &to) == Partner::Full;
+                let served = is_partner.then(|| state.fold().served());
+                (bounded(envelopes), served.unwrap_or_default())
             };
             let fault = pack_fault(*cell.id(), "make a pack from");
             let mut wants = Vec::with_capacity(served.len());
@@ -273,8 +299,14 @@ impl Job {
                 .iter()
                 .map(|have| git(Oid::from_bytes(have)))
                 .collect();
-            let pack = cell.repo().build_pack(&wants, &haves, true);
-            Ok((envelopes, pack.map_err(&fault)?))
+            let pack = match wants.as_slice() {
+                [] => None,
+                wants => cell
+                    .repo()
+                    .build_pack(wants, &haves, true)
+                    .map_err(&fault)?,
+            };
+            Ok((envelopes, pack))
         };
         let done = self.envoy.handle().spawn_blocking(work).await;
         let (envelopes, pack): (Vec<Vec<u8>>, Option<Spool>) = done
@@ -314,12 +346,13 @@ impl Job {
 
 /// What one peer is sent of a push that is still being taken in here.
 struct Relay {
+    envoy: Arc<Envoy>,
     cell: Arc<Cell>,
+    to: EnvoyKey,
     /// What the peer is known to hold.
     known: Vec<Tip>,
     follower: Option<Follower>,
     fate: watch::Receiver<Fate>,
-    handle: tokio::runtime::Handle,
     /// Since when there was nothing to send.
     idle_since: Instant,
 }
@@ -337,7 +370,10 @@ impl Relay {
     }
 
     fn lacking(&self, stored: &[EnvelopeId]) -> Vec<Vec<u8>> {
-        let mut envelopes = self.cell.lock().lacking_for(&self.known);
+        let state = self.cell.lock();
+        let lacking = state.lacking_for(&self.known);
+        let mut envelopes = access::tellable(&self.envoy, &state, &self.to, lacking);
+        drop(state);
         if self.known.is_empty() && envelopes.len() > UNASKED_MAX {
             envelopes.retain(|envelope| stored.contains(envelope.id()));
         }
@@ -377,7 +413,7 @@ impl PushSource for Relay {
 
     fn envelopes(&mut self) -> io::Result<Vec<Vec<u8>>> {
         let mut fate = self.fate.clone();
-        let decided = self.handle.block_on(async {
+        let decided = self.envoy.handle().block_on(async {
             let decision = fate.wait_for(|fate| !matches!(fate, Fate::Open));
             tokio::time::timeout(PATIENCE, decision)
                 .await
@@ -404,8 +440,8 @@ fn bounded(envelopes: Vec<Verified>) -> Vec<Vec<u8>> {
 
 /// The ref tips of a repository, as a bounded list of what is here.
 pub(crate) fn haves(cell: &Cell, most: usize) -> Result<Vec<[u8; 20]>, Fault> {
-    let refs = cell.repo().refs().map_err(pack_fault(*cell.id(), "read"))?;
-    let mut tips: Vec<[u8; 20]> = refs.iter().map(|r| *own(&r.oid).as_bytes()).collect();
+    let refs = cell.shown_refs()?;
+    let mut tips: Vec<[u8; 20]> = refs.values().map(|oid| *oid.as_bytes()).collect();
     tips.sort_unstable();
     tips.dedup();
     tips.truncate(most);

@@ -61,6 +61,15 @@ pub enum Fault {
         #[source]
         source: std::io::Error,
     },
+    /// The file that says which heir of the founder line is followed is damaged.
+    #[error(
+        "{path} is damaged; restore it from a backup, or move it away, and start the daemon again: a contested founder \
+         line is then open until `vigo swarm gitback project pick-line` settles it"
+    )]
+    Pins {
+        /// The file.
+        path: PathBuf,
+    },
     /// The envelope this envoy made for itself does not encode.
     #[error("cannot make an envelope for project {project}")]
     Make {

@@ -12,6 +12,7 @@
 //! assert_eq!(config.name(), "mars");
 //! ```
 
+mod access;
 mod cell;
 mod clock;
 mod config;

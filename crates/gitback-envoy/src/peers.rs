@@ -1,6 +1,6 @@
 //! What is known of each peer: when it was seen, why it is away, what it holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(crate) struct Seen {
     /// Since when it is away, and why.
     pub(crate) away: Option<Away>,
     pub(crate) projects: BTreeMap<ProjectId, Holding>,
+    /// Projects that were asked for once although the peer did not list them.
+    introduced: BTreeSet<ProjectId>,
     poked: bool,
     soon: bool,
     stopping: bool,
@@ -170,6 +172,11 @@ impl Neighbour {
         holding.differs_since_ms = holding.differs_since_ms.or(Some(now));
         holding.reason = Some(reason);
         holding.refused = refused;
+    }
+
+    /// Whether it was never asked for this project, which it does not list. From now on it was.
+    pub(crate) fn introduce(&self, project: &ProjectId) -> bool {
+        self.seen().introduced.insert(*project)
     }
 
     /// The tips of a project that the peer is known to hold; empty when nothing is known.

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use gitback_envelope::{Change, EnvelopeId, NAMED_HEADS_MAX, Oid, PackHint, RefName, Update};
+use gitback_envelope::{
+    Change, EnvelopeId, NAMED_HEADS_MAX, Oid, PackHint, RefName, Update, VoidReason,
+};
 use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
 use gitback_pack::{Incoming, Kind, Quarantine, Reject, Spool, valid_ref_name};
 
-use crate::cell::{Cell, State, git, own};
+use crate::access::{Denial, may_push};
+use crate::cell::{Admitted, Cell, State, git, own};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
 use crate::fault::{Fault, pack_fault};
@@ -23,7 +26,9 @@ const REFS_MAX: usize = 8192;
 /// Who pushes, and how.
 #[derive(Debug)]
 pub(crate) struct Pusher {
-    /// The member puddle for whom the update is signed.
+    /// The user of this machine.
+    pub(crate) uid: u32,
+    /// The puddle for whom the update is signed.
     pub(crate) puddle: PuddleKey,
     pub(crate) push_wait: Option<Duration>,
     /// The user asked for silence. The capability of that name says less: git sets it whenever its output is not a
@@ -52,6 +57,7 @@ struct Wishes {
 
 /// What a push is besides its commands.
 struct Push<'a> {
+    uid: u32,
     puddle: PuddleKey,
     atomic: bool,
     wishes: &'a Wishes,
@@ -116,6 +122,7 @@ pub(crate) fn receive(
         }
     };
     let push = Push {
+        uid: pusher.uid,
         puddle: pusher.puddle,
         atomic,
         wishes: &wishes,
@@ -125,7 +132,7 @@ pub(crate) fn receive(
             let answers = fanout.stored(&stored.ids);
             let configured = pusher.push_wait.unwrap_or(envoy.config().push_wait());
             let limit = wishes.wait.limit(configured);
-            let standing = await_peers(envoy, &answers, wishes.wait, limit);
+            let standing = await_peers(envoy, cell, &answers, wishes.wait, limit);
             for line in standing.lines() {
                 if !pusher.quiet || line.starts_with("warning:") {
                     session.message(&line)?;
@@ -209,6 +216,12 @@ fn refuse_all(verdicts: &mut [Verdict], why: &str) {
     }
 }
 
+/// Refuses what stands of an atomic push of which something does not.
+fn refuse_rest(verdicts: &mut [Verdict]) {
+    let why = "the push is atomic and another of its refs was refused";
+    refuse_all(verdicts, why);
+}
+
 fn check_names(verdicts: &mut [Verdict]) {
     for (index, verdict) in verdicts.iter_mut().enumerate() {
         let name = &verdict.command.name;
@@ -287,13 +300,22 @@ fn commit(
     quarantine: Option<(Quarantine, Spool)>,
 ) -> Result<Option<Stored>, Fault> {
     let mut state = cell.lock();
-    let shown = shown(cell)?;
+    // A revocation may have come in while the pack did.
+    let grant = match may_push(envoy, &state, push.uid, &push.puddle) {
+        Ok(grant) => grant,
+        Err(denial) => {
+            refuse_all(verdicts, &denial.to_string());
+            return Ok(None);
+        }
+    };
+    let shown = cell.shown_refs()?;
     check_current(&shown, &state, verdicts);
-    if push.atomic && verdicts.iter().any(|verdict| verdict.refusal.is_some()) {
-        let why = "the push is atomic and another of its refs was refused";
-        refuse_all(verdicts, why);
+    let stands = |verdict: &Verdict| verdict.refusal.is_none();
+    if !verdicts.iter().any(stands) {
+        return Ok(None);
     }
-    if verdicts.iter().all(|verdict| verdict.refusal.is_some()) {
+    if push.atomic && !verdicts.iter().all(stands) {
+        refuse_rest(verdicts);
         return Ok(None);
     }
     let spool = match quarantine {
@@ -304,37 +326,34 @@ fn commit(
         }
         None => None,
     };
-    let update = update(cell, &state, &shown, verdicts, spool.as_ref(), push.wishes)?;
+    let update = update(cell, &state, &shown, verdicts, spool.as_ref(), push)?;
     if update.changes.is_empty() {
         return Ok(None);
     }
     let values = update.changes.iter().map(|change| change.new);
     let tips: Vec<Oid> = values.filter(|oid| !oid.is_zero()).collect();
-    let envelope = state.sign_update(envoy.key(), push.puddle, update)?;
-    let admitted = state.admit(vec![envelope])?;
+    let envelopes = state.sign_update(envoy.key(), push.puddle, grant, update)?;
+    let counts = |state: &State, admitted: &Admitted| match admitted.first_void(state) {
+        Some(void) => Err(Denial::void(&void).to_string()),
+        None => match admitted.refused.first() {
+            Some((id, reject)) => Err(format!("{reject} ({}, envelope {id})", reject.code())),
+            None => Ok(()),
+        },
+    };
+    let admitted = match state.admit_if(envelopes, counts)? {
+        Ok(admitted) => admitted,
+        Err(why) => {
+            refuse_all(verdicts, &why);
+            return Ok(None);
+        }
+    };
     state.mark_judged(&admitted.folded);
-    let counts = |id| state.fold().verdict(id) == gitback_envelope::Verdict::Valid;
-    if admitted.folded.is_empty() || !admitted.folded.iter().all(counts) {
-        refuse_all(
-            verdicts,
-            "the update does not count: its grant is not in its past",
-        );
-        return Ok(None);
-    }
-    if let Err(fault) = cell.settle(&mut state, &tips) {
-        // The push is stored, and what is stored is never reported as failed: refs follow when they can.
-        tracing::error!(project = %cell.id(), error = %chain(&fault), "refs cannot follow a stored push yet");
-    }
+    // The push is stored, and what is stored is never reported as failed.
+    cell.follow(&mut state, &tips);
     Ok(Some(Stored {
         ids: admitted.folded,
         _spool: spool,
     }))
-}
-
-/// What git was shown: the refs on disk. They lag behind the fold where objects have not arrived.
-fn shown(cell: &Cell) -> Result<BTreeMap<Vec<u8>, Oid>, Fault> {
-    let refs = cell.repo().refs().map_err(pack_fault(*cell.id(), "read"))?;
-    Ok(refs.into_iter().map(|r| (r.name, own(&r.oid))).collect())
 }
 
 /// Refuses commands whose idea of the ref is no longer true, and names that clash with others.
@@ -390,27 +409,45 @@ fn clash(name: &[u8], after: &BTreeMap<Vec<u8>, bool>) -> Option<Vec<u8>> {
         .map(|(other, _)| other.clone())
 }
 
-/// Fills in, from the git graph, which heads each new value contains and which it forces away.
+/// Fills in, from the git graph, which heads each new value contains and which it forces away. Refuses what a policy
+/// protects.
 fn update(
     cell: &Cell,
     state: &State,
     shown: &BTreeMap<Vec<u8>, Oid>,
-    verdicts: &[Verdict],
+    verdicts: &mut [Verdict],
     spool: Option<&Spool>,
-    wishes: &Wishes,
+    push: &Push<'_>,
 ) -> Result<Update, Fault> {
+    let protected = state.fold().policy().protected;
     let mut changes = Vec::new();
-    let moves = |verdict: &&Verdict| {
+    let moves = |verdict: &&mut Verdict| {
         verdict.refusal.is_none() && verdict.command.old != verdict.command.new
     };
-    for Verdict { command, .. } in verdicts.iter().filter(moves) {
+    for verdict in verdicts.iter_mut().filter(moves) {
+        let command = &verdict.command;
         let name = RefName::new(&command.name).expect("refused above when it is no ref name");
         let visible = shown.get(&command.name).copied();
-        changes.push(change(cell, state, name, own(&command.new), visible)?);
+        let change = change(cell, state, name, own(&command.new), visible)?;
+        let takes_away = change.new.is_zero() || !change.forced.is_empty();
+        if takes_away && protected.contains(&change.name) {
+            let reason = VoidReason::Protected;
+            verdict.refusal = Some(format!(
+                "it is protected: neither forced nor deleted ({}, rule {})",
+                reason.code(),
+                reason.rule()
+            ));
+        } else {
+            changes.push(change);
+        }
+    }
+    if push.atomic && verdicts.iter().any(|verdict| verdict.refusal.is_some()) {
+        refuse_rest(verdicts);
+        changes.clear();
     }
     changes.sort_by(|a: &Change, b: &Change| a.name.cmp(&b.name));
     changes.dedup_by(|a, b| a.name == b.name);
-    let head = head_after(state, &changes, wishes.head.as_ref());
+    let head = head_after(state, &changes, push.wishes.head.as_ref());
     let pack = spool.map(|spool| PackHint {
         blake3: spool.blake3(),
         bytes: spool.bytes(),
@@ -424,7 +461,7 @@ fn update(
 
 /// A head whose objects are not here is neither contained nor forced: nobody has seen it, and it stays a head. The
 /// same goes for the other heads of a divergent ref, unless the new value contains them.
-fn change(
+pub(crate) fn change(
     cell: &Cell,
     state: &State,
     name: RefName,
@@ -487,9 +524,15 @@ fn head_after(state: &State, changes: &[Change], wish: Option<&RefName>) -> Opti
 }
 
 /// Waits until enough peers have answered, or the limit is over.
-fn await_peers(envoy: &Envoy, answers: &Receiver<Answer>, wait: Wait, limit: Duration) -> Standing {
+fn await_peers(
+    envoy: &Envoy,
+    cell: &Cell,
+    answers: &Receiver<Answer>,
+    wait: Wait,
+    limit: Duration,
+) -> Standing {
     let mut open: Vec<String> = envoy
-        .neighbours()
+        .partners(cell)
         .iter()
         .map(|neighbour| neighbour.name().to_owned())
         .collect();
@@ -498,6 +541,7 @@ fn await_peers(envoy: &Envoy, answers: &Receiver<Answer>, wait: Wait, limit: Dur
     let mut standing = Standing {
         own: envoy.name().to_owned(),
         did_not_wait: limit.is_zero(),
+        kept_to_members: open.len() < envoy.neighbours().len(),
         ..Standing::default()
     };
     while standing.durable.len() < needed && !open.is_empty() {

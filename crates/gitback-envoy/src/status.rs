@@ -1,9 +1,12 @@
 //! What the reading verbs show.
 
-use gitback_envelope::Tip;
+mod people;
+
+use gitback_envelope::{Access, RefName, Tip};
 use gitback_helper::{CopyStatus, EnvoyStatus, PeerStatus, ProjectStatus, RefStatus};
 
-use crate::cell::{Cell, State};
+use crate::access;
+use crate::cell::{Cell, Foothold, State};
 use crate::daemon::Envoy;
 use crate::peers::{Holding, Neighbour, Seen};
 use crate::{clock, disk};
@@ -69,32 +72,29 @@ pub(crate) fn projects(
     seen.map(|cell| project(envoy, cell, uid, false)).collect()
 }
 
-/// One project; with its refs if `with_refs`.
-pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, with_refs: bool) -> ProjectStatus {
+/// One project; with its refs, its founder line and its members if `in_full`.
+pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, in_full: bool) -> ProjectStatus {
     let bytes = cell.repo().size_bytes().unwrap_or(0);
+    let partners = envoy.partners(cell);
     let state = cell.lock();
     let fold = state.fold();
     let refs = fold.refs();
     let ours = own_copy(envoy, &state);
     let mut envoys = vec![ours];
     envoys.extend(
-        envoy
-            .neighbours()
+        partners
             .iter()
             .map(|neighbour| copy(neighbour, cell, &state)),
     );
     let diverged: Vec<String> = refs
         .iter()
         .filter(|(_, r)| !r.others.is_empty())
-        .map(|(name, _)| String::from_utf8_lossy(name.as_bytes()).into_owned())
+        .map(|(name, _)| text(name))
         .collect();
     let (word, reason) = project_state(&state, &envoys, &diverged);
     let last = state.last_push();
-    let role = fold.grant(envoy.public(), uid).map(|grant| {
-        let founder = Some(grant.statement().puddle) == fold.founder();
-        if founder { "founder" } else { "member" }.to_owned()
-    });
-    let list = if with_refs {
+    let access = access::standing(envoy, &state, uid).map(|standing| standing.access);
+    let list = if in_full {
         refs.iter()
             .take(REFS_LISTED_MAX)
             .map(|(name, r)| ref_status(name.as_bytes(), &r.visible.oid))
@@ -102,22 +102,19 @@ pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, with_refs: bool) -> 
     } else {
         Vec::new()
     };
-    ProjectStatus {
+    let mut status = ProjectStatus {
         project_id: cell.id().to_string(),
         handle: fold.handle().map(ToString::to_string).unwrap_or_default(),
         founder: fold
             .founder()
             .map(|key| key.to_string())
             .unwrap_or_default(),
-        founder_name: None,
-        role,
-        members: 1,
+        role: access.map(|access| access_word(access).to_owned()),
+        access: access.map(|access| access_word(access).to_owned()),
         bytes,
         refs: u32::try_from(refs.len()).unwrap_or(u32::MAX),
         envelopes: fold.len() as u64,
-        head: fold
-            .head_target()
-            .map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()),
+        head: fold.head_target().map(|name| text(&name)),
         last_push_ms: last.and_then(|last| last.at_ms),
         last_push_envoy: last
             .and_then(|last| last.envoy)
@@ -130,7 +127,22 @@ pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, with_refs: bool) -> 
         envoys,
         ref_list: list,
         ..ProjectStatus::default()
+    };
+    people::fill_in(&mut status, fold, in_full);
+    status
+}
+
+/// What a puddle may do, in a word.
+fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::Founder => "founder",
+        Access::Member => "member",
+        Access::Reader => "reader",
     }
+}
+
+fn text(name: &RefName) -> String {
+    String::from_utf8_lossy(name.as_bytes()).into_owned()
 }
 
 fn ref_status(name: &[u8], oid: &gitback_envelope::Oid) -> RefStatus {
@@ -148,6 +160,9 @@ fn project_state(
 ) -> (String, Option<String>) {
     if !state.has_all() {
         return ("catching up".to_owned(), Some(lag(state)));
+    }
+    if let Some(denial) = access::ended(state.fold()) {
+        return ("current".to_owned(), Some(denial.what));
     }
     if !diverged.is_empty() {
         return (
@@ -172,6 +187,13 @@ fn project_state(
 }
 
 fn lag(state: &State) -> String {
+    match state.foothold() {
+        Foothold::Lost => {
+            return "the record of it was lost here; another envoy has to answer first".to_owned();
+        }
+        Foothold::New => return "it is being brought in".to_owned(),
+        Foothold::Known => {}
+    }
     match state.lacking().len() {
         0 => "new updates are being brought in".to_owned(),
         count => format!("{count} objects that refs need have not arrived"),

@@ -58,6 +58,8 @@ pub(crate) struct Standing {
     pub(crate) away: Vec<String>,
     /// Peers that have not answered yet.
     pub(crate) open: Vec<String>,
+    /// Whether the policy or the lack of grants keeps some envoys of the fleet from holding the project.
+    pub(crate) kept_to_members: bool,
     /// Whether nobody was waited for.
     pub(crate) did_not_wait: bool,
     /// How long was waited, in seconds.
@@ -109,6 +111,10 @@ impl Standing {
 
     fn only_copy(&self, total: usize) -> String {
         match (total, self.open.is_empty()) {
+            (1, _) if self.kept_to_members => format!(
+                "warning: THE ONLY COPY: the project is for its members' envoys, and {} is the only one",
+                self.own
+            ),
             (1, _) => format!(
                 "warning: THE ONLY COPY: {} has no peers in its envoy.toml",
                 self.own

@@ -31,7 +31,6 @@ impl Cell {
                 Verdict::True => {}
                 Verdict::Later => later.push(id),
                 Verdict::Lie => {
-                    tracing::error!(project = %self.id, update = %id, "ALARM: an update lies about what it contains; it is held out");
                     state.hold_out(id);
                 }
             }

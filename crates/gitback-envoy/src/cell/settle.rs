@@ -1,28 +1,63 @@
 //! Letting refs on disk follow the fold.
+//!
+//! A ref that followed an update which has no effect any more goes back to where the fold says. The objects that it
+//! leaves stay reachable under `refs/gitback/void/<update>/<object>`, which nobody is shown, so that no git ever
+//! drops them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gitback_envelope::Oid;
+use gitback_envelope::{EnvelopeId, Oid, Verdict};
+use gitback_identity::hex;
 use gitback_pack::{Expect, RefChange, RefError};
 
-use super::{Cell, State, git, own};
+use super::{Cell, Foothold, State, git, own};
+use crate::daemon::chain;
 use crate::fault::{Fault, pack_fault};
 
+/// Below it lie refs that nobody is shown.
+const HIDDEN: &[u8] = b"refs/gitback/";
+
+/// Below it lie the objects of updates without effect that refs once followed.
+const VOID: &str = "refs/gitback/void/";
+
 impl Cell {
+    /// Checks what is new, and lets refs follow it. What is stored stays stored, whatever ails the repository: then
+    /// refs follow when they can.
+    pub(crate) fn follow(&self, state: &mut State, trusted: &[Oid]) {
+        let followed = self.judge(state).and_then(|()| self.settle(state, trusted));
+        if let Err(fault) = followed {
+            tracing::error!(project = %self.id, error = %chain(&fault), "refs cannot follow what is stored yet");
+        }
+        self.tell_alarms(state);
+    }
+
+    /// The refs that are shown: those on disk without the hidden ones. They lag behind the fold where objects have
+    /// not arrived.
+    pub(crate) fn shown_refs(&self) -> Result<BTreeMap<Vec<u8>, Oid>, Fault> {
+        let mut refs = self.refs_on_disk()?;
+        refs.retain(|name, _| !name.starts_with(HIDDEN));
+        Ok(refs)
+    }
+
+    fn refs_on_disk(&self) -> Result<BTreeMap<Vec<u8>, Oid>, Fault> {
+        let refs = self.repo.refs().map_err(pack_fault(self.id, "read"))?;
+        Ok(refs.into_iter().map(|r| (r.name, own(&r.oid))).collect())
+    }
+
     /// Lets refs and HEAD on disk follow the fold, as far as the objects are here.
     ///
     /// `trusted` are objects whose closure was just checked; all others are checked now. What cannot follow yet keeps
-    /// its old value, and [`State::lacking`] says so.
+    /// its old value, and [`State::lacking`] says so. Where the log was lost nothing moves before a holder has
+    /// answered: until then the refs are all that is known.
     pub(crate) fn settle(&self, state: &mut State, trusted: &[Oid]) -> Result<(), Fault> {
-        let fault = pack_fault(self.id, "read");
+        if state.foothold == Foothold::Lost {
+            return Ok(());
+        }
         let served = state.fold.served();
-        let on_disk: BTreeMap<Vec<u8>, Oid> = self
-            .repo
-            .refs()
-            .map_err(&fault)?
+        let (hidden, on_disk): (BTreeMap<_, _>, BTreeMap<_, _>) = self
+            .refs_on_disk()?
             .into_iter()
-            .map(|r| (r.name, own(&r.oid)))
-            .collect();
+            .partition(|(name, _)| name.starts_with(HIDDEN));
         let moved: BTreeMap<&Vec<u8>, Oid> = served
             .iter()
             .filter(|(name, oid)| on_disk.get(*name) != Some(oid))
@@ -30,22 +65,20 @@ impl Cell {
             .collect();
         state.lacking = self.incomplete(moved.values().filter(|oid| !trusted.contains(oid)))?;
         state.unsettled = false;
-        let mut changes: Vec<RefChange> = Vec::new();
-        for name in on_disk.keys().filter(|name| !served.contains_key(*name)) {
-            changes.push(RefChange {
-                name: name.clone(),
-                old: Expect::Any,
-                new: None,
-            });
-        }
-        for (name, oid) in moved.iter().filter(|(_, oid)| !state.lacking.contains(oid)) {
-            changes.push(RefChange {
-                name: (*name).clone(),
-                old: Expect::Any,
-                new: Some(git(*oid)),
-            });
-        }
+        let gone = on_disk.keys().filter(|name| !served.contains_key(*name));
+        let mut changes: Vec<RefChange> = gone.map(|name| change(name, None)).collect();
+        let here = moved.iter().filter(|(_, oid)| !state.lacking.contains(oid));
+        changes.extend(here.map(|(name, oid)| change(name, Some(*oid))));
+        let undone = self.undone(state, &on_disk, &changes)?;
+        self.keep_undone(&undone)?;
         self.move_refs(&changes)?;
+        for Undone { name, from, update } in &undone {
+            let name = String::from_utf8_lossy(name);
+            let why = state.void(update).map(|void| void.reason.to_string());
+            tracing::warn!(project = %self.id, %name, %from, %update, why, "a ref moved back: the update that it followed has no effect any more");
+        }
+        self.let_go(state, &hidden)?;
+        let fault = pack_fault(self.id, "read");
         if let Some(target) = state.fold.head_target()
             && self.repo.head_target().map_err(&fault)?.as_deref() != Some(target.as_bytes())
         {
@@ -54,6 +87,94 @@ impl Cell {
                 .map_err(pack_fault(self.id, "set HEAD of"))?;
         }
         Ok(())
+    }
+
+    /// The refs among `changes` that leave an object which only an update without effect had put there.
+    fn undone(
+        &self,
+        state: &State,
+        on_disk: &BTreeMap<Vec<u8>, Oid>,
+        changes: &[RefChange],
+    ) -> Result<Vec<Undone>, Fault> {
+        if state.fold.void_len() == 0 {
+            return Ok(Vec::new());
+        }
+        let mut left: BTreeMap<Oid, &[u8]> = BTreeMap::new();
+        for change in changes {
+            let Some(from) = on_disk.get(&change.name) else {
+                continue;
+            };
+            if self.is_left(from, change.new.as_ref())? {
+                left.insert(*from, &change.name);
+            }
+        }
+        if left.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut undone = Vec::new();
+        for envelope in state.fold.iter() {
+            let changes = envelope.statement().update().map(|update| &update.changes);
+            for change in changes.into_iter().flatten() {
+                if let Some(name) = left.get(&change.new)
+                    && state.void(envelope.id()).is_some()
+                {
+                    undone.push(Undone {
+                        name: name.to_vec(),
+                        from: change.new,
+                        update: *envelope.id(),
+                    });
+                }
+            }
+        }
+        Ok(undone)
+    }
+
+    /// Whether the object is here, and a ref that goes from it to `new` does not lead to it any more.
+    fn is_left(&self, from: &Oid, new: Option<&gitback_pack::Oid>) -> Result<bool, Fault> {
+        let fault = pack_fault(self.id, "walk");
+        if !self.repo.has(&git(*from)).map_err(&fault)? {
+            return Ok(false);
+        }
+        let Some(new) = new else {
+            return Ok(true);
+        };
+        match self.repo.is_ancestor(&git(*from), new) {
+            Ok(contained) => Ok(!contained),
+            // Its own history is not all here, so nobody has it from its tip on.
+            Err(gitback_pack::Fault::NoObject { .. }) => Ok(true),
+            Err(other) => Err(fault(other)),
+        }
+    }
+
+    fn keep_undone(&self, undone: &[Undone]) -> Result<(), Fault> {
+        let mut names: BTreeMap<Vec<u8>, Oid> = BTreeMap::new();
+        for Undone { from, update, .. } in undone {
+            names.insert(format!("{VOID}{update}/{from}").into_bytes(), *from);
+        }
+        let changes: Vec<RefChange> = names
+            .iter()
+            .map(|(name, oid)| change(name, Some(*oid)))
+            .collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.move_refs(&changes)
+    }
+
+    /// Drops the hidden refs of updates that have an effect again: a person has picked another founder line.
+    fn let_go(&self, state: &State, hidden: &BTreeMap<Vec<u8>, Oid>) -> Result<(), Fault> {
+        let counts = |name: &[u8]| {
+            let name = std::str::from_utf8(name).ok();
+            let rest = name.and_then(|name| name.strip_prefix(VOID));
+            let id = rest.and_then(|rest| hex::decode_exact::<32>(rest.split('/').next()?));
+            id.is_some_and(|id| state.fold.verdict(&EnvelopeId::from_bytes(&id)) == Verdict::Valid)
+        };
+        let again = hidden.keys().filter(|name| counts(name));
+        let changes: Vec<RefChange> = again.map(|name| change(name, None)).collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.move_refs(&changes)
     }
 
     /// Moves refs; one that cannot be keeps no other from moving.
@@ -73,7 +194,7 @@ impl Cell {
                 Err(error @ RefError::Fault(_)) => return Err(refs(error)),
                 Err(error) => {
                     let name = String::from_utf8_lossy(&change.name).into_owned();
-                    tracing::error!(project = %self.id, name, error = %crate::daemon::chain(&error), "a ref cannot be served");
+                    tracing::error!(project = %self.id, name, error = %chain(&error), "a ref cannot be served");
                 }
             }
         }
@@ -88,12 +209,10 @@ impl Cell {
             let here = self.repo.has(&reference.oid);
             if !here.map_err(pack_fault(self.id, "look into"))? {
                 tracing::error!(project = %self.id, oid = %reference.oid, "an object that a ref names has vanished");
-                state.lacking.insert(own(&reference.oid));
-                gone.push(RefChange {
-                    name: reference.name,
-                    old: Expect::Any,
-                    new: None,
-                });
+                if !reference.name.starts_with(HIDDEN) {
+                    state.lacking.insert(own(&reference.oid));
+                }
+                gone.push(change(&reference.name, None));
             }
         }
         if gone.is_empty() {
@@ -124,5 +243,20 @@ impl Cell {
             }
         }
         Ok(lacking)
+    }
+}
+
+/// A ref that followed an update which has no effect any more.
+struct Undone {
+    name: Vec<u8>,
+    from: Oid,
+    update: EnvelopeId,
+}
+
+fn change(name: &[u8], new: Option<Oid>) -> RefChange {
+    RefChange {
+        name: name.to_vec(),
+        old: Expect::Any,
+        new: new.map(git),
     }
 }

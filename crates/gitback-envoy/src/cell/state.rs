@@ -1,16 +1,19 @@
 //! What changes together under a project's lock: the log and the fold of it.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::path::PathBuf;
 
 use gitback_envelope::{
-    Act, Envelope, EnvelopeId, Incarnation, Inserted, Oid, Project, Reject, Statement, Tip, Update,
-    Verified,
+    Act, Envelope, EnvelopeId, Incarnation, Inserted, Oid, Project, Reject, Tip, Update, Verdict,
+    Verified, VoidReason,
 };
-use gitback_identity::{EnvoyKey, ProjectId, PublicKey, PuddleKey, SecretKey, hex};
+use gitback_identity::{EnvoyKey, hex};
 use gitback_log::Log;
 
+use super::foothold::Foothold;
 use super::judge::Judged;
-use crate::clock;
+use super::pins;
 use crate::fault::Fault;
 
 /// What changes together, under one lock.
@@ -18,6 +21,7 @@ use crate::fault::Fault;
 pub(crate) struct State {
     pub(super) fold: Project,
     pub(super) log: Log,
+    log_dir: PathBuf,
     pub(super) incarnation: Incarnation,
     /// Updates whose claims about the graph are still to be checked, in order of arrival.
     pub(super) unjudged: Vec<EnvelopeId>,
@@ -27,9 +31,14 @@ pub(crate) struct State {
     pub(super) held_out: BTreeSet<EnvelopeId>,
     /// Objects that heads name and the repository lacks.
     pub(super) lacking: BTreeSet<Oid>,
-    /// Updates folded that refs have not followed yet, so that `lacking` does not speak of them.
+    /// Something folded that may move refs, and refs have not followed it yet, so that `lacking` does not speak of it.
     pub(super) unsettled: bool,
-    pub(super) last_push: Option<LastPush>,
+    pub(super) foothold: Foothold,
+    /// Envoys that some party has ever granted.
+    ever_granted: BTreeSet<EnvoyKey>,
+    /// Alarms that the daemon's log has.
+    pub(super) told: BTreeSet<String>,
+    last_push: Option<LastPush>,
 }
 
 /// The update that arrived last, for display.
@@ -50,17 +59,36 @@ pub(crate) struct Admitted {
     pub(crate) waiting: bool,
 }
 
+/// Why an envelope of a batch would have no effect.
+#[derive(Debug)]
+pub(crate) struct Void {
+    pub(crate) id: EnvelopeId,
+    pub(crate) reason: VoidReason,
+}
+
+impl Admitted {
+    /// The first envelope of the batch that folded and has no effect.
+    pub(crate) fn first_void(&self, state: &State) -> Option<Void> {
+        let mut folded = self.folded.iter();
+        folded.find_map(|id| state.void(id))
+    }
+}
+
 impl State {
-    pub(super) fn new(id: ProjectId, log: Log, incarnation: Incarnation) -> Self {
+    pub(super) fn new(fold: Project, log: Log, log_dir: PathBuf, incarnation: Incarnation) -> Self {
         Self {
-            fold: Project::new(id),
+            fold,
             log,
+            log_dir,
             incarnation,
             unjudged: Vec::new(),
             judged_records: 0,
             held_out: BTreeSet::new(),
             lacking: BTreeSet::new(),
             unsettled: false,
+            foothold: Foothold::Known,
+            ever_granted: BTreeSet::new(),
+            told: BTreeSet::new(),
             last_push: None,
         }
     }
@@ -102,11 +130,29 @@ impl State {
         self.last_push
     }
 
-    /// Objects of updates whose claims could not be checked for want of them.
+    /// Whether some party to the project has ever granted the envoy, whatever became of it.
+    pub(crate) fn ever_granted(&self, envoy: &EnvoyKey) -> bool {
+        self.ever_granted.contains(envoy)
+    }
+
+    /// Why the envelope has no effect, if it folded and has none.
+    pub(crate) fn void(&self, id: &EnvelopeId) -> Option<Void> {
+        match self.fold.verdict(id) {
+            Verdict::Void(reason) => Some(Void { id: *id, reason }),
+            Verdict::Valid | Verdict::Waiting | Verdict::Unknown => None,
+        }
+    }
+
+    /// Updates with an effect whose claims could not be checked yet.
+    fn open_claims(&self) -> impl Iterator<Item = &EnvelopeId> {
+        self.unjudged.iter().filter(|id| self.void(id).is_none())
+    }
+
+    /// Objects of updates whose claims could not be checked for want of them. Those of updates without effect are not
+    /// asked for.
     pub(crate) fn unjudged_objects(&self) -> Vec<Oid> {
         let changes = self
-            .unjudged
-            .iter()
+            .open_claims()
             .filter_map(|id| self.update(id))
             .flat_map(|update| &update.changes);
         changes
@@ -126,6 +172,23 @@ impl State {
     ///
     /// A [`Fault`] when the log cannot be appended to; the fold is then as it was.
     pub(crate) fn admit(&mut self, batch: Vec<Verified>) -> Result<Admitted, Fault> {
+        match self.admit_if(batch, |_, _| Ok::<(), Infallible>(()))? {
+            Ok(admitted) => Ok(admitted),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Folds a batch, and makes what folds durable if `check` agrees; if not, everything is as it was.
+    ///
+    /// # Errors
+    ///
+    /// Outside, a [`Fault`] of this envoy's own; inside, what `check` said.
+    pub(crate) fn admit_if<E>(
+        &mut self,
+        batch: Vec<Verified>,
+        check: impl FnOnce(&Self, &Admitted) -> Result<(), E>,
+    ) -> Result<Result<Admitted, E>, Fault> {
+        let before = (self.unsettled, self.last_push);
         let mut admitted = Admitted::default();
         for envelope in batch {
             let id = *envelope.id();
@@ -136,6 +199,13 @@ impl State {
                 Err(reject) => admitted.refused.push((id, reject)),
             }
         }
+        if let Err(refused) = check(self, &admitted) {
+            if !admitted.folded.is_empty() || admitted.waiting {
+                self.retreat();
+                (self.unsettled, self.last_push) = before;
+            }
+            return Ok(Err(refused));
+        }
         let records: Vec<([u8; 32], &[u8])> = admitted
             .folded
             .iter()
@@ -143,23 +213,49 @@ impl State {
             .map(|envelope| (*envelope.id().as_bytes(), envelope.bytes()))
             .filter(|(id, _)| !self.log.contains(id))
             .collect();
-        if records.is_empty() {
-            return Ok(admitted);
-        }
-        if let Err(source) = self.log.append(&records) {
+        if !records.is_empty()
+            && let Err(source) = self.log.append(&records)
+        {
             self.retreat();
+            (self.unsettled, self.last_push) = before;
             return Err(Fault::Log {
                 doing: "append to",
                 project: self.fold.id().to_string(),
                 source,
             });
         }
-        Ok(admitted)
+        self.keep_pins()?;
+        Ok(Ok(admitted))
+    }
+
+    /// Pins the delegations that are followed since now, on disk first.
+    pub(super) fn keep_pins(&mut self) -> Result<(), Fault> {
+        let fresh = self.fold.fresh_pins();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let mut pins = self.fold.pins().clone();
+        pins.extend(fresh.iter().copied());
+        pins::write(&self.log_dir, &pins)?;
+        for (hop, id) in fresh {
+            self.fold.pin(hop, &id);
+        }
+        Ok(())
+    }
+
+    /// Follows one delegation of a hop from now on, because a person said so.
+    pub(crate) fn pick(&mut self, hop: u64, delegate: &EnvelopeId) -> Result<(), Fault> {
+        let mut pins = self.fold.pins().clone();
+        pins.insert(hop, *delegate);
+        pins::write(&self.log_dir, &pins)?;
+        self.fold.pin(hop, delegate);
+        self.unsettled = true;
+        self.keep_pins()
     }
 
     /// Takes the fold back to what is durable: nothing may follow, or be told of, what the log does not have.
     pub(super) fn retreat(&mut self) {
-        let mut fold = Project::new(*self.fold.id());
+        let mut fold = Project::with_pins(*self.fold.id(), self.fold.pins().clone());
         let durable = |envelope: &&Verified| self.log.contains(envelope.id().as_bytes());
         for envelope in self.fold.iter().filter(durable) {
             // It folded before, and its past is durable as well.
@@ -179,12 +275,12 @@ impl State {
 
     /// Whether every object that a ref needs is here.
     pub(crate) fn has_all(&self) -> bool {
-        self.lacking.is_empty() && !self.unsettled
+        self.lacking.is_empty() && !self.unsettled && self.foothold == Foothold::Known
     }
 
     /// Whether everything is here and judged.
     pub(crate) fn is_whole(&self) -> bool {
-        self.has_all() && self.unjudged.is_empty()
+        self.has_all() && self.open_claims().next().is_none()
     }
 
     /// The digest that others are shown: never that of a whole copy while objects are lacking here.
@@ -206,20 +302,47 @@ impl State {
         let inserted = self.fold.insert(envelope)?;
         if let Inserted::Folded(ids) = &inserted {
             for id in ids {
-                let Some(statement) = self.fold.get(id).map(Verified::statement) else {
-                    continue;
-                };
-                if let Act::Update(_) = statement.act {
+                self.note(id);
+            }
+        }
+        Ok(inserted)
+    }
+
+    /// Takes note of what an envelope that has just folded may change.
+    fn note(&mut self, id: &EnvelopeId) {
+        let Some(statement) = self.fold.get(id).map(Verified::statement) else {
+            return;
+        };
+        match &statement.act {
+            Act::Update(_) => {
+                if self.fold.verdict(id) == Verdict::Valid {
                     self.last_push = Some(LastPush {
                         at_ms: statement.time_ms,
                         envoy: statement.envoy,
                     });
-                    self.unjudged.push(*id);
-                    self.unsettled = true;
+                }
+                self.unjudged.push(*id);
+                self.unsettled = true;
+            }
+            Act::Grant(grant) => {
+                if self.fold.party(&statement.puddle) {
+                    self.ever_granted.insert(grant.envoy);
                 }
             }
+            // Whoever's authority these change, refs may go back, or come again.
+            Act::Leave { .. }
+            | Act::Revoke(_)
+            | Act::Ungrant(_)
+            | Act::Delegate(_)
+            | Act::Tombstone(_)
+            | Act::Policy(_) => self.unsettled = true,
+            Act::Init { .. }
+            | Act::Merge
+            | Act::Invite(_)
+            | Act::Join { .. }
+            | Act::Rejoin { .. }
+            | Act::Unknown { .. } => {}
         }
-        Ok(inserted)
     }
 
     /// The update with this id.
@@ -236,47 +359,6 @@ impl State {
             .map(|change| change.new)
     }
 
-    /// A statement by `signer` for `puddle`, in its place: chain, number, predecessor and dependencies filled in.
-    pub(crate) fn draft(
-        &self,
-        signer: PublicKey,
-        puddle: PuddleKey,
-        envoy: EnvoyKey,
-        act: Act,
-    ) -> Statement {
-        let (seq, prev) = self.fold.next(&signer, &puddle, &self.incarnation);
-        let deps = self.fold.deps_after(prev.as_ref());
-        Statement {
-            project: *self.fold.id(),
-            signer,
-            puddle,
-            envoy: Some(envoy),
-            incarnation: self.incarnation,
-            seq,
-            prev,
-            deps,
-            time_ms: Some(clock::now_ms()),
-            act,
-        }
-    }
-
-    /// Signs an update with the envoy's own key.
-    pub(crate) fn sign_update(
-        &self,
-        key: &SecretKey,
-        puddle: PuddleKey,
-        update: Update,
-    ) -> Result<Verified, Fault> {
-        let public = key.public();
-        let make = |source| Fault::Make {
-            project: self.fold.id().to_string(),
-            source,
-        };
-        let statement = self.draft(public, puddle, EnvoyKey::new(public), Act::Update(update));
-        let signature = key.sign(&statement.signing_bytes().map_err(make)?);
-        statement.seal(signature).map_err(make)
-    }
-
     /// Whether `batch` holds envelopes that the envoy `own` signed under its present incarnation and that are not
     /// here: the log is from an old backup, and its numbers must not be used again.
     pub(crate) fn shows_own_future(&self, own: &EnvoyKey, batch: &[Verified]) -> bool {
@@ -284,7 +366,7 @@ impl State {
             let statement = envelope.statement();
             let signed_here = statement.signer == *own.key()
                 || (statement.signer == *statement.puddle.key()
-                    && self.fold.member(&statement.puddle));
+                    && self.fold.party(&statement.puddle));
             statement.envoy == Some(*own)
                 && signed_here
                 && statement.incarnation == self.incarnation

@@ -1,16 +1,20 @@
 //! What an envoy takes from another one, and what it refuses. A refusal changes nothing.
 
-use gitback_envelope::{Oid, RefName, Verified};
+use gitback_envelope::{Oid, RefName, Scope, Verified};
 use gitback_identity::SecretKey;
-use gitback_peer::{CallError, PushAnswer};
+use gitback_peer::{CallError, PushAnswer, Refusal};
 
 use crate::world::{Pack, World, main_at, seal};
 
-fn refused(answer: Result<PushAnswer, CallError>) -> String {
+fn refusal(answer: Result<PushAnswer, CallError>) -> Refusal {
     match answer {
-        Err(CallError::Refused(refusal)) => refusal.code,
+        Err(CallError::Refused(refusal)) => refusal,
         other => panic!("must be refused: {other:?}"),
     }
+}
+
+fn refused(answer: Result<PushAnswer, CallError>) -> String {
+    refusal(answer).code
 }
 
 fn main_of(world: &World) -> Option<String> {
@@ -79,7 +83,7 @@ fn an_envoy_that_is_not_of_the_fleet_is_refused() {
 }
 
 #[test]
-fn an_update_without_a_grant_is_refused() {
+fn an_envoy_of_the_fleet_that_nobody_granted_gets_no_project_of_members_only() {
     let world = World::new();
     let init = world.found();
     let (oids, packs) = world.history(1);
@@ -91,15 +95,45 @@ fn an_update_without_a_grant_is_refused() {
     );
     assert_eq!(
         refused(world.push(&world.peer, &[&update], Some(&packs[0]))),
-        "no-grant"
+        "members-only"
     );
     assert_eq!(world.status().expect("founded").envelopes, 1);
 }
 
 #[test]
-fn a_grant_by_somebody_else_than_the_founder_is_refused() {
+fn an_update_without_a_grant_is_kept_and_moves_nothing() {
     let world = World::new();
     let init = world.found();
+    let policy = world.policy(&init, Scope::SwarmWide);
+    let answer = world.push(&world.peer, &[&policy], None);
+    assert_eq!(refused(answer), "members-only", "a policy is no token");
+    world.submit(&[&policy]);
+    let (oids, packs) = world.history(1);
+    let update = world.update(
+        &world.peer,
+        0,
+        &[&policy],
+        main_at(oids[0], &[], Some(&packs[0])),
+    );
+    for _ in 0..2 {
+        let answer = world.push(&world.peer, &[&update], Some(&packs[0]));
+        let refusal = refusal(answer);
+        assert_eq!(refusal.code, "not-granted");
+        assert!(refusal.reason.contains(&update.id().to_string()));
+        assert!(refusal.reason.contains("rule 13"), "{}", refusal.reason);
+    }
+    let status = world.status().expect("founded");
+    assert_eq!((status.envelopes, status.void), (3, 1));
+    assert_eq!(main_of(&world), None);
+    assert_eq!(world.packs(), 0, "what no ref will need is not kept");
+}
+
+#[test]
+fn the_words_of_a_stranger_are_refused_and_not_kept() {
+    let world = World::new();
+    let init = world.found();
+    let policy = world.policy(&init, Scope::SwarmWide);
+    world.submit(&[&policy]);
     let thief = SecretKey::from_seed(&[77; 32]);
     let mut statement = world.grant(&init, &world.peer).statement().clone();
     statement.signer = thief.public();
@@ -107,9 +141,9 @@ fn a_grant_by_somebody_else_than_the_founder_is_refused() {
     let grant = seal(statement, &thief);
     assert_eq!(
         refused(world.push(&world.peer, &[&grant], None)),
-        "no-grant"
+        "not-member"
     );
-    assert_eq!(world.status().expect("founded").envelopes, 1);
+    assert_eq!(world.status().expect("founded").envelopes, 2);
 }
 
 #[test]
@@ -242,7 +276,7 @@ fn a_refused_first_push_leaves_no_project_behind() {
     );
     assert_eq!(
         refused(world.push(&world.peer, &[&init, &update], Some(&packs[0]))),
-        "no-grant"
+        "not-granted"
     );
     assert!(world.status().is_none());
     let left = std::fs::read_dir(

@@ -7,10 +7,12 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
 use gitback_envelope::{
-    Act, Grant, Incarnation, Oid, PackHint, RefName, Statement, Update, Verified,
+    Act, Grant, Incarnation, Oid, PackHint, RefName, Scope, Statement, Update, Verified,
 };
 use gitback_envoy::{Config, Options};
-use gitback_helper::{Client as Helper, Environment, Layout, ProjectStatus, Reply, Request};
+use gitback_helper::{
+    Client as Helper, Draft, Environment, Layout, ProjectStatus, Reply, Request, Wish,
+};
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey, hex};
 use gitback_peer::{CallError, Client, PackFile, PackInfo, PeerAddress, PushAnswer, PushSource};
 use tempfile::TempDir;
@@ -141,6 +143,74 @@ impl World {
             }),
         };
         seal(statement, &self.founder)
+    }
+
+    /// The founder's policy, written on this envoy, right after `after`.
+    pub(crate) fn policy(&self, after: &Verified, scope: Scope) -> Verified {
+        let wish = Wish::Policy {
+            scope: match scope {
+                Scope::MembersOnly => gitback_helper::Scope::Members,
+                Scope::SwarmWide => gitback_helper::Scope::Swarm,
+            },
+            protected: Vec::new(),
+            replicas: None,
+        };
+        let drafts = self.draft(&self.founder, wish);
+        let [policy] = drafts.as_slice() else {
+            panic!("one draft: {drafts:?}");
+        };
+        assert!(policy.statement().deps.contains(after.id()));
+        policy.clone()
+    }
+
+    /// What the daemon drafts for a wish of `puddle`, signed.
+    pub(crate) fn draft(&self, puddle: &SecretKey, wish: Wish) -> Vec<Verified> {
+        match self.wish(puddle, wish) {
+            Reply::Drafts { drafts, .. } => sign(&drafts, puddle),
+            other => panic!("drafts: {other:?}"),
+        }
+    }
+
+    pub(crate) fn wish(&self, puddle: &SecretKey, wish: Wish) -> Reply {
+        self.call(&Request::Draft {
+            project: self.project.to_string(),
+            handle: self.handle.to_string(),
+            puddle: puddle.public().to_string(),
+            wish,
+        })
+    }
+
+    /// Hands envelopes in that must be taken.
+    pub(crate) fn submit(&self, envelopes: &[&Verified]) -> Option<String> {
+        match self.try_submit(envelopes) {
+            Reply::Accepted { token, .. } => token,
+            other => panic!("accepted: {other:?}"),
+        }
+    }
+
+    pub(crate) fn try_submit(&self, envelopes: &[&Verified]) -> Reply {
+        self.call(&Request::Submit {
+            project: self.project.to_string(),
+            envelopes: envelopes
+                .iter()
+                .map(|envelope| hex::encode(envelope.bytes()))
+                .collect(),
+        })
+    }
+
+    /// How many packs the repository has.
+    pub(crate) fn packs(&self) -> usize {
+        let path = self.repository().join("objects/pack");
+        let names = std::fs::read_dir(path).expect("readable").flatten();
+        names
+            .filter(|entry| entry.path().extension().is_some_and(|end| end == "pack"))
+            .count()
+    }
+
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.layout
+            .repositories_dir
+            .join(format!("{}.git", self.project))
     }
 
     /// An update signed by `signer`, which it follows from `after`.
@@ -316,6 +386,16 @@ impl Pack {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         std::fs::read(&self.path).expect("readable")
     }
+}
+
+/// Signs drafts of the daemon's.
+pub(crate) fn sign(drafts: &[Draft], key: &SecretKey) -> Vec<Verified> {
+    let sealed = drafts.iter().map(|draft| {
+        let body = hex::decode(&draft.body, 1 << 20).expect("hex");
+        let statement = Statement::decode(&draft.type_name, &body).expect("well formed");
+        seal(statement, key)
+    });
+    sealed.collect()
 }
 
 pub(crate) fn seal(statement: Statement, key: &SecretKey) -> Verified {

@@ -1,0 +1,109 @@
+//! The first-seen pins of the founder line, beside the log.
+//!
+//! A pin says which of two delegations of one hop this envoy follows. Losing one could let another key take the line,
+//! so a damaged file is never passed over.
+//!
+//! Source: docs/spec/log.md, "Beside the log"; docs/spec/fold.md on delegations of one hop.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gitback_envelope::EnvelopeId;
+use gitback_identity::hex;
+
+use crate::disk;
+use crate::fault::Fault;
+
+/// The file's name beside the log.
+const FILE: &str = "pins";
+
+/// First line of the file, up to the number of pins.
+const HEADER: &str = "pins 1: ";
+
+/// Reads the pins; a missing file means that there are none.
+pub(super) fn read(log_dir: &Path) -> Result<BTreeMap<u64, EnvelopeId>, Fault> {
+    let path = log_dir.join(FILE);
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => {
+            return Err(Fault::File {
+                doing: "read",
+                path,
+                source,
+            });
+        }
+    };
+    parse(&text).ok_or(Fault::Pins { path })
+}
+
+/// Replaces the file, durably.
+pub(super) fn write(log_dir: &Path, pins: &BTreeMap<u64, EnvelopeId>) -> Result<(), Fault> {
+    let mut text = format!("{HEADER}{}\n", pins.len());
+    for (hop, id) in pins {
+        text.push_str(&format!("{hop} {id}\n"));
+    }
+    let path = log_dir.join(FILE);
+    disk::replace(&path, text.as_bytes()).map_err(|source| Fault::File {
+        doing: "write",
+        path,
+        source,
+    })
+}
+
+fn parse(text: &str) -> Option<BTreeMap<u64, EnvelopeId>> {
+    let mut lines = text.strip_prefix(HEADER)?.strip_suffix('\n')?.split('\n');
+    let count: usize = lines.next()?.parse().ok()?;
+    let mut pins = BTreeMap::new();
+    for line in lines {
+        let (hop, id) = line.split_once(' ')?;
+        let id = EnvelopeId::from_bytes(&hex::decode_exact::<32>(id)?);
+        if pins.insert(hop.parse().ok()?, id).is_some() {
+            return None;
+        }
+    }
+    (pins.len() == count).then_some(pins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_read_back() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        assert!(read(dir.path()).expect("no file").is_empty());
+        let pins = BTreeMap::from([
+            (1, EnvelopeId::from_bytes(&[1; 32])),
+            (2, EnvelopeId::from_bytes(&[2; 32])),
+        ]);
+        for pins in [BTreeMap::new(), pins] {
+            write(dir.path(), &pins).expect("the disk works");
+            assert_eq!(read(dir.path()).expect("whole"), pins);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_says_how_to_mend_it() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let id = "ab".repeat(32);
+        let whole = format!("{HEADER}2\n1 {id}\n2 {id}\n");
+        assert!(parse(&whole).is_some());
+        let damaged = [
+            String::new(),
+            whole.replace("pins 1", "pins 2"),
+            whole.replace(": 2", ": 3"),
+            whole.replace("2 ab", "1 ab"),
+            whole.trim_end().to_owned(),
+            format!("{HEADER}1\n1 {id}0\n"),
+        ];
+        for text in damaged {
+            std::fs::write(dir.path().join(FILE), &text).expect("written");
+            let fault = read(dir.path()).expect_err("damaged");
+            assert!(
+                fault.to_string().contains("move it away"),
+                "{fault} {text:?}"
+            );
+        }
+    }
+}

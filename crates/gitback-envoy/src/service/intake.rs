@@ -1,0 +1,444 @@
+//! Taking in a forwarded push: the same checks as for a local one, and the same order of making things durable.
+//!
+//! Under the lock a batch is folded in memory first. Then its verdicts decide: objects are kept if an update that
+//! counts needs them, envelopes are kept in any case, for replicas must hold the same set, and the sender hears what
+//! became of its push.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use gitback_envelope::{Access, Act, Change, Envelope, EnvelopeId, Oid, Tip, Verified, VoidReason};
+use gitback_identity::{EnvoyKey, PuddleKey};
+use gitback_pack::{Limits, Quarantine, Reject, Spool, valid_ref_name};
+use gitback_peer::{PackInfo, Part, PushAnswer, PushBody, Refusal, RefusalKind};
+
+use super::{HAVES_MAX, ours, refusal};
+use crate::cell::{Admitted, Cell, Foothold, State, Void, git};
+use crate::daemon::{Envoy, chain, tips_for_peer};
+use crate::fault::Fault;
+use crate::{disk, fanout};
+
+/// Most envelopes in one push.
+const PUSH_ENVELOPES_MAX: usize = 1 << 16;
+
+/// One forwarded push on its way in.
+pub(super) struct Intake<'a> {
+    envoy: &'a Envoy,
+    cell: &'a Cell,
+    pack: Option<(Quarantine, Spool)>,
+    /// The pack needs objects that are not here.
+    bases_missing: bool,
+    /// Digest and tips of the project, if the sender holds all of it.
+    pub(super) same: Option<([u8; 32], Vec<Tip>)>,
+    envelopes: Vec<Verified>,
+}
+
+impl<'a> Intake<'a> {
+    pub(super) fn new(envoy: &'a Envoy, cell: &'a Cell) -> Self {
+        Self {
+            envoy,
+            cell,
+            pack: None,
+            bases_missing: false,
+            same: None,
+            envelopes: Vec::new(),
+        }
+    }
+
+    pub(super) fn take(&mut self, body: &mut PushBody) -> Result<PushAnswer, Refusal> {
+        while let Some(part) = body
+            .next()
+            .map_err(|error| refusal(RefusalKind::Bad, "malformed-push", error.to_string()))?
+        {
+            match part {
+                Part::Header(_) => {}
+                Part::Pack(reader) => self.take_pack(reader)?,
+                Part::PackEnd(info) => self.check_pack(&info)?,
+                Part::Envelope(bytes) => self.take_envelope(&bytes)?,
+            }
+        }
+        self.finish()
+    }
+
+    fn take_pack(&mut self, reader: &mut dyn Read) -> Result<(), Refusal> {
+        let mut quarantine = self
+            .cell
+            .repo()
+            .quarantine()
+            .map_err(|fault| ours_pack(&fault))?;
+        match quarantine.ingest(reader, &Limits::default()) {
+            Ok(ingested) => self.pack = Some((quarantine, ingested.spool)),
+            Err(Reject::MissingBase | Reject::MissingObject { .. }) => self.bases_missing = true,
+            Err(Reject::Fault(fault)) => return Err(ours_pack(&fault)),
+            Err(reject) => return Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
+        }
+        Ok(())
+    }
+
+    fn check_pack(&self, sent: &PackInfo) -> Result<(), Refusal> {
+        match &self.pack {
+            Some((_, spool)) if (spool.bytes(), spool.blake3()) != (sent.bytes, sent.blake3) => {
+                let reason = "the pack is not the one that was sent".to_owned();
+                Err(refusal(RefusalKind::Bad, "wrong-pack", reason))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn take_envelope(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.envelopes.len() >= PUSH_ENVELOPES_MAX {
+            return Err(refusal(
+                RefusalKind::Bad,
+                "too-many-envelopes",
+                format!("at most {PUSH_ENVELOPES_MAX} in one push"),
+            ));
+        }
+        let envelope = Envelope::decode(bytes).and_then(Envelope::verify);
+        let envelope = envelope
+            .map_err(|reject| refusal(RefusalKind::Bad, reject.code(), reject.to_string()))?;
+        if envelope.statement().project != *self.cell.id() {
+            return Err(refusal(
+                RefusalKind::Bad,
+                "wrong-project",
+                format!("envelope {} is of another project", envelope.id()),
+            ));
+        }
+        self.envelopes.push(envelope);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<PushAnswer, Refusal> {
+        let cell = self.cell;
+        let sent: Vec<EnvelopeId> = self.envelopes.iter().map(|e| *e.id()).collect();
+        let mut fresh = std::mem::take(&mut self.envelopes);
+        let doubtful = {
+            let state = cell.lock();
+            fresh.retain(|envelope| !state.holds(envelope.id()));
+            if ancestors_missing(&state, &fresh) {
+                drop(state);
+                return need(cell);
+            }
+            check_standing(&state, &fresh)?;
+            fresh.iter().any(|envelope| is_doubtful(&state, envelope))
+        };
+        let tips: Vec<Oid> = fresh.iter().flat_map(new_oids).collect();
+        let connected = !self.bases_missing && self.connected(&tips)?;
+        // The objects of an update without effect need not be here.
+        if !connected && !doubtful {
+            return need(cell);
+        }
+        let mut state = cell.lock();
+        if connected && let Some(id) = self.first_lie(&state, &fresh)? {
+            let reason = format!("update {id} says it contains a commit that it does not");
+            return Err(refusal(RefusalKind::Bad, "false-claim", reason));
+        }
+        if state.shows_own_future(self.envoy.public(), &fresh) {
+            cell.reincarnate(&mut state).map_err(|fault| ours(&fault))?;
+        }
+        let is_new = state.fold().founder().is_none();
+        let taken = state.admit_if(fresh, |state, admitted| {
+            // A project does not begin with what has no effect.
+            match sent.last().and_then(|last| state.void(last)) {
+                Some(void) if is_new => Err(Stop::Refuse(void_refusal(&void))),
+                _ => self.keep_what_counts(state, admitted, connected),
+            }
+        });
+        let valid = match taken.map_err(|fault| ours(&fault))? {
+            Ok(admitted) => valid_oids(&state, &admitted),
+            Err(Stop::Refuse(refusal)) => return Err(refusal),
+            Err(Stop::Need) => {
+                drop(state);
+                return need(cell);
+            }
+        };
+        if state.foothold() == Foothold::New && state.fold().founder().is_some() {
+            cell.note_foothold(&mut state, Foothold::Known)
+                .map_err(|fault| ours(&fault))?;
+        }
+        cell.follow(&mut state, &valid);
+        if !sent.iter().all(|id| state.holds(id)) {
+            drop(state);
+            return need(cell);
+        }
+        // The sender holds what it sent; it holds all that is here when nothing here is newer.
+        if state.fold().heads().iter().all(|head| sent.contains(head)) {
+            self.same = Some((state.fold().digest(), state.fold().tips()));
+        }
+        // What a push is about comes last in it; whatever came before, its past or beside it, is only made whole.
+        match sent.last().and_then(|last| state.void(last)) {
+            Some(void) => Err(void_refusal(&void)),
+            None => Ok(PushAnswer::Durable),
+        }
+    }
+
+    /// Decides, once a batch is folded and before it is stored, whether it may be, and makes the objects durable that
+    /// its updates need. Those of updates without effect are not taken in.
+    fn keep_what_counts(
+        &mut self,
+        state: &State,
+        admitted: &Admitted,
+        connected: bool,
+    ) -> Result<(), Stop> {
+        if let Some((id, reject)) = admitted.refused.first() {
+            let reason = format!("envelope {id}: {reject}");
+            let refused = refusal(RefusalKind::Bad, reject.code(), reason);
+            return Err(Stop::Refuse(refused));
+        }
+        if admitted.waiting {
+            return Err(Stop::Need);
+        }
+        let valid = valid_oids(state, admitted);
+        let moves_refs = admitted
+            .folded
+            .iter()
+            .any(|id| state.update(id).is_some() && state.void(id).is_none());
+        if !moves_refs {
+            self.pack = None;
+            return Ok(());
+        }
+        if !connected && (self.bases_missing || !self.connected(&valid)?) {
+            return Err(Stop::Need);
+        }
+        Ok(self.keep_objects()?)
+    }
+
+    /// Moves what came into the repository. Objects that were here already may have come a moment ago, so their
+    /// directory is synced in any case.
+    fn keep_objects(&mut self) -> Result<(), Refusal> {
+        match self.pack.take() {
+            Some((quarantine, _spool)) => {
+                let migrated = quarantine.migrate();
+                migrated.map(drop).map_err(|fault| ours_pack(&fault))
+            }
+            None => {
+                let path = self.cell.repo().path().join("objects/pack");
+                disk::sync_dir(&path).map_err(|source| {
+                    let doing = "sync";
+                    ours(&Fault::File {
+                        doing,
+                        path,
+                        source,
+                    })
+                })
+            }
+        }
+    }
+
+    fn connected(&self, tips: &[Oid]) -> Result<bool, Refusal> {
+        let tips: Vec<_> = tips.iter().map(|oid| git(*oid)).collect();
+        if tips.is_empty() {
+            return Ok(true);
+        }
+        let Some((quarantine, _)) = &self.pack else {
+            return self
+                .cell
+                .repo()
+                .complete(&tips)
+                .map_err(|fault| ours_pack(&fault));
+        };
+        match quarantine.check_connected(&tips) {
+            Ok(()) => Ok(true),
+            Err(Reject::MissingObject { .. }) => Ok(false),
+            Err(Reject::Fault(fault)) => Err(ours_pack(&fault)),
+            Err(reject) => Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
+        }
+    }
+
+    /// The first update whose claim to contain another is not true in the graph.
+    fn first_lie(&self, state: &State, fresh: &[Verified]) -> Result<Option<EnvelopeId>, Refusal> {
+        for envelope in fresh {
+            let Act::Update(update) = &envelope.statement().act else {
+                continue;
+            };
+            for change in &update.changes {
+                for claimed in &change.contained {
+                    let in_batch = fresh
+                        .iter()
+                        .find(|other| other.id() == claimed)
+                        .and_then(|other| oid_in(other, &change.name));
+                    let Some(old) = in_batch.or_else(|| state.oid_of(claimed, &change.name)) else {
+                        continue;
+                    };
+                    let contained = old.is_zero()
+                        || (!change.new.is_zero() && self.reaches(old, change.new)?);
+                    if !contained {
+                        return Ok(Some(*envelope.id()));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn reaches(&self, old: Oid, new: Oid) -> Result<bool, Refusal> {
+        let answer = match &self.pack {
+            Some((quarantine, _)) => quarantine
+                .has(&git(old))
+                .and_then(|has| Ok(has && quarantine.is_ancestor(&git(old), &git(new))?)),
+            None => self
+                .cell
+                .repo()
+                .has(&git(old))
+                .and_then(|has| Ok(has && self.cell.repo().is_ancestor(&git(old), &git(new))?)),
+        };
+        answer.map_err(|fault| ours_pack(&fault))
+    }
+}
+
+fn oid_in(envelope: &Verified, name: &gitback_envelope::RefName) -> Option<Oid> {
+    let change = envelope.statement().update()?.change(name)?;
+    Some(change.new)
+}
+
+fn new_oids(envelope: &Verified) -> Vec<Oid> {
+    let update = envelope.statement().update();
+    let changes = update.map(|update| update.changes.as_slice());
+    let news = changes.unwrap_or_default().iter().map(|change| change.new);
+    news.filter(|oid| !oid.is_zero()).collect()
+}
+
+/// Why a batch is not taken in as it is.
+enum Stop {
+    Refuse(Refusal),
+    Need,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+/// Refuses what would be stored for nothing: envelopes of strangers, and refs that no repository can have.
+fn check_standing(state: &State, fresh: &[Verified]) -> Result<(), Refusal> {
+    if let Some(stranger) = first_stranger(state, fresh) {
+        let reason = format!(
+            "envelope {} speaks for {}, who was never invited (rule {})",
+            stranger.id(),
+            stranger.statement().puddle.fingerprint(),
+            VoidReason::NotMember.rule()
+        );
+        let code = VoidReason::NotMember.code();
+        return Err(refusal(RefusalKind::Forbidden, code, reason));
+    }
+    for envelope in fresh {
+        let Act::Update(update) = &envelope.statement().act else {
+            continue;
+        };
+        let impossible = |change: &&Change| !valid_ref_name(change.name.as_bytes());
+        if let Some(change) = update.changes.iter().find(impossible) {
+            let name = String::from_utf8_lossy(change.name.as_bytes()).into_owned();
+            let reason = format!(
+                "update {} moves {name:?}, which cannot be a ref",
+                envelope.id()
+            );
+            return Err(refusal(RefusalKind::Bad, "impossible-ref", reason));
+        }
+    }
+    Ok(())
+}
+
+/// The first envelope by a puddle that is no party to the project, neither by what is here nor by what came with it.
+///
+/// The fold would call it void in any case; refusing it keeps strangers from filling the log. What another envelope
+/// names is taken in all the same, or replicas would not come together.
+fn first_stranger<'a>(state: &State, fresh: &'a [Verified]) -> Option<&'a Verified> {
+    let fold = state.fold();
+    let mut line: BTreeSet<PuddleKey> = fold.line().iter().map(|hop| hop.key).collect();
+    let mut invited = BTreeSet::new();
+    let mut strangers = Vec::new();
+    let mut named: BTreeSet<EnvelopeId> = fold.missing().into_iter().collect();
+    // Each comes after its past, so whoever invites comes before whoever is invited.
+    for envelope in fresh {
+        let statement = envelope.statement();
+        let puddle = statement.puddle;
+        match &statement.act {
+            Act::Init { .. } => drop(line.insert(puddle)),
+            Act::Invite(invite) if line.contains(&puddle) => drop(invited.insert(invite.puddle)),
+            Act::Delegate(delegate) if line.contains(&puddle) => drop(line.insert(delegate.to)),
+            _ => {}
+        }
+        let known = line.contains(&puddle) || invited.contains(&puddle) || fold.party(&puddle);
+        if known || matches!(statement.act, Act::Unknown { .. }) {
+            named.extend(names(envelope));
+        } else {
+            strangers.push(envelope);
+        }
+    }
+    // From the last on: what a named one names is named as well.
+    let mut first = None;
+    for stranger in strangers.into_iter().rev() {
+        if named.contains(stranger.id()) {
+            named.extend(names(stranger));
+        } else {
+            first = Some(stranger);
+        }
+    }
+    first
+}
+
+/// What an envelope names: its past, and what its cut keeps.
+fn names(envelope: &Verified) -> impl Iterator<Item = EnvelopeId> {
+    let statement = envelope.statement();
+    let cut = statement.act.cut().unwrap_or_default().iter();
+    let past = statement.prev.iter().chain(&statement.deps);
+    past.chain(cut).copied()
+}
+
+/// Whether an update may turn out to have no effect, by what is known before it folds. To say so of one that has an
+/// effect costs time only.
+fn is_doubtful(state: &State, envelope: &Verified) -> bool {
+    let fold = state.fold();
+    let statement = envelope.statement();
+    let may_write = || fold.access(&statement.puddle) >= Some(Access::Member);
+    let granted = || {
+        statement.by_puddle()
+            || fold
+                .granted_envoy(&EnvoyKey::new(statement.signer))
+                .is_some()
+    };
+    statement.update().is_some()
+        && (fold.ended() || !may_write() || !granted() || !fold.policy().protected.is_empty())
+}
+
+/// The objects to which the updates of a batch lead, those without effect left out.
+fn valid_oids(state: &State, admitted: &Admitted) -> Vec<Oid> {
+    let folded = admitted.folded.iter();
+    let counting = folded.filter(|id| state.void(id).is_none());
+    let envelopes = counting.filter_map(|id| state.fold().get(id));
+    envelopes.flat_map(new_oids).collect()
+}
+
+/// The answer to a push that is kept and has no effect.
+fn void_refusal(void: &Void) -> Refusal {
+    let Void { id, reason } = void;
+    let text = format!(
+        "envelope {id} has no effect: {reason} (rule {})",
+        reason.rule()
+    );
+    refusal(RefusalKind::Forbidden, reason.code(), text)
+}
+
+fn ancestors_missing(state: &State, fresh: &[Verified]) -> bool {
+    let here =
+        |id: &EnvelopeId| state.holds(id) || fresh.iter().any(|envelope| envelope.id() == id);
+    fresh.iter().any(|envelope| {
+        let statement = envelope.statement();
+        !statement.prev.iter().chain(&statement.deps).all(here)
+    })
+}
+
+fn need(cell: &Cell) -> Result<PushAnswer, Refusal> {
+    let tips = tips_for_peer(&cell.lock());
+    let haves = fanout::haves(cell, HAVES_MAX).map_err(|fault| ours(&fault))?;
+    Ok(PushAnswer::Need { tips, haves })
+}
+
+fn ours_pack(fault: &gitback_pack::Fault) -> Refusal {
+    tracing::error!(error = %chain(fault), "cannot take in a peer's pack");
+    refusal(
+        RefusalKind::Internal,
+        "fault",
+        "the envoy could not store it".to_owned(),
+    )
+}
