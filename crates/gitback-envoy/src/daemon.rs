@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::fault::Fault;
 use crate::peers::Neighbour;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{access, clock, contact, disk, key, local};
+use crate::{access, clock, contact, disk, key, leave, local};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -303,11 +304,14 @@ fn lock(state_dir: &Path) -> Result<std::fs::File, RunError> {
     }
 }
 
-/// The threads beside the runtime: one accepts local users, one keeps contact with each peer.
+/// The threads beside the runtime: one accepts local users, one looks for leaves in files, one keeps contact with each
+/// peer.
 struct Threads {
     stopper: gitback_helper::Stopper,
     joins: Vec<std::thread::JoinHandle<()>>,
     conversations: Arc<Mutex<usize>>,
+    /// Dropped, it ends the one that looks for leaves.
+    watching: Sender<()>,
 }
 
 impl Threads {
@@ -330,6 +334,12 @@ impl Threads {
             "local",
             Box::new(move || accept_locals(&host, &listener, &running)),
         )?);
+        let (watching, stop) = channel();
+        let (host, interval) = (Arc::clone(envoy), envoy.config().contact_interval());
+        joins.push(spawn(
+            "leaves",
+            Box::new(move || leave::watch(&host, interval, &stop)),
+        )?);
         for neighbour in envoy.neighbours() {
             let (host, neighbour) = (Arc::clone(envoy), Arc::clone(neighbour));
             joins.push(spawn(
@@ -341,12 +351,14 @@ impl Threads {
             stopper,
             joins,
             conversations,
+            watching,
         })
     }
 
     /// Ends what can end now; a conversation that is in the middle of a push gets a bounded time.
     fn end(self, envoy: &Envoy) {
         self.stopper.stop();
+        drop(self.watching);
         for neighbour in envoy.neighbours() {
             neighbour.stop();
         }

@@ -1,6 +1,6 @@
 //! What changes together under a project's lock: the log and the fold of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::path::PathBuf;
 
@@ -34,8 +34,8 @@ pub(crate) struct State {
     /// Something folded that may move refs, and refs have not followed it yet, so that `lacking` does not speak of it.
     pub(super) unsettled: bool,
     pub(super) foothold: Foothold,
-    /// Envoys that some party has ever granted.
-    ever_granted: BTreeSet<EnvoyKey>,
+    /// Envoys that some party has ever granted, and for which of their users.
+    ever_granted: BTreeMap<EnvoyKey, BTreeSet<u32>>,
     /// Alarms that the daemon's log has.
     pub(super) told: BTreeSet<String>,
     last_push: Option<LastPush>,
@@ -87,7 +87,7 @@ impl State {
             lacking: BTreeSet::new(),
             unsettled: false,
             foothold: Foothold::Known,
-            ever_granted: BTreeSet::new(),
+            ever_granted: BTreeMap::new(),
             told: BTreeSet::new(),
             last_push: None,
         }
@@ -132,7 +132,12 @@ impl State {
 
     /// Whether some party to the project has ever granted the envoy, whatever became of it.
     pub(crate) fn ever_granted(&self, envoy: &EnvoyKey) -> bool {
-        self.ever_granted.contains(envoy)
+        self.ever_granted.contains_key(envoy)
+    }
+
+    /// The users of an envoy's machine for whom some party has ever granted it.
+    pub(crate) fn users_of(&self, envoy: &EnvoyKey) -> impl Iterator<Item = u32> {
+        self.ever_granted.get(envoy).into_iter().flatten().copied()
     }
 
     /// Why the envelope has no effect, if it folded and has none.
@@ -326,7 +331,8 @@ impl State {
             }
             Act::Grant(grant) => {
                 if self.fold.party(&statement.puddle) {
-                    self.ever_granted.insert(grant.envoy);
+                    let users = self.ever_granted.entry(grant.envoy).or_default();
+                    users.insert(grant.uid);
                 }
             }
             // Whoever's authority these change, refs may go back, or come again.

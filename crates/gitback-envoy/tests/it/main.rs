@@ -5,5 +5,7 @@
     reason = "a test that indexes wrongly fails, as it should"
 )]
 
+mod forgets;
+mod members;
 mod peers;
 mod world;

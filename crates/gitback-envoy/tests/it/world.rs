@@ -11,10 +11,14 @@ use gitback_envelope::{
 };
 use gitback_envoy::{Config, Options};
 use gitback_helper::{
-    Client as Helper, Draft, Environment, Layout, ProjectStatus, Reply, Request, Wish,
+    Client as Helper, Draft, Environment, Layout, LogEntry, ProjectStatus, Reply, Request, Role,
+    Service, Wish,
 };
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey, hex};
-use gitback_peer::{CallError, Client, PackFile, PackInfo, PeerAddress, PushAnswer, PushSource};
+use gitback_peer::{
+    CallError, Client, PackFile, PackInfo, PeerAddress, PushAnswer, PushSource, SyncAnswer,
+    SyncRequest,
+};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -26,7 +30,8 @@ pub(crate) struct World {
     pub(crate) handle: Handle,
     layout: Layout,
     address: SocketAddr,
-    envoy: EnvoyKey,
+    config: Config,
+    pub(crate) envoy: EnvoyKey,
     runtime: tokio::runtime::Runtime,
     daemon: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     home: TempDir,
@@ -62,29 +67,20 @@ impl World {
                 .expect("a key")
                 .public(),
         );
-        let options = Options {
-            layout: layout.clone(),
-            config: Config::parse(&config).expect("valid"),
-            uid,
-        };
-        let (ready, wait) = channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let ready = move |address| ready.send(address).expect("the test waits");
-            gitback_envoy::run(options, ready, async { drop(stopped.await) })
-                .expect("runs to its end");
-        });
+        let config = Config::parse(&config).expect("valid");
+        let (address, daemon) = start(&layout, config.clone());
         let founder = SecretKey::from_seed(&[1; 32]);
         let handle: Handle = "notes".parse().expect("valid");
         Self {
             project: ProjectId::derive(&PuddleKey::new(founder.public()), &handle),
-            address: wait.recv().expect("the daemon starts"),
+            address,
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
                 .build()
                 .expect("a runtime"),
-            daemon: Some((stop, thread)),
+            daemon: Some(daemon),
+            config,
             founder,
             peer,
             handle,
@@ -92,6 +88,32 @@ impl World {
             envoy,
             home,
         }
+    }
+
+    /// Stops the daemon, lets `meanwhile` loose on its files, and starts it again.
+    pub(crate) fn restart(&mut self, meanwhile: impl FnOnce(&Self)) {
+        self.stop();
+        meanwhile(self);
+        let (address, daemon) = start(&self.layout, self.config.clone());
+        self.address = address;
+        self.daemon = Some(daemon);
+    }
+
+    fn stop(&mut self) {
+        if let Some((stop, thread)) = self.daemon.take() {
+            let _ = stop.send(());
+            let _ = thread.join();
+        }
+    }
+
+    /// The folder of the project's log.
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.layout.envelopes_dir.join(self.project.to_string())
+    }
+
+    /// The folder in which a user keeps what belongs to the project.
+    pub(crate) fn user_dir(&self) -> PathBuf {
+        self.layout.projects_dir.join(self.project.to_string())
     }
 
     pub(crate) fn puddle(&self) -> PuddleKey {
@@ -213,9 +235,21 @@ impl World {
             .join(format!("{}.git", self.project))
     }
 
-    /// An update signed by `signer`, which it follows from `after`.
+    /// An update for the founder signed by `signer`, which it follows from `after`.
     pub(crate) fn update(
         &self,
+        signer: &SecretKey,
+        seq: u64,
+        after: &[&Verified],
+        update: Update,
+    ) -> Verified {
+        self.update_for(&self.founder, signer, seq, after, update)
+    }
+
+    /// The same for another puddle.
+    pub(crate) fn update_for(
+        &self,
+        puddle: &SecretKey,
         signer: &SecretKey,
         seq: u64,
         after: &[&Verified],
@@ -229,7 +263,7 @@ impl World {
         let statement = Statement {
             project: self.project,
             signer: signer.public(),
-            puddle: self.puddle(),
+            puddle: PuddleKey::new(puddle.public()),
             envoy: Some(EnvoyKey::new(signer.public())),
             incarnation: Incarnation::from_bytes(&[6; 16]),
             seq,
@@ -239,6 +273,126 @@ impl World {
             act: Act::Update(update),
         };
         seal(statement, signer)
+    }
+
+    /// A grant by `puddle` for `envoy`, behind `after`, in a life of its own.
+    pub(crate) fn grant_by(
+        &self,
+        puddle: &SecretKey,
+        envoy: &SecretKey,
+        after: &[&Verified],
+    ) -> Verified {
+        let envoy = EnvoyKey::new(envoy.public());
+        let act = Act::Grant(Grant {
+            envoy,
+            uid: 0,
+            expires_ms: None,
+        });
+        self.say(puddle, envoy, after, act)
+    }
+
+    /// What `puddle` says on `envoy`, as the first of a chain, behind `after`.
+    pub(crate) fn say(
+        &self,
+        puddle: &SecretKey,
+        envoy: EnvoyKey,
+        after: &[&Verified],
+        act: Act,
+    ) -> Verified {
+        let mut deps: Vec<_> = after.iter().map(|past| *past.id()).collect();
+        deps.sort_unstable();
+        let statement = Statement {
+            project: self.project,
+            signer: puddle.public(),
+            puddle: PuddleKey::new(puddle.public()),
+            envoy: Some(envoy),
+            incarnation: Incarnation::from_bytes(&[7; 16]),
+            seq: 0,
+            prev: None,
+            deps,
+            time_ms: Some(3),
+            act,
+        };
+        seal(statement, puddle)
+    }
+
+    /// Lets the founder invite `who`.
+    pub(crate) fn invite(&self, who: &SecretKey, role: Role) -> Verified {
+        let wish = Wish::Invite {
+            puddle: who.public().to_string(),
+            role,
+        };
+        self.fulfil(&self.founder, wish).remove(0)
+    }
+
+    /// Drafts, signs and hands in what `puddle` wishes.
+    pub(crate) fn fulfil(&self, puddle: &SecretKey, wish: Wish) -> Vec<Verified> {
+        let envelopes = self.draft(puddle, wish);
+        self.submit(&envelopes.iter().collect::<Vec<_>>());
+        envelopes
+    }
+
+    /// Asks for a stream as whoever has the puddle's key. Nothing goes through it.
+    pub(crate) fn open(&self, puddle: &SecretKey, service: Service) -> Reply {
+        self.call(&Request::Open {
+            version: gitback_helper::VERSION,
+            service,
+            project: self.project.to_string(),
+            handle: self.handle.to_string(),
+            puddle: Some(puddle.public().to_string()),
+            protocol: None,
+            push_wait_ms: Some(0),
+            quiet: true,
+            progress: false,
+        })
+    }
+
+    /// All entries of the log.
+    pub(crate) fn log(&self) -> Vec<LogEntry> {
+        let request = Request::Log {
+            project: self.project.to_string(),
+            skip: 0,
+        };
+        match self.call(&request) {
+            Reply::Log { entries, more } => {
+                assert!(!more);
+                entries
+            }
+            other => panic!("a log: {other:?}"),
+        }
+    }
+
+    /// Asks for envelopes as `from`, with `token`.
+    pub(crate) fn sync(
+        &self,
+        from: &SecretKey,
+        token: &[&Verified],
+    ) -> Result<SyncAnswer, CallError> {
+        let client = Client::new(from).expect("a client");
+        let to = PeerAddress {
+            key: self.envoy,
+            address: self.address.to_string(),
+        };
+        let request = SyncRequest {
+            token: token
+                .iter()
+                .map(|envelope| envelope.bytes().to_vec())
+                .collect(),
+            ..SyncRequest::default()
+        };
+        self.runtime
+            .block_on(client.sync(&to, &self.project, &request))
+    }
+
+    /// What git finds under a name in the repository, shown or not.
+    pub(crate) fn refs(&self) -> Vec<String> {
+        let listed = git(
+            &self.repository(),
+            &["for-each-ref", "--format=%(refname) %(objectname)"],
+            None,
+        );
+        let listed = String::from_utf8(listed).expect("names are UTF-8 here");
+        listed.lines().map(ToOwned::to_owned).collect()
     }
 
     pub(crate) fn push(
@@ -330,11 +484,25 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Some((stop, thread)) = self.daemon.take() {
-            let _ = stop.send(());
-            let _ = thread.join();
-        }
+        self.stop();
     }
+}
+
+/// Runs a daemon in a thread until it is told to stop.
+fn start(layout: &Layout, config: Config) -> (SocketAddr, (oneshot::Sender<()>, JoinHandle<()>)) {
+    let options = Options {
+        layout: layout.clone(),
+        config,
+        uid: rustix::process::getuid().as_raw(),
+    };
+    let (ready, wait) = channel();
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::spawn(move || {
+        let ready = move |address| ready.send(address).expect("the test waits");
+        gitback_envoy::run(options, ready, async { drop(stopped.await) }).expect("runs to its end");
+    });
+    let address = wait.recv().expect("the daemon starts");
+    (address, (stop, thread))
 }
 
 /// A whole pack, and no envelopes after it.
