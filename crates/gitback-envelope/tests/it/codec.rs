@@ -173,7 +173,9 @@ proptest! {
     ) {
         // The other one under the first one's acceptance, alike in all but one thing, and named for the same heir.
         let moved = one_thing_of(&one, &other, what);
-        prop_assume!(moved != one);
+        if moved == one {
+            return Ok(());
+        }
         let signature = secret.sign(&moved.signing_bytes().expect("within the rules"));
         prop_assert_eq!(moved.clone().seal(signature).map(|sealed| *sealed.id()), Err(Reject::HeirSignature));
 
