@@ -34,6 +34,16 @@ pub fn place(projects_dir: &Path, project: &ProjectId) -> PathBuf {
     projects_dir.join(project.to_string())
 }
 
+/// The projects of which this home keeps anything, in the order of their ids.
+#[must_use]
+pub fn projects(projects_dir: &Path) -> Vec<ProjectId> {
+    let entries = fs::read_dir(projects_dir).into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut ids: Vec<ProjectId> = ids.collect();
+    ids.sort_unstable();
+    ids
+}
+
 /// Whether this home has ever had to do with the project.
 #[must_use]
 pub fn knows(projects_dir: &Path, project: &ProjectId) -> bool {
@@ -144,6 +154,8 @@ mod tests {
         write(&projects, &id, "note", b"one").expect("written");
         write(&projects, &id, "note", b"two").expect("written again");
         assert!(knows(&projects, &id));
+        fs::create_dir(projects.join("else")).expect("room");
+        assert_eq!(super::projects(&projects), [id]);
         assert_eq!(
             read(&projects, &id, "note", 3).as_deref(),
             Some(&b"two"[..])

@@ -11,6 +11,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::console::Console;
 use crate::failure;
 
+/// The longest line that is read from a terminal, in bytes.
+const LINE_MAX: u64 = 1024;
 const PASSPHRASE_FLAG: &str = "--passphrase-file FILE (- is stdin)";
 
 /// Whether somebody is there to be asked.
@@ -61,17 +63,41 @@ pub(crate) fn puddle_name(
         Some(name) => console.prompt(format_args!("{question} [{name}]: ")),
         None => console.prompt(format_args!("{question}: ")),
     }
-    let mut line = String::new();
-    let mut limited = io::stdin().lock().take(1024);
-    limited
-        .read_line(&mut line)
-        .map_err(|error| failure::prompt(&error))?;
-    match (line.trim(), suggestion) {
+    match (line()?.trim(), suggestion) {
         ("", Some(name)) => Ok(name.clone()),
         (typed, _) => typed
             .parse()
             .map_err(|reject| failure::puddle_name(typed, &reject)),
     }
+}
+
+/// Asks a question to which only `y` and `yes` are a yes.
+pub(crate) fn yes(question: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
+    if !is_terminal() {
+        return Err(failure::no_terminal("a yes", "--yes"));
+    }
+    console.prompt(question);
+    let typed = line()?;
+    Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
+}
+
+/// Has `word` typed, to be sure that it is meant.
+pub(crate) fn typed(word: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
+    if !is_terminal() {
+        return Err(failure::no_terminal("a confirmation", "--yes"));
+    }
+    console.prompt(format_args!("Type {word} to confirm: "));
+    Ok(line()?.trim() == word)
+}
+
+/// One line of the terminal.
+fn line() -> Result<String, Failure> {
+    let mut line = String::new();
+    let mut limited = io::stdin().lock().take(LINE_MAX);
+    limited
+        .read_line(&mut line)
+        .map_err(|error| failure::prompt(&error))?;
+    Ok(line)
 }
 
 fn hidden(prompt: &str) -> Result<Passphrase, Failure> {

@@ -4,6 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod project;
+
+pub(crate) use project::{
+    Invite, Join, Leave, Named, PickLine, PolicyChange, Project, ProjectInit, ProjectStatus,
+    Reanchor, Refound, Revoke, Role, Scope, Ungrant,
+};
+
 /// Your git projects on every machine you use.
 ///
 /// Each machine runs an envoy, the daemon that keeps copies of your projects
@@ -221,45 +228,14 @@ pub(crate) struct Session {
 pub(crate) enum Gitback {
     /// Show every project, how many copies it has, and what is wrong
     Status(Json),
-    /// Start, list and inspect projects
+    /// Show every envelope of a project, oldest first, and whether it counts
+    ///
+    /// An envelope that does not count is void; the rule by which it is void
+    /// is named beside it. Nothing is ever deleted.
+    Log(ProjectStatus),
+    /// Start, share, inspect and end projects
     #[command(subcommand)]
     Project(Project),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Project {
-    /// Make a project of the git repository you are in
-    ///
-    /// Founds the project on this machine's envoy, adds the remote "gitback",
-    /// and pushes all branches and tags to it. The puddle must be unlocked.
-    /// Running it again goes on where it stopped.
-    Init(ProjectInit),
-    /// List the projects on this machine's envoy
-    List(Json),
-    /// Show one project: its copies and its refs
-    Status(ProjectStatus),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ProjectInit {
-    /// What to call it: the end of its address
-    ///
-    /// Lowercase letters, digits, dots, dashes and underscores, at most 64.
-    /// The name of the repository's directory if it is left out.
-    pub(crate) handle: Option<String>,
-    /// Push nothing yet
-    #[arg(long)]
-    pub(crate) no_push: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ProjectStatus {
-    /// Name, handle, id (or the beginning of it) or address
-    ///
-    /// In a git repository that is connected to a project it can be left out.
-    pub(crate) project: Option<String>,
-    #[command(flatten)]
-    pub(crate) json: Json,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -276,25 +252,18 @@ impl Command {
             Self::Envoy(Envoy::Status(json))
             | Self::Swarm(
                 Swarm::Puddle(Puddle::Status(json) | Puddle::Names(Names::List(json)))
-                | Swarm::Gitback(
-                    Gitback::Status(json)
-                    | Gitback::Project(
-                        Project::List(json) | Project::Status(ProjectStatus { json, .. }),
-                    ),
-                ),
+                | Swarm::Gitback(Gitback::Status(json) | Gitback::Log(ProjectStatus { json, .. })),
             ) => json.json,
+            Self::Swarm(Swarm::Gitback(Gitback::Project(verb))) => verb.wants_json(),
             Self::Envoy(Envoy::Key | Envoy::Run)
-            | Self::Swarm(
-                Swarm::Puddle(
-                    Puddle::Init(_)
-                    | Puddle::Unlock(_)
-                    | Puddle::Lock
-                    | Puddle::Rotate(_)
-                    | Puddle::Names(Names::Pick { .. } | Names::Forget { .. })
-                    | Puddle::Session(_),
-                )
-                | Swarm::Gitback(Gitback::Project(Project::Init(_))),
-            )
+            | Self::Swarm(Swarm::Puddle(
+                Puddle::Init(_)
+                | Puddle::Unlock(_)
+                | Puddle::Lock
+                | Puddle::Rotate(_)
+                | Puddle::Names(Names::Pick { .. } | Names::Forget { .. })
+                | Puddle::Session(_),
+            ))
             | Self::Man { .. } => false,
         }
     }

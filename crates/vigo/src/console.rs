@@ -48,6 +48,11 @@ impl<'a> Console<'a> {
         Ok(writeln!(self.answer, "{text}")?)
     }
 
+    /// A part of the answer, without a newline.
+    pub(crate) fn raw(&mut self, text: impl Display) -> Result<(), Stop> {
+        Ok(write!(self.answer, "{text}")?)
+    }
+
     /// The whole answer as JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Stop> {
         let json = serde_json::to_string_pretty(value).map_err(io::Error::from)?;

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use gitback_helper::{Client, Environment, Failure, Layout, Meanwhile, Reply, Request};
+use gitback_helper::{
+    Client, Environment, Failure, Layout, Meanwhile, REQUESTS_MAX, Reply, Request,
+};
 use gitback_identity::PuddleName;
 use gitback_puddle::session::{self, ConnectError, Status};
 use gitback_puddle::{Public, ReadError, read_public};
@@ -115,20 +117,24 @@ impl Context {
 
     /// Opens a conversation with the daemon.
     pub(crate) fn daemon(&self) -> Result<Daemon<'_>, Failure> {
-        let client = Client::connect(&self.layout.helper_socket)
-            .map_err(|error| error.failure(&self.layout))?;
         Ok(Daemon {
-            client,
+            client: connect(&self.layout)?,
             layout: &self.layout,
+            requests_left: REQUESTS_MAX,
         })
     }
 }
 
-/// A conversation with the daemon.
+fn connect(layout: &Layout) -> Result<Client, Failure> {
+    Client::connect(&layout.helper_socket).map_err(|error| error.failure(layout))
+}
+
+/// A conversation with the daemon, or several where one is not long enough.
 #[derive(Debug)]
 pub(crate) struct Daemon<'a> {
     client: Client,
     layout: &'a Layout,
+    requests_left: u32,
 }
 
 impl Daemon<'_> {
@@ -138,6 +144,11 @@ impl Daemon<'_> {
         request: &Request,
         console: &mut Console<'_>,
     ) -> Result<Reply, Failure> {
+        if self.requests_left == 0 {
+            self.client = connect(self.layout)?;
+            self.requests_left = REQUESTS_MAX;
+        }
+        self.requests_left -= 1;
         let mut meanwhile = |news: Meanwhile<'_>| match news {
             Meanwhile::Progress(text) => console.progress(text),
             Meanwhile::Silence(time) => {

@@ -8,10 +8,13 @@ use std::path::Path;
 use gitback_envelope::Reject;
 use gitback_envoy::{ConfigError, KeyError, RunError};
 use gitback_helper::{Failure, LayoutError, exit_code};
-use gitback_identity::{HandleReject, NameReject, PuddleName};
+use gitback_identity::{AddressReject, HandleReject, NameReject, ProjectId, PuddleName};
 use gitback_puddle::{
     CreateError, NoRandomness, PassphraseReject, Public, ReadError, UnwrapError, session,
 };
+
+use gitback_signer::home::WriteFault;
+use gitback_signer::{DraftReject, SignError};
 
 use crate::show;
 
@@ -174,12 +177,20 @@ pub(crate) fn session_call(
     }
 }
 
-/// Another puddle than the one on disk is unlocked.
-pub(crate) fn other_puddle_unlocked(name: &PuddleName) -> Failure {
-    let what = format!("the puddle that is unlocked is not the {name} on this machine");
-    Failure::new(exit_code::LOCKED, what)
-        .hint("vigo swarm puddle lock")
-        .hint(UNLOCK)
+/// Nothing was signed. `what_for` completes "puddle dan is locked: ".
+pub(crate) fn sign(error: &SignError, name: &PuddleName, what_for: &str) -> Failure {
+    match error {
+        SignError::Connect(error) => session_connect(error, name, what_for),
+        SignError::Call(error) => session_call(error, name, what_for),
+        SignError::OtherKey { .. } => {
+            let what = format!("the puddle that is unlocked is not the {name} on this machine");
+            Failure::new(exit_code::LOCKED, what)
+                .because(what_for)
+                .hint("vigo swarm puddle lock")
+                .hint(UNLOCK)
+        }
+        _ => Failure::new(exit_code::FAILED, "cannot write an envelope").because(chain(error)),
+    }
 }
 
 // The daemon.
@@ -232,14 +243,52 @@ pub(crate) fn envelope(reject: &Reject) -> Failure {
     Failure::new(exit_code::FAILED, "cannot write an envelope").because(chain(reject))
 }
 
-/// The daemon's draft is not what it was asked for.
-pub(crate) fn draft(why: impl Into<String>) -> Failure {
+pub(crate) fn no_incarnation(error: &gitback_signer::NoRandomness) -> Failure {
+    Failure::new(exit_code::FAILED, "cannot write an envelope").because(chain(error))
+}
+
+pub(crate) fn address(text: &str, reject: &AddressReject) -> Failure {
+    let what = format!("\"{}\" is not a gitback address", show::plain(text));
+    Failure::new(exit_code::USAGE, what)
+        .because(chain(reject))
+        .hint("an address is gitback://<puddle>/<handle> or gitback://<project id>/<handle>")
+}
+
+pub(crate) fn invitation(text: &str) -> Failure {
+    let what = format!("\"{}\" is no invitation", show::plain(text));
+    Failure::new(exit_code::USAGE, what)
+        .because("an invitation is 64 lowercase hex digits")
+        .hint("take the whole line that whoever invited you was given")
+}
+
+pub(crate) fn needs_invitation(project: &ProjectId) -> Failure {
+    let what = format!("project {} is not on this machine", project.short());
+    Failure::new(exit_code::UNKNOWN, what)
+        .because("nothing here says how you were invited")
+        .hint("name the invitation: --invitation ID; whoever invited you has it")
+}
+
+/// A token is by a key that is not the puddle's any more.
+pub(crate) fn other_key(name: &PuddleName, project: &str) -> Failure {
+    let what = format!("this key of {name} is not the one that is in {project}");
+    Failure::new(exit_code::NOT_PERMITTED, what)
+        .because("the membership is that of an earlier key")
+        .hint("ask the founder to invite the new one: vigo swarm puddle status")
+}
+
+/// The daemon's drafts are not what it was asked for.
+pub(crate) fn draft(reject: &DraftReject) -> Failure {
     Failure::new(
         exit_code::FAILED,
         "the daemon asked for a signature that it may not have; nothing was signed",
     )
-    .because(why)
+    .because(chain(reject))
     .hint("the daemon of this machine is of another version, or not to be trusted")
+}
+
+/// Somebody who was asked did not say yes.
+pub(crate) fn not_confirmed(what: &str) -> Failure {
+    Failure::new(exit_code::FAILED, format!("not confirmed; {what}"))
 }
 
 pub(crate) fn unknown_project(text: &str, near: Option<&str>) -> Failure {
@@ -266,12 +315,9 @@ pub(crate) fn which_project() -> Failure {
         .hint("what is here: vigo swarm gitback project list")
 }
 
-pub(crate) fn write_record(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(
-        exit_code::FAILED,
-        format!("cannot write {}", path.display()),
-    )
-    .because(error.to_string())
+pub(crate) fn write_home(fault: &WriteFault) -> Failure {
+    let what = format!("cannot write {}", fault.path.display());
+    Failure::new(exit_code::FAILED, what).because(fault.source.to_string())
 }
 
 // git.

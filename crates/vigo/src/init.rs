@@ -5,21 +5,22 @@
 
 use std::path::Path;
 
-use gitback_envelope::Statement;
-use gitback_helper::{Draft, Failure, ProjectStatus, Reply, Request, Wish, exit_code};
-use gitback_identity::{Address, Handle, Host, ProjectId, hex};
-use gitback_puddle::{Public, session};
+use gitback_envelope::{Policy, Scope};
+use gitback_helper::{Failure, ProjectStatus, Reply, Request};
+use gitback_identity::{Address, Handle, Host, ProjectId};
+use gitback_puddle::Public;
 
 use crate::console::{Console, Stop};
 use crate::context::{Context, Daemon};
+use crate::desk::Desk;
+use crate::founding::{found, grant, look_up, set_policy};
 use crate::git::{Git, Remote};
+use crate::people::{People, own_or_fail};
 use crate::record::{self, Record};
 use crate::{cli, failure, naming, project, show};
 
 /// What the remote is called, unless the repository has one already.
 const REMOTE: &str = "gitback";
-/// The longest body of a draft, in bytes.
-const DRAFT_MAX: usize = 8 * 1024;
 
 /// Founds or continues the project of the work tree that the user is in.
 pub(crate) fn init(
@@ -31,33 +32,46 @@ pub(crate) fn init(
     let work_tree = git.work_tree()?;
     git.require_sha1()?;
     let remotes = git.remotes()?;
-    let public = context.puddle()?;
+    let people = People::read(context, console)?;
+    let public = own_or_fail(&people, context)?.clone();
     let handle = choose_handle(arguments.handle.as_deref(), &remotes, &public, &work_tree)?;
     let founding = Founding::new(public, handle);
-    let signer = Signer::connect(context, &founding)?;
+    let desk = founding.desk(context);
+    // What is locked is to be known before anything is made.
+    desk.signer()?;
     let mut daemon = context.daemon()?;
 
-    let known = look_up(&mut daemon, &founding, console)?;
+    let id = founding.id.to_string();
+    let known = look_up(&mut daemon, &id, &people, console)?;
     if !founding.may_continue(context, &remotes, &work_tree, known.as_ref()) {
         return Err(founding.taken().into());
     }
     founding.note(context, &work_tree)?;
     if known.is_none() {
-        found(&mut daemon, &signer, console)?;
+        found(
+            &mut daemon,
+            &desk,
+            &founding.public,
+            &founding.handle,
+            console,
+        )?;
+    }
+    let is_kept = known.is_some() && has_policy(&mut daemon, &id, console)?;
+    if !is_kept {
+        let policy = first_policy(arguments.scope);
+        set_policy(&mut daemon, &desk, &policy, console)?;
+    } else if arguments.scope.is_some() {
+        console.warning("--scope only counts when a project is founded");
+        console.hint("to change it: vigo swarm gitback project policy --scope …");
     }
     if known.and_then(|project| project.role).is_none() {
-        grant(&mut daemon, &signer, context.uid(), console)?;
+        grant(context, &mut daemon, &desk, console)?;
     }
     let connected = connect(&git, &founding, &remotes)?;
     if !arguments.no_push {
         push(&git, connected.target(&founding), console)?;
     }
-    let project = project::ask_one(
-        &mut context.daemon()?,
-        &founding.id.to_string(),
-        Some(&founding.public),
-        console,
-    )?;
+    let project = project::ask_one(&mut context.daemon()?, &id, &people, console)?;
     report(&git, &founding, &connected, &project, console)
 }
 
@@ -78,6 +92,12 @@ impl Founding {
             handle,
             public,
         }
+    }
+
+    fn desk<'a>(&'a self, context: &'a Context) -> Desk<'a> {
+        let handle = self.handle.as_str();
+        let what_for = format!("founding {handle} needs a signature");
+        Desk::of(context, &self.public, self.id, handle, what_for)
     }
 
     /// The remote that leads to this project, if there is one.
@@ -125,51 +145,7 @@ impl Founding {
             work_tree: work_tree.to_string_lossy().into_owned(),
             created_ms: show::now_ms(),
         };
-        record::write(projects_dir, &self.id, &record)
-            .map_err(|(path, error)| failure::write_record(&path, &error))
-    }
-}
-
-/// The session, asked for what a new project needs signed.
-struct Signer<'a> {
-    client: session::Client,
-    founding: &'a Founding,
-    what_for: String,
-}
-
-impl<'a> Signer<'a> {
-    fn connect(context: &Context, founding: &'a Founding) -> Result<Self, Failure> {
-        let public = &founding.public;
-        let what_for = format!("founding {} needs a signature", founding.handle);
-        let locked = |error| failure::session_connect(&error, &public.name, &what_for);
-        let client = session::Client::connect(&context.layout.session_socket).map_err(locked)?;
-        let status = client
-            .status()
-            .map_err(|error| failure::session_call(&error, &public.name, &what_for))?;
-        if status.key != public.key {
-            return Err(failure::other_puddle_unlocked(&public.name));
-        }
-        Ok(Self {
-            client,
-            founding,
-            what_for,
-        })
-    }
-
-    /// Has `statement` signed; gives the envelope in hex.
-    fn seal(&self, statement: Statement) -> Result<String, Failure> {
-        let body = statement
-            .encode_body()
-            .map_err(|reject| failure::envelope(&reject))?;
-        let name = &self.founding.public.name;
-        let signature = self
-            .client
-            .sign(&statement.type_name(), &body)
-            .map_err(|error| failure::session_call(&error, name, &self.what_for))?;
-        let sealed = statement
-            .seal(signature)
-            .map_err(|reject| failure::envelope(&reject))?;
-        Ok(hex::encode(sealed.bytes()))
+        record::write(projects_dir, &self.id, &record).map_err(|fault| failure::write_home(&fault))
     }
 }
 
@@ -224,94 +200,30 @@ fn choose_handle(
         .map_err(|reject| failure::handle(&folder, &reject))
 }
 
-fn look_up(
+/// Whether anybody has said how the project is kept. Whoever founds it says so at once, so the first page tells.
+fn has_policy(
     daemon: &mut Daemon<'_>,
-    founding: &Founding,
+    id: &str,
     console: &mut Console<'_>,
-) -> Result<Option<ProjectStatus>, Failure> {
-    let own = Some(&founding.public);
-    match project::ask_one(daemon, &founding.id.to_string(), own, console) {
-        Ok(project) => Ok(Some(project)),
-        Err(failure) if failure.code == exit_code::UNKNOWN => Ok(None),
-        Err(failure) => Err(failure),
-    }
-}
-
-fn found(
-    daemon: &mut Daemon<'_>,
-    signer: &Signer<'_>,
-    console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let founding = signer.founding;
-    let statement = Statement::init(&founding.public.key, &founding.handle);
-    let request = Request::Found {
-        envelope: signer.seal(statement)?,
+) -> Result<bool, Failure> {
+    let request = Request::Log {
+        project: id.to_owned(),
+        skip: 0,
     };
-    accepted(daemon, &request, console)
-}
-
-/// Lets this machine's envoy sign updates for the founder.
-fn grant(
-    daemon: &mut Daemon<'_>,
-    signer: &Signer<'_>,
-    uid: u32,
-    console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let founding = signer.founding;
-    let request = Request::Draft {
-        project: founding.id.to_string(),
-        handle: founding.handle.to_string(),
-        puddle: founding.public.key.to_string(),
-        wish: Wish::Grant,
-    };
-    let drafts = match daemon.call(&request, console)? {
-        Reply::Drafts { drafts, .. } => drafts,
-        other => return Err(other.unexpected()),
-    };
-    let sealed = drafts.iter().map(|draft| {
-        let statement = check_draft(draft, founding, uid).map_err(failure::draft)?;
-        signer.seal(statement)
-    });
-    let request = Request::Submit {
-        project: founding.id.to_string(),
-        envelopes: sealed.collect::<Result<_, _>>()?,
-    };
-    accepted(daemon, &request, console)
-}
-
-/// The daemon is not taken at its word: it may have a grant for this user in
-/// this project signed, and nothing else.
-fn check_draft(draft: &Draft, founding: &Founding, uid: u32) -> Result<Statement, String> {
-    let body = hex::decode(&draft.body, DRAFT_MAX).ok_or("it is not hex, or too long")?;
-    let statement = Statement::decode(&draft.type_name, &body)
-        .map_err(|reject| format!("it is no statement: {}", failure::chain(&reject)))?;
-    let key = &founding.public.key;
-    if statement.project != founding.id {
-        return Err("it is about another project".to_owned());
-    }
-    if statement.puddle != *key || statement.signer != *key.key() {
-        return Err("it is for another puddle".to_owned());
-    }
-    match statement.grant() {
-        Some(grant) if grant.uid == uid => Ok(statement),
-        Some(grant) => Err(format!("it would let user {} in", grant.uid)),
-        None => Err("it is not a grant".to_owned()),
-    }
-}
-
-fn accepted(
-    daemon: &mut Daemon<'_>,
-    request: &Request,
-    console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    match daemon.call(request, console)? {
-        Reply::Accepted { notes, .. } => {
-            for note in notes {
-                console.progress(note);
-            }
-            Ok(())
-        }
+    match daemon.call(&request, console)? {
+        Reply::Log { entries, .. } => Ok(entries
+            .iter()
+            .any(|entry| entry.kind == "policy.v1" && entry.verdict == "valid")),
         other => Err(other.unexpected()),
+    }
+}
+
+/// How a new project is kept.
+fn first_policy(scope: Option<cli::Scope>) -> Policy {
+    Policy {
+        scope: scope.map_or(Scope::SwarmWide, Scope::from),
+        protected: Vec::new(),
+        replicas: None,
     }
 }
 
@@ -358,7 +270,7 @@ fn report(
     project: &ProjectStatus,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let name = naming::display(project, Some(&founding.public));
+    let name = naming::display(project);
     let remote = match connected {
         Connected::Added => format!("   (remote \"{REMOTE}\" added)"),
         Connected::Before(name) => format!("   (remote \"{name}\")"),

@@ -21,15 +21,20 @@ mod ask;
 mod cli;
 mod console;
 mod context;
+mod desk;
 mod envoy;
 mod failure;
+mod founding;
 mod git;
 mod init;
+mod keys;
 mod man;
 mod naming;
+mod people;
 mod project;
 mod puddle;
 mod record;
+mod renew;
 mod session;
 mod show;
 
@@ -99,14 +104,28 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
         },
         Command::Swarm(Swarm::Gitback(verb)) => match verb {
             Gitback::Status(json) => project::overview(&context()?, json, console),
-            Gitback::Project(Project::Init(arguments)) => {
-                init::init(&context()?, &arguments, console)
-            }
-            Gitback::Project(Project::List(json)) => project::list(&context()?, json, console),
-            Gitback::Project(Project::Status(arguments)) => {
-                project::status(&context()?, &arguments, console)
-            }
+            Gitback::Log(arguments) => project::log(&context()?, &arguments, console),
+            Gitback::Project(verb) => obey_project(&context()?, verb, console),
         },
+    }
+}
+
+fn obey_project(context: &Context, verb: Project, console: &mut Console<'_>) -> Result<(), Stop> {
+    match verb {
+        Project::Init(arguments) => init::init(context, &arguments, console),
+        Project::List(json) => project::list(context, json, console),
+        Project::Status(arguments) => project::status(context, &arguments, console),
+        Project::Invite(arguments) => project::invite(context, &arguments, console),
+        Project::Join(arguments) => project::join(context, &arguments, console),
+        Project::Leave(arguments) => project::leave(context, &arguments, console),
+        Project::Revoke(arguments) => project::revoke(context, &arguments, console),
+        Project::Rejoin(arguments) => project::rejoin(context, &arguments, console),
+        Project::Policy(arguments) => project::policy(context, &arguments, console),
+        Project::Reanchor(arguments) => project::reanchor(context, &arguments, console),
+        Project::ReinviteAll(arguments) => project::invite_again(context, &arguments, console),
+        Project::Refound(arguments) => project::refound(context, &arguments, console),
+        Project::PickLine(arguments) => project::pick_line(context, &arguments, console),
+        Project::Ungrant(arguments) => project::ungrant(context, &arguments, console),
     }
 }
 

@@ -3,7 +3,6 @@
 use gitback_helper::{Failure, ProjectStatus};
 use gitback_identity::similar::{SLIPS_MAX, slips};
 use gitback_identity::{Address, Host, ProjectId};
-use gitback_puddle::Public;
 
 use crate::failure;
 
@@ -12,8 +11,12 @@ const PREFIX_MIN: usize = 4;
 
 /// What people call a project: `dan/notes`, or the short id in place of a
 /// founder who is not known by name.
-pub(crate) fn display(project: &ProjectStatus, own: Option<&Public>) -> String {
-    format!("{}/{}", host(project, own), project.handle)
+pub(crate) fn display(project: &ProjectStatus) -> String {
+    let host = match &project.founder_name {
+        Some(name) => name.clone(),
+        None => short(&project.project_id),
+    };
+    format!("{host}/{}", project.handle)
 }
 
 /// The first eight digits of an id.
@@ -22,12 +25,9 @@ pub(crate) fn short(id: &str) -> String {
 }
 
 /// Finds the id of the project that `text` means: name, handle, id or the
-/// beginning of one, or address.
-pub(crate) fn find(
-    text: &str,
-    projects: &[ProjectStatus],
-    own: Option<&Public>,
-) -> Result<String, Failure> {
+/// beginning of one, or address. A project that has ended is meant only where
+/// no living one is.
+pub(crate) fn find(text: &str, projects: &[ProjectStatus]) -> Result<String, Failure> {
     if text.parse::<ProjectId>().is_ok() {
         return Ok(text.to_owned());
     }
@@ -38,35 +38,28 @@ pub(crate) fn find(
         },
         Err(_) => text.to_owned(),
     };
-    let matching = |test: &dyn Fn(&ProjectStatus) -> bool| {
-        let found = projects.iter().filter(|project| test(project));
-        found.collect::<Vec<_>>()
-    };
     let by_prefix = |project: &ProjectStatus| {
         named.len() >= PREFIX_MIN && project.project_id.starts_with(&named)
     };
-    let mut found = matching(&|project| display(project, own) == named);
+    let mut found = matching(projects, &|project| display(project) == named);
     if found.is_empty() {
-        found = matching(&|project| project.handle == named);
+        found = matching(projects, &|project| project.handle == named);
     }
     if found.is_empty() {
-        found = matching(&by_prefix);
+        found = matching(projects, &by_prefix);
     }
     match found.as_slice() {
         [project] => Ok(project.project_id.clone()),
         [] => Err(failure::unknown_project(
             text,
-            nearest(&named, projects, own).as_deref(),
+            nearest(&named, projects).as_deref(),
         )),
         several => {
             let names: Vec<String> = several
                 .iter()
                 .map(|project| {
-                    format!(
-                        "{} (id {})",
-                        display(project, own),
-                        short(&project.project_id)
-                    )
+                    let id = short(&project.project_id);
+                    format!("{} (id {id})", display(project))
                 })
                 .collect();
             Err(failure::ambiguous_project(text, &names))
@@ -74,17 +67,20 @@ pub(crate) fn find(
     }
 }
 
-fn host(project: &ProjectStatus, own: Option<&Public>) -> String {
-    match (own, &project.founder_name) {
-        (Some(own), _) if own.key.to_string() == project.founder => own.name.to_string(),
-        (_, Some(name)) => name.clone(),
-        (_, None) => short(&project.project_id),
-    }
+/// The living projects that pass `test`; without one, those that have ended.
+fn matching<'a>(
+    projects: &'a [ProjectStatus],
+    test: &dyn Fn(&ProjectStatus) -> bool,
+) -> Vec<&'a ProjectStatus> {
+    let found = projects.iter().filter(|project| test(project));
+    let (living, ended): (Vec<_>, Vec<_>) =
+        found.partition(|project| project.successors.is_empty());
+    if living.is_empty() { ended } else { living }
 }
 
-fn nearest(text: &str, projects: &[ProjectStatus], own: Option<&Public>) -> Option<String> {
+fn nearest(text: &str, projects: &[ProjectStatus]) -> Option<String> {
     let names = projects.iter().filter_map(|project| {
-        let name = display(project, own);
+        let name = display(project);
         let spellings = [name.as_str(), &project.handle];
         let fewest = spellings.into_iter().filter_map(|known| slips(text, known));
         Some((fewest.min()?, name))
@@ -95,7 +91,9 @@ fn nearest(text: &str, projects: &[ProjectStatus], own: Option<&Public>) -> Opti
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use gitback_helper::SuccessorStatus;
     use gitback_identity::{PuddleKey, SecretKey};
+    use gitback_puddle::Public;
 
     use super::*;
 
@@ -107,43 +105,39 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn project(founder: &str, handle: &str, id: &str) -> ProjectStatus {
+    pub(crate) fn project(founder: Option<&str>, handle: &str, id: &str) -> ProjectStatus {
         ProjectStatus {
             project_id: format!("{id}{}", "0".repeat(64 - id.len())),
             handle: handle.to_owned(),
-            founder: founder.to_owned(),
-            founder_name: None,
-            role: None,
+            founder_name: founder.map(str::to_owned),
             members: 1,
-            bytes: 0,
-            refs: 0,
             envelopes: 1,
-            head: None,
-            last_push_ms: None,
-            last_push_envoy: None,
             state: "current".to_owned(),
-            reason: None,
-            diverged: Vec::new(),
             copies: 1,
-            envoys: Vec::new(),
-            ref_list: Vec::new(),
             ..ProjectStatus::default()
         }
     }
 
     fn projects() -> Vec<ProjectStatus> {
-        let dan = dan().key.to_string();
-        let other = "11".repeat(32);
+        let ended = ProjectStatus {
+            successors: vec![SuccessorStatus {
+                project: "7f".repeat(32),
+                founder: "11".repeat(32),
+                handle: "notes".to_owned(),
+            }],
+            ..project(Some("dan"), "notes", "bbbb0000")
+        };
         vec![
-            project(&dan, "notes", "7f3a91c2"),
-            project(&dan, "dotfiles", "19be0d44"),
-            project(&other, "api", "7f3a0000"),
-            project(&other, "notes", "aaaa0000"),
+            project(Some("dan"), "notes", "7f3a91c2"),
+            project(Some("dan"), "dotfiles", "19be0d44"),
+            project(None, "api", "7f3a0000"),
+            project(None, "notes", "aaaa0000"),
+            ended,
         ]
     }
 
     fn check(text: &str, expected: Result<&str, &str>) {
-        let found = find(text, &projects(), Some(&dan()));
+        let found = find(text, &projects());
         let found = found.map_err(|failure| {
             let hint = failure.hints.first().cloned().unwrap_or_default();
             format!("{}: {hint}", failure.code)
@@ -157,6 +151,7 @@ pub(crate) mod tests {
         check("dan/notes", Ok("7f3a91c2"));
         check("gitback://dan/notes", Ok("7f3a91c2"));
         check("dotfiles", Ok("19be0d44"));
+        check("bbbb0000", Ok("bbbb0000"));
         check("7f3a9", Ok("7f3a91c2"));
         check("7f3a0000/api", Ok("7f3a0000"));
         check(&"5".repeat(64), Ok(&"5".repeat(64)));

@@ -1,15 +1,36 @@
 //! The reading verbs of projects: `status`, `project list`, `project status`.
 
-use gitback_helper::{CopyStatus, EnvoyStatus, Failure, ProjectStatus, Reply, Request};
-use gitback_puddle::Public;
+mod invite;
+mod join;
+mod leave;
+mod log;
+mod policy;
+mod reanchor;
+mod refound;
+mod revoke;
+mod subject;
+
+use gitback_helper::{
+    CopyStatus, EnvoyStatus, Failure, MemberStatus, ProjectStatus, Reply, Request,
+};
 use serde::Serialize;
 
 use crate::console::{Console, Stop};
 use crate::context::{Context, Daemon};
-use crate::git::Git;
+use crate::people::People;
 use crate::puddle::{self, PuddleStatus};
 use crate::show::{self, Table};
-use crate::{cli, envoy, failure, naming};
+use crate::{cli, envoy, naming};
+
+pub(crate) use invite::{again as invite_again, invite};
+pub(crate) use join::{join, rejoin};
+pub(crate) use leave::leave;
+pub(crate) use log::log;
+pub(crate) use policy::policy;
+pub(crate) use reanchor::{pick_line, reanchor};
+pub(crate) use refound::refound;
+pub(crate) use revoke::{revoke, ungrant};
+pub(crate) use subject::{Subject, addressed, chosen, reach, remembered};
 
 /// Refs shown before the rest is only counted.
 const REFS_SHOWN_MAX: usize = 40;
@@ -22,11 +43,11 @@ pub(crate) fn overview(
     json: cli::Json,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let own = context.puddle_if_any()?;
+    let people = People::read(context, console)?;
     let mut daemon = context.daemon()?;
     let envoy = envoy::ask(&mut daemon, console)?;
-    let projects = ask_all(&mut daemon, own.as_ref(), console)?;
-    let puddle = match &own {
+    let projects = ask_all(&mut daemon, &people, console)?;
+    let puddle = match people.own() {
         Some(public) => Some(puddle::describe(context, public)?),
         None => None,
     };
@@ -45,7 +66,7 @@ pub(crate) fn overview(
     let mut table = Table::new(&["PROJECT", "COPIES", "LAST PUSH", "NEEDS YOU"]);
     for project in &projects {
         table.row([
-            naming::display(project, own.as_ref()),
+            naming::display(project),
             copies(project),
             last_push(project, envoy.now_ms),
             needs_you(project, envoy.now_ms),
@@ -60,8 +81,8 @@ pub(crate) fn list(
     json: cli::Json,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let own = context.puddle_if_any()?;
-    let projects = ask_all(&mut context.daemon()?, own.as_ref(), console)?;
+    let people = People::read(context, console)?;
+    let projects = ask_all(&mut context.daemon()?, &people, console)?;
     if json.json {
         return console.json(&projects);
     }
@@ -71,11 +92,12 @@ pub(crate) fn list(
     let mut table = Table::new(&["PROJECT", "ID", "ROLE", "MEMBERS", "SIZE", "COPIES"]);
     for project in &projects {
         let state = match project.state.as_str() {
+            _ if has_ended(project) => " ended".to_owned(),
             "current" => String::new(),
             other => format!(" {other}"),
         };
         table.row([
-            naming::display(project, own.as_ref()),
+            naming::display(project),
             naming::short(&project.project_id),
             project.role.clone().unwrap_or_else(|| "-".to_owned()),
             project.members.to_string(),
@@ -92,19 +114,14 @@ pub(crate) fn status(
     arguments: &cli::ProjectStatus,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let own = context.puddle_if_any()?;
-    let text = match &arguments.project {
-        Some(text) => text.clone(),
-        None => connected_project(context)?,
-    };
+    let people = People::read(context, console)?;
     let mut daemon = context.daemon()?;
-    let projects = ask_all(&mut daemon, own.as_ref(), console)?;
-    let id = naming::find(&text, &projects, own.as_ref())?;
-    let project = ask_one(&mut daemon, &id, own.as_ref(), console)?;
+    let wanted = arguments.project.as_deref();
+    let project = chosen(context, &mut daemon, &people, wanted, console)?;
     if arguments.json.json {
         return console.json(&project);
     }
-    describe(&project, own.as_ref(), console)
+    describe(&project, &people, console)
 }
 
 /// The answer of `status --json`.
@@ -121,14 +138,14 @@ struct Overview {
 pub(crate) fn ask_one(
     daemon: &mut Daemon<'_>,
     id: &str,
-    own: Option<&Public>,
+    people: &People,
     console: &mut Console<'_>,
 ) -> Result<ProjectStatus, Failure> {
     let request = Request::Project {
         project: id.to_owned(),
     };
     match daemon.call(&request, console)? {
-        Reply::Project(project) => Ok(with_name(project, own)),
+        Reply::Project(project) => Ok(with_name(project, people)),
         other => Err(other.unexpected()),
     }
 }
@@ -138,17 +155,20 @@ pub(crate) fn copies(project: &ProjectStatus) -> String {
     format!("{}/{}", project.copies, project.envoys.len())
 }
 
-fn ask_all(
+/// Asks the daemon for all projects that the user may see.
+pub(crate) fn ask_all(
     daemon: &mut Daemon<'_>,
-    own: Option<&Public>,
+    people: &People,
     console: &mut Console<'_>,
 ) -> Result<Vec<ProjectStatus>, Failure> {
     match daemon.call(&Request::Projects, console)? {
         Reply::Projects(projects) => {
-            let named = projects.into_iter().map(|project| with_name(project, own));
+            let named = projects
+                .into_iter()
+                .map(|project| with_name(project, people));
             let mut named: Vec<ProjectStatus> = named.collect();
             named.sort_by_cached_key(|project| {
-                (naming::display(project, own), project.project_id.clone())
+                (naming::display(project), project.project_id.clone())
             });
             Ok(named)
         }
@@ -156,25 +176,18 @@ fn ask_all(
     }
 }
 
-/// The daemon knows keys; the user's own name is known here.
-fn with_name(mut project: ProjectStatus, own: Option<&Public>) -> ProjectStatus {
-    if let Some(own) = own.filter(|own| own.key.to_string() == project.founder) {
-        project.founder_name = Some(own.name.to_string());
-    }
-    project
+/// Whether another project, or none, takes its place.
+pub(crate) fn has_ended(project: &ProjectStatus) -> bool {
+    !project.successors.is_empty()
 }
 
-/// The address of the project that this folder is connected to.
-fn connected_project(context: &Context) -> Result<String, Failure> {
-    let remotes = Git::new(context).remotes()?;
-    let mut connected = remotes
-        .iter()
-        .filter(|remote| remote.url.starts_with("gitback://"));
-    let usual = connected.clone().find(|remote| remote.name == "gitback");
-    match (usual, connected.next(), connected.next()) {
-        (Some(remote), _, _) | (None, Some(remote), None) => Ok(remote.url.clone()),
-        (None, _, _) => Err(failure::which_project()),
+/// The daemon knows keys; names are known here.
+fn with_name(mut project: ProjectStatus, people: &People) -> ProjectStatus {
+    let founder = people.person(&project.founder);
+    if let Some(name) = founder.and_then(|founder| founder.name) {
+        project.founder_name = Some(name.to_string());
     }
+    project
 }
 
 fn none_yet(console: &mut Console<'_>) -> Result<(), Stop> {
@@ -211,7 +224,15 @@ fn last_push(project: &ProjectStatus, now_ms: u64) -> String {
 
 /// What is not as it should be, or "-".
 fn needs_you(project: &ProjectStatus, now_ms: u64) -> String {
+    if has_ended(project) {
+        return "ended".to_owned();
+    }
     let mut needs = Vec::new();
+    if project.contest.is_some() {
+        needs.push("FOUNDER CONTESTED".to_owned());
+    } else if !project.alarms.is_empty() {
+        needs.push(show::count(project.alarms.len() as u64, "alarm"));
+    }
     if !project.diverged.is_empty() {
         needs.push(diverged(&project.diverged));
     }
@@ -266,7 +287,7 @@ fn condition(copy: &CopyStatus, now_ms: u64) -> String {
 
 fn describe(
     project: &ProjectStatus,
-    own: Option<&Public>,
+    people: &People,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     let now_ms = show::now_ms();
@@ -276,21 +297,47 @@ fn describe(
     };
     console.line(show::plain(&format!(
         "{}  id {}{role}",
-        naming::display(project, own),
+        naming::display(project),
         naming::short(&project.project_id)
     )))?;
+    for (label, value) in facts(project, now_ms) {
+        console.line(format_args!("  {label:<10} {}", show::plain(&value)))?;
+    }
+    if project.line.len() > 1 {
+        console.line(format_args!("\n{}", line(project, people).render()))?;
+    }
+    if !project.member_list.is_empty() {
+        console.line(format_args!(
+            "\n{}",
+            members(project, people, now_ms).render()
+        ))?;
+    }
+    console.line(format_args!("\n{}", envoys(project, now_ms).render()))?;
+    if !project.ref_list.is_empty() {
+        console.line(format_args!("\n{}", refs(project)))?;
+    }
+    advise(project, people, console);
+    Ok(())
+}
+
+/// What there is to say in one line each.
+fn facts(project: &ProjectStatus, now_ms: u64) -> Vec<(&'static str, String)> {
     let state = match &project.reason {
         Some(reason) => format!("{}: {reason}", project.state),
         None => project.state.clone(),
     };
+    let void = match project.void {
+        0 => String::new(),
+        void => format!(" ({void} void)"),
+    };
     let contents = format!(
-        "{}, {}, {}",
+        "{}, {}, {}{void}",
         show::size(project.bytes),
         show::count(u64::from(project.refs), "ref"),
         show::count(project.envelopes, "envelope")
     );
-    let address = format!("gitback://{}/{}", project.project_id, project.handle);
-    for (label, value) in [
+    let address = |id: &str, handle: &str| format!("gitback://{id}/{handle}");
+    let mut facts = vec![
         ("State", state),
         ("Copies", copies(project)),
         ("Last push", last_push(project, now_ms)),
@@ -299,19 +346,117 @@ fn describe(
             "HEAD",
             project.head.clone().unwrap_or_else(|| "-".to_owned()),
         ),
-        ("Address", address),
-    ] {
-        console.line(format_args!("  {label:<10} {}", show::plain(&value)))?;
+        ("Policy", kept(project)),
+        ("Address", address(&project.project_id, &project.handle)),
+    ];
+    for next in &project.successors {
+        facts.push(("Ended for", address(&next.project, &next.handle)));
     }
+    facts
+}
 
-    console.line(format_args!("\n{}", envoys(project, now_ms).render()))?;
-    if !project.ref_list.is_empty() {
-        console.line(format_args!("\n{}", refs(project)))?;
+/// How the project is kept, in one line.
+fn kept(project: &ProjectStatus) -> String {
+    let mut parts = vec![match project.scope.as_str() {
+        "swarm" => "on all envoys of the fleet".to_owned(),
+        _ => "on the members' envoys".to_owned(),
+    }];
+    if !project.protected.is_empty() {
+        let names = project.protected.iter().map(|name| short_ref(name));
+        parts.push(format!(
+            "{} protected",
+            names.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if let Some(wanted) = project.replicas {
+        parts.push(show::copies_wanted(wanted));
+    }
+    parts.join("; ")
+}
+
+/// What somebody should do or know.
+fn advise(project: &ProjectStatus, people: &People, console: &mut Console<'_>) {
+    if let Some(contest) = &project.contest {
+        console.warning(format_args!(
+            "{} keys claim to come after the founder's at hop {}; nothing of the founder's counts until it is settled",
+            contest.rivals.len(),
+            contest.hop
+        ));
+        for rival in &contest.rivals {
+            let who = people.person(&rival.key);
+            let who = who.map_or_else(|| rival.fingerprint.clone(), |who| who.in_full());
+            console.hint(format_args!(
+                "for {who}: vigo swarm gitback project pick-line {} {}",
+                naming::short(&project.project_id),
+                naming::short(&rival.delegate)
+            ));
+        }
+    }
+    for alarm in &project.alarms {
+        console.warning(&alarm.text);
+    }
+    if project.successors.len() > 1 {
+        console.hint("ask the founder which of the successors is right");
+    }
+    let asking = |member: &&MemberStatus| member.asks_back;
+    for member in project.member_list.iter().filter(asking) {
+        console.hint(format_args!(
+            "{} asks to be let in again: vigo swarm gitback project invite {} --project {}",
+            people.called(&member.puddle),
+            member.puddle,
+            naming::short(&project.project_id)
+        ));
     }
     if !project.diverged.is_empty() {
         console.hint("nothing is lost; the other versions: git ls-remote gitback 'refs/envoys/*'");
     }
-    Ok(())
+}
+
+/// Who speaks for the founder, from the first key to the present one.
+fn line(project: &ProjectStatus, people: &People) -> Table {
+    let mut table = Table::new(&["HOP", "FOUNDER", "FINGERPRINT", "DELEGATION"]);
+    for hop in &project.line {
+        let name = people.person(&hop.key).and_then(|person| person.name);
+        table.row([
+            hop.hop.to_string(),
+            name.map_or_else(|| "-".to_owned(), |name| name.to_string()),
+            hop.fingerprint.clone(),
+            hop.delegate
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), naming::short),
+        ]);
+    }
+    table
+}
+
+fn members(project: &ProjectStatus, people: &People, now_ms: u64) -> Table {
+    let mut table = Table::new(&[
+        "MEMBER",
+        "FINGERPRINT",
+        "ROLE",
+        "STATE",
+        "SINCE",
+        "INVITATION",
+    ]);
+    for member in &project.member_list {
+        let name = people.person(&member.puddle).and_then(|person| person.name);
+        let state = match (member.state.as_str(), member.asks_back) {
+            ("open", _) => "invited".to_owned(),
+            (state, true) => format!("{state}, asks back"),
+            (state, false) => state.to_owned(),
+        };
+        table.row([
+            name.map_or_else(|| "-".to_owned(), |name| name.to_string()),
+            member.fingerprint.clone(),
+            member.role.clone(),
+            state,
+            member
+                .since_ms
+                .map_or_else(|| "-".to_owned(), |since| show::ago(since, now_ms)),
+            naming::short(&member.invite),
+        ]);
+    }
+    table
 }
 
 fn envoys(project: &ProjectStatus, now_ms: u64) -> Table {
@@ -344,7 +489,7 @@ fn refs(project: &ProjectStatus) -> String {
     }
 }
 
-fn short_ref(name: &str) -> &str {
+pub(crate) fn short_ref(name: &str) -> &str {
     name.strip_prefix("refs/heads/")
         .or_else(|| name.strip_prefix("refs/"))
         .unwrap_or(name)

@@ -5,12 +5,11 @@
 //!
 //! Source: docs/spec/json.md.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use gitback_identity::ProjectId;
+use gitback_signer::home::{self, WriteFault};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "project.json";
@@ -32,50 +31,22 @@ pub(crate) struct Record {
 
 /// The record of `project`, if there is one that can be read.
 pub(crate) fn read(projects_dir: &Path, project: &ProjectId) -> Option<Record> {
-    let mut bytes = Vec::new();
-    let file = File::open(place(projects_dir, project).join(FILE)).ok()?;
-    file.take(FILE_MAX).read_to_end(&mut bytes).ok()?;
+    let bytes = home::read(projects_dir, project, FILE, FILE_MAX)?;
     serde_json::from_slice(&bytes).ok()
 }
 
-/// Writes the record, all or nothing; gives the path that failed.
+/// Writes the record, all or nothing.
 pub(crate) fn write(
     projects_dir: &Path,
     project: &ProjectId,
     record: &Record,
-) -> Result<(), (PathBuf, io::Error)> {
-    let dir = place(projects_dir, project);
-    let fault = |path: &Path| {
-        let path = path.to_owned();
-        move |error| (path, error)
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&dir)
-        .map_err(fault(&dir))?;
-    let mut json = serde_json::to_vec_pretty(record)
-        .map_err(io::Error::from)
-        .map_err(fault(&dir))?;
+) -> Result<(), WriteFault> {
+    let mut json = serde_json::to_vec_pretty(record).map_err(|error| WriteFault {
+        path: home::place(projects_dir, project),
+        source: io::Error::from(error),
+    })?;
     json.push(b'\n');
-    let temporary = dir.join(format!("{FILE}.new"));
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(&json)?;
-            file.sync_all()
-        })
-        .map_err(fault(&temporary))?;
-    let path = dir.join(FILE);
-    fs::rename(&temporary, &path).map_err(fault(&path))
-}
-
-fn place(projects_dir: &Path, project: &ProjectId) -> PathBuf {
-    projects_dir.join(project.to_string())
+    home::write(projects_dir, project, FILE, &json)
 }
 
 #[cfg(test)]

@@ -80,6 +80,14 @@ pub(crate) fn date(at_ms: u64) -> String {
     )
 }
 
+/// The local date and time: "2026-03-03 09:00".
+pub(crate) fn date_and_time(at_ms: u64) -> String {
+    zoned(at_ms, &TimeZone::system()).map_or_else(
+        || "-".to_owned(),
+        |at| at.strftime("%Y-%m-%d %H:%M").to_string(),
+    )
+}
+
 fn zoned(ms: u64, zone: &TimeZone) -> Option<Zoned> {
     let ms = i64::try_from(ms).ok()?;
     Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(zone.clone()))
@@ -94,6 +102,14 @@ pub(crate) fn now_ms() -> u64 {
 pub(crate) fn count(number: u64, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {one}{plural}")
+}
+
+/// "1 copy wanted", "3 copies wanted".
+pub(crate) fn copies_wanted(number: u32) -> String {
+    match number {
+        1 => "1 copy wanted".to_owned(),
+        more => format!("{more} copies wanted"),
+    }
 }
 
 /// A text without control characters. What other machines say reaches a

@@ -220,8 +220,9 @@ fn a_second_run_goes_on_and_another_folder_is_refused() {
         .vigo("swarm gitback project status notes --json")
         .expect(0)
         .json();
-    // init, one grant, one update.
-    assert_eq!(status["envelopes"], 3);
+    // init, policy, one grant, one update.
+    assert_eq!(status["envelopes"], 4);
+    assert_eq!(status["scope"], "swarm");
 
     // As if the first run had stopped before the remote was added.
     machine.git_in(&tree, "remote remove gitback").expect(0);

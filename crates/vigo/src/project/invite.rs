@@ -1,0 +1,291 @@
+//! `project invite` and `project re-invite-all`.
+
+use gitback_envelope::{Act, Verified};
+use gitback_helper::{Failure, MemberStatus, ProjectStatus, Wish, exit_code};
+use gitback_identity::ProjectId;
+use gitback_puddle::Public;
+use gitback_signer::May;
+use serde::Serialize;
+
+use super::{Subject, ask_all, ask_one, chosen};
+use crate::console::{Console, Stop};
+use crate::context::{Context, Daemon};
+use crate::desk::Desk;
+use crate::people::{People, Person, oneself, own_or_fail, texts};
+use crate::{cli, show};
+
+/// One invitation, and what its guest types.
+///
+/// Source: docs/spec/json.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Invitation {
+    pub(crate) project_id: String,
+    pub(crate) handle: String,
+    pub(crate) puddle: String,
+    pub(crate) fingerprint: String,
+    pub(crate) name: Option<String>,
+    pub(crate) role: String,
+    pub(crate) invitation: String,
+    pub(crate) address: String,
+    pub(crate) command: String,
+}
+
+impl Invitation {
+    pub(crate) fn new(
+        project: &ProjectId,
+        handle: &str,
+        guest: &Person,
+        role: &str,
+        id: &str,
+    ) -> Self {
+        let address = format!("gitback://{project}/{handle}");
+        Self {
+            project_id: project.to_string(),
+            handle: handle.to_owned(),
+            puddle: guest.key.to_string(),
+            fingerprint: guest.key.fingerprint().to_string(),
+            name: guest.name.as_ref().map(ToString::to_string),
+            role: role.to_owned(),
+            invitation: id.to_owned(),
+            command: format!("vigo swarm gitback project join {address} --invitation {id}"),
+            address,
+        }
+    }
+}
+
+/// Invites everybody who is named, and prints for each what they type.
+pub(crate) fn invite(
+    context: &Context,
+    arguments: &cli::Invite,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let people = People::read(context, console)?;
+    let own = own_or_fail(&people, context)?;
+    let mut daemon = context.daemon()?;
+    let wanted = arguments.project.as_deref();
+    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+    // Nobody is invited before everybody is known.
+    let guests = guests(
+        context,
+        &mut daemon,
+        &people,
+        &project,
+        &arguments.who,
+        console,
+    )?;
+    let subject = Subject::of(project.clone())?;
+    let mut invitations = Vec::new();
+    for guest in guests {
+        let invited = one(
+            context,
+            &mut daemon,
+            own,
+            &subject,
+            &guest,
+            arguments.role,
+            console,
+        )?;
+        if let Some(invitation) = invited {
+            if !arguments.json.json {
+                console.line(&invitation.command)?;
+            }
+            invitations.push(invitation);
+        }
+    }
+    if arguments.json.json {
+        return console.json(&invitations);
+    }
+    Ok(())
+}
+
+/// Invites every live member again.
+pub(crate) fn again(
+    context: &Context,
+    arguments: &cli::Named,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let people = People::read(context, console)?;
+    let own = own_or_fail(&people, context)?;
+    let mut daemon = context.daemon()?;
+    let wanted = Some(arguments.project.as_str());
+    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+    let subject = Subject::of(project.clone())?;
+    let what_for = format!(
+        "inviting the members of {} again needs a signature",
+        subject.name
+    );
+    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
+    let may: Vec<May> = members(&project)
+        .filter_map(|member| may_invite(&people.person(&member.puddle)?, role_of(&member.role)?))
+        .collect();
+    let sealed = desk.carry_out(&mut daemon, Wish::ReinviteAll, &may, console)?;
+    let invitations: Vec<Invitation> = sealed
+        .iter()
+        .filter_map(|envelope| invitation(&people, &subject, envelope))
+        .collect();
+    console.progress(format_args!(
+        "Invited {} of {} again; their machines accept when their puddles are unlocked",
+        show::count(invitations.len() as u64, "member"),
+        subject.name
+    ));
+    if arguments.json.json {
+        return console.json(&invitations);
+    }
+    for invitation in &invitations {
+        console.line(&invitation.command)?;
+    }
+    Ok(())
+}
+
+/// Whoever is in the project now.
+pub(crate) fn members(project: &ProjectStatus) -> impl Iterator<Item = &MemberStatus> {
+    let members = project.member_list.iter();
+    members.filter(|member| member.state == "live")
+}
+
+pub(crate) fn role_of(word: &str) -> Option<cli::Role> {
+    match word {
+        "member" => Some(cli::Role::Member),
+        "reader" => Some(cli::Role::Reader),
+        _ => None,
+    }
+}
+
+/// Invites one puddle, unless it is in, or was invited and has not come yet. Nothing: it is in.
+pub(crate) fn one(
+    context: &Context,
+    daemon: &mut Daemon<'_>,
+    own: &Public,
+    subject: &Subject,
+    guest: &Person,
+    role: cli::Role,
+    console: &mut Console<'_>,
+) -> Result<Option<Invitation>, Failure> {
+    let word = word(role);
+    let (name, who) = (&subject.name, guest.in_full());
+    let made = |id: &str| Invitation::new(&subject.id, &subject.handle, guest, word, id);
+    let before = subject.status.iter().flat_map(|status| &status.member_list);
+    let key = guest.key.to_string();
+    let mut same = before.filter(|member| member.puddle == key && member.role == word);
+    if same.clone().any(|member| member.state == "live") {
+        console.warning(format_args!("{who} is a {word} of {name} already"));
+        return Ok(None);
+    }
+    if let Some(open) = same.find(|member| member.state == "open") {
+        console.progress(format_args!(
+            "{who} was invited to {name} already, as {word}"
+        ));
+        return Ok(Some(made(&open.invite)));
+    }
+    let what_for = format!("inviting {} needs a signature", guest.called());
+    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
+    let wish = Wish::Invite {
+        puddle: key,
+        role: of_helper(role),
+    };
+    let may: Vec<May> = may_invite(guest, role).into_iter().collect();
+    let sealed = desk.carry_out(daemon, wish, &may, console)?;
+    let id = sealed
+        .iter()
+        .find(|envelope| matches!(envelope.statement().act, Act::Invite(_)));
+    let id = id.ok_or_else(nothing_drafted)?.id().to_string();
+    console.progress(format_args!(
+        "Invited {who} to {name}, as {word}; to accept, they type:"
+    ));
+    Ok(Some(made(&id)))
+}
+
+fn may_invite(guest: &Person, role: cli::Role) -> Option<May> {
+    let role = match role {
+        cli::Role::Member => gitback_envelope::Role::Member,
+        cli::Role::Reader => gitback_envelope::Role::Reader,
+    };
+    Some(May::Invite(gitback_envelope::Invite {
+        puddle: guest.key,
+        role,
+    }))
+}
+
+/// The daemon drafted nothing of what was wished for.
+pub(crate) fn nothing_drafted() -> Failure {
+    Failure::new(
+        exit_code::FAILED,
+        "the daemon drafted something else than it was asked for",
+    )
+    .because("what was signed gathers heads and changes nothing")
+    .hint("use one version of vigo and git-remote-gitback, and start the daemon again")
+}
+
+fn invitation(people: &People, subject: &Subject, envelope: &Verified) -> Option<Invitation> {
+    let Act::Invite(invite) = &envelope.statement().act else {
+        return None;
+    };
+    let guest = people.person(&invite.puddle.to_string())?;
+    let role = match invite.role {
+        gitback_envelope::Role::Member => cli::Role::Member,
+        gitback_envelope::Role::Reader => cli::Role::Reader,
+    };
+    let id = envelope.id().to_string();
+    Some(Invitation::new(
+        &subject.id,
+        &subject.handle,
+        &guest,
+        word(role),
+        &id,
+    ))
+}
+
+/// Who is meant. Only somebody who is not named by key or name is looked for in the projects of this machine.
+fn guests(
+    context: &Context,
+    daemon: &mut Daemon<'_>,
+    people: &People,
+    project: &ProjectStatus,
+    who: &[String],
+    console: &mut Console<'_>,
+) -> Result<Vec<Person>, Failure> {
+    let mut guests = Vec::new();
+    for text in texts(who) {
+        let guest = somebody(context, daemon, people, project, &text, console)?;
+        if people.is_own(&guest.key) {
+            return Err(oneself(&guest));
+        }
+        guests.push(guest);
+    }
+    Ok(guests)
+}
+
+/// Finds a person: by key or name, else in this project, else in any.
+fn somebody(
+    context: &Context,
+    daemon: &mut Daemon<'_>,
+    people: &People,
+    project: &ProjectStatus,
+    text: &str,
+    console: &mut Console<'_>,
+) -> Result<Person, Failure> {
+    match people.find(context, text, std::slice::from_ref(project)) {
+        Err(failure) if failure.code == exit_code::UNKNOWN => {}
+        other => return other,
+    }
+    let mut all = Vec::new();
+    for listed in ask_all(daemon, people, console)? {
+        // One that cannot be shown has nobody to show either.
+        all.extend(ask_one(daemon, &listed.project_id, people, console));
+    }
+    people.find(context, text, &all)
+}
+
+pub(crate) fn of_helper(role: cli::Role) -> gitback_helper::Role {
+    match role {
+        cli::Role::Member => gitback_helper::Role::Member,
+        cli::Role::Reader => gitback_helper::Role::Reader,
+    }
+}
+
+fn word(role: cli::Role) -> &'static str {
+    match role {
+        cli::Role::Member => "member",
+        cli::Role::Reader => "reader",
+    }
+}
