@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn finds_the_home_of_a_user_by_number() {
-        let passwd = b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\nno:x:7:7::rel:/bin/sh\n";
-        assert_eq!(find(passwd, 1000), Some(PathBuf::from("/home/ann")));
+        let passwd = b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/srv/ann:/bin/sh\nno:x:7:7::rel:/bin/sh\n";
+        assert_eq!(find(passwd, 1000), Some(PathBuf::from("/srv/ann")));
         assert_eq!(find(passwd, 100), None);
         assert_eq!(find(passwd, 7), None, "not an absolute path");
         assert_eq!(find(b"1000", 1000), None);
