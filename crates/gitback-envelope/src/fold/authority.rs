@@ -531,8 +531,8 @@ impl Authority {
             Act::Delegate(_) => self.line.judge(graph, place),
             Act::Tombstone(_) => self.line.speaks(graph, place),
             Act::Invite(_) | Act::Policy(_) => {
-                self.line.speaks(graph, place)?;
-                self.before_end(graph, place)
+                self.before_end(graph, place)?;
+                self.line.speaks(graph, place)
             }
             Act::Revoke(revoke) => {
                 self.entitled_to_revoke(graph, place, &revoke.invite)?;
@@ -575,8 +575,8 @@ impl Authority {
         place: Place,
         invite: &EnvelopeId,
     ) -> Result<(), VoidReason> {
-        self.line.speaks(graph, place)?;
         self.before_end(graph, place)?;
+        self.line.speaks(graph, place)?;
         let instance = self.instances.get(invite).ok_or(VoidReason::NoInvite)?;
         if graph.is_ancestor(instance.invite, place) {
             Ok(())
@@ -609,6 +609,9 @@ impl Authority {
         invite: &EnvelopeId,
     ) -> Result<(), VoidReason> {
         let statement = graph.statement(place);
+        if !matches!(statement.act, Act::Leave { .. }) {
+            self.before_end(graph, place)?;
+        }
         let instance = self.instances.get(invite).ok_or(VoidReason::NoInvite)?;
         // An invitation out of sight is none: it may not even be here.
         if !graph.is_ancestor(instance.invite, place) {
@@ -628,10 +631,10 @@ impl Authority {
             return Err(VoidReason::Revoked);
         }
         match &statement.act {
-            Act::Join { .. } => self.before_end(graph, place),
+            Act::Join { .. } => Ok(()),
             Act::Leave { .. } if after(&instance.leaves) => Err(VoidReason::Left),
             Act::Leave { .. } if after(&instance.joins) => Ok(()),
-            Act::Rejoin { .. } if after(&instance.leaves) => self.before_end(graph, place),
+            Act::Rejoin { .. } if after(&instance.leaves) => Ok(()),
             Act::Rejoin { .. } => Err(VoidReason::NotLeft),
             _ => Err(VoidReason::NotJoined),
         }

@@ -36,7 +36,7 @@ fn what_was_in_sight_of_a_tombstone_stands_and_the_rest_is_void() {
     for id in &late {
         assert_eq!(void(&all, id), Some(VoidReason::Ended));
     }
-    assert_eq!(void(&all, &join), Some(VoidReason::NoInvite));
+    assert_eq!(void(&all, &join), Some(VoidReason::Ended));
     assert_eq!(void(&all, &rejoin_first), None, "anyone may leave");
     assert_eq!(void(&all, &asks), Some(VoidReason::Ended));
     assert_eq!(values(&all, MAIN), [1]);

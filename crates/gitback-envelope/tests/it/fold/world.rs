@@ -279,39 +279,8 @@ impl Author {
     }
 
     pub(crate) fn seal_unknown(&self, salt: u64) -> Verified {
-        use crate::corpus::raw::{array, bytes, uint, wrap};
-        let statement = self.draft(Act::Grant(Grant {
-            envoy: self.envoy,
-            uid: 0,
-            expires_ms: None,
-        }));
-        let deps: Vec<_> = statement
-            .deps
-            .iter()
-            .map(|dep| bytes(dep.as_bytes()))
-            .collect();
-        let mut draft = Draft::unknown("news.v1")
-            .with(1, bytes(statement.signer.as_bytes()))
-            .with(2, bytes(statement.puddle.as_bytes()))
-            .with(4, bytes(statement.incarnation.as_bytes()))
-            .with(5, uint(statement.seq))
-            .with(8, uint(salt))
-            .without(7);
-        if let Some(prev) = statement.prev {
-            draft = draft.with(6, bytes(prev.as_bytes()));
-        }
-        if !deps.is_empty() {
-            draft = draft.with(7, array(&deps));
-        }
-        let signed = gitback_envelope::signing_bytes(&draft.type_name, &draft.body());
-        let signature = self.secret.sign(&signed);
-        let bytes = wrap(
-            draft.type_name.as_bytes(),
-            &draft.body(),
-            signature.as_bytes(),
-        );
-        let envelope = Envelope::decode(&bytes).and_then(Envelope::verify);
-        envelope.expect("a well-formed envelope of an unknown kind")
+        let statement = self.draft(Act::Merge);
+        unknown(&statement, &self.secret, salt)
     }
 
     pub(crate) fn take(&mut self, verified: &Verified) {
@@ -326,6 +295,36 @@ impl Author {
             self.take(verified);
         }
     }
+}
+
+/// The statement with an act of a kind that nobody knows in place of its own.
+pub(crate) fn unknown(statement: &Statement, secret: &SecretKey, salt: u64) -> Verified {
+    use crate::corpus::raw::{array, bytes, uint, wrap};
+    let deps = statement.deps.iter();
+    let deps: Vec<_> = deps.map(|dep| bytes(dep.as_bytes())).collect();
+    let envoy = statement.envoy.as_ref().map(|envoy| *envoy.as_bytes());
+    let mut draft = Draft::unknown("news.v1")
+        .with(1, bytes(statement.signer.as_bytes()))
+        .with(2, bytes(statement.puddle.as_bytes()))
+        .with(3, bytes(&envoy.unwrap_or_default()))
+        .with(4, bytes(statement.incarnation.as_bytes()))
+        .with(5, uint(statement.seq))
+        .with(8, uint(salt))
+        .without(7);
+    if let Some(prev) = statement.prev {
+        draft = draft.with(6, bytes(prev.as_bytes()));
+    }
+    if !deps.is_empty() {
+        draft = draft.with(7, array(&deps));
+    }
+    let signed = gitback_envelope::signing_bytes(&draft.type_name, &draft.body());
+    let bytes = wrap(
+        draft.type_name.as_bytes(),
+        &draft.body(),
+        secret.sign(&signed).as_bytes(),
+    );
+    let envelope = Envelope::decode(&bytes).and_then(Envelope::verify);
+    envelope.expect("a well-formed envelope of an unknown kind")
 }
 
 /// A delegation with its heir's signature.
