@@ -8,6 +8,7 @@ mod failures;
 mod history;
 mod line;
 mod submit;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::daemon::{Envoy, chain};
 use crate::push::{Pusher, receive};
 use crate::status;
 use admission::{Admission, Asked, administers, admit, make_complete, may_see, visible};
+use drafts::Author;
 use failures::{not_allowed, parse_id, parse_puddle, unknown_project};
 
 /// The longest that a user can ask a push to wait.
@@ -252,5 +254,11 @@ fn draft(
         return Ok(Reply::NeedToken { drafts });
     };
     let state = cell.lock();
-    drafts::wished(envoy, &state, asked.uid, puddle, wish)
+    let author = Author {
+        envoy,
+        state: &state,
+        uid: asked.uid,
+        puddle,
+    };
+    wishes::wished(&author, wish)
 }

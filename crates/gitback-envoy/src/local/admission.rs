@@ -6,7 +6,7 @@ use gitback_envelope::{Access, MembershipState};
 use gitback_helper::{Failure, Reply, Service, exit_code};
 use gitback_identity::{ProjectId, PuddleKey};
 
-use super::drafts::{self, Needed};
+use super::drafts::{self, Author, Needed};
 use super::failures::{denied, unknown_project};
 use crate::access::{self, Denial, Standing};
 use crate::cell::{Cell, Foothold, State};
@@ -58,9 +58,14 @@ pub(super) fn admit(envoy: &Arc<Envoy>, asked: &Asked) -> Result<Admission, Fail
         drop(state);
         return Ok(Admission::Served(cell, standing));
     }
+    let author = |puddle| Author {
+        envoy,
+        state: &state,
+        uid: asked.uid,
+        puddle,
+    };
     if let Some(puddle) = asked.puddle
-        && let Some(Needed { drafts, why }) =
-            drafts::needed(envoy, &state, asked.uid, puddle, enough)?
+        && let Some(Needed { drafts, why }) = author(puddle).needed(enough)?
     {
         let (founder, handle) = project_of(&state);
         return Ok(Admission::Reply(Box::new(Reply::NeedSignature {

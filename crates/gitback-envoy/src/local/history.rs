@@ -4,7 +4,7 @@ use gitback_envelope::{Act, Oid, Policy, Scope, Update, Verdict, Verified};
 use gitback_helper::{LOG_PAGE_MAX, LogEntry, Reply};
 use gitback_identity::hex;
 
-use super::drafts::word;
+use super::wishes::word;
 use crate::cell::State;
 use crate::clock;
 use crate::daemon::Envoy;
