@@ -10,6 +10,8 @@ mod away;
 mod crash;
 mod foothold;
 mod forged;
+mod forgets;
+mod members;
 mod options;
 mod refs;
 mod refused;
