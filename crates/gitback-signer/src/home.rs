@@ -128,6 +128,11 @@ pub fn write(
         .map_err(fault(&dir))
 }
 
+/// Removes a file of the project. One that cannot be removed stays: nothing that lies here is believed for lying here.
+pub fn remove(projects_dir: &Path, project: &ProjectId, name: &str) {
+    let _ = fs::remove_file(place(projects_dir, project).join(name));
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -161,6 +166,9 @@ mod tests {
             Some(&b"two"[..])
         );
         assert_eq!(read(&projects, &id, "note", 2), None, "longer than allowed");
+        write(&projects, &id, "other", b"x").expect("written");
+        remove(&projects, &id, "other");
+        assert_eq!(read(&projects, &id, "other", 9), None);
 
         let mode = |path: &Path| {
             fs::metadata(path)

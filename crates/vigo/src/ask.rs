@@ -81,11 +81,12 @@ pub(crate) fn yes(question: &str, console: &mut Console<'_>) -> Result<bool, Fai
     Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
 }
 
-/// Has `word` typed, to be sure that it is meant.
-pub(crate) fn typed(word: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
+/// Warns, and has `word` typed to be sure that it is meant.
+pub(crate) fn typed(word: &str, warning: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
     if !is_terminal() {
         return Err(failure::no_terminal("a confirmation", "--yes"));
     }
+    console.warning(warning);
     console.prompt(format_args!("Type {word} to confirm: "));
     Ok(line()?.trim() == word)
 }

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gitback_helper::{
-    Client, Environment, Failure, Layout, Meanwhile, REQUESTS_MAX, Reply, Request,
+    Client, Environment, Failure, Layout, Meanwhile, Patience, REQUESTS_MAX, Reply, Request,
 };
 use gitback_identity::PuddleName;
 use gitback_puddle::session::{self, ConnectError, Status};
@@ -12,6 +13,10 @@ use gitback_puddle::{Public, ReadError, read_public};
 
 use crate::console::Console;
 use crate::failure;
+
+/// How long a daemon may take the connection, and answer, where nobody waits for it.
+const HASTE_CONNECT: Duration = Duration::from_secs(1);
+const HASTE_ANSWER: Duration = Duration::from_secs(10);
 
 /// The facts of this process, collected once by the program.
 #[derive(Debug, Clone)]
@@ -117,16 +122,31 @@ impl Context {
 
     /// Opens a conversation with the daemon.
     pub(crate) fn daemon(&self) -> Result<Daemon<'_>, Failure> {
+        self.patient_daemon(Patience::default())
+    }
+
+    /// The same for what nobody waits for: a daemon that is busy is left alone soon.
+    pub(crate) fn hasty_daemon(&self) -> Result<Daemon<'_>, Failure> {
+        self.patient_daemon(Patience {
+            connect: HASTE_CONNECT,
+            answer: HASTE_ANSWER,
+            ..Patience::default()
+        })
+    }
+
+    fn patient_daemon(&self, patience: Patience) -> Result<Daemon<'_>, Failure> {
         Ok(Daemon {
-            client: connect(&self.layout)?,
+            client: connect(&self.layout, patience)?,
             layout: &self.layout,
+            patience,
             requests_left: REQUESTS_MAX,
         })
     }
 }
 
-fn connect(layout: &Layout) -> Result<Client, Failure> {
-    Client::connect(&layout.helper_socket).map_err(|error| error.failure(layout))
+fn connect(layout: &Layout, patience: Patience) -> Result<Client, Failure> {
+    let client = Client::connect_with(&layout.helper_socket, patience);
+    client.map_err(|error| error.failure(layout))
 }
 
 /// A conversation with the daemon, or several where one is not long enough.
@@ -134,6 +154,7 @@ fn connect(layout: &Layout) -> Result<Client, Failure> {
 pub(crate) struct Daemon<'a> {
     client: Client,
     layout: &'a Layout,
+    patience: Patience,
     requests_left: u32,
 }
 
@@ -145,7 +166,7 @@ impl Daemon<'_> {
         console: &mut Console<'_>,
     ) -> Result<Reply, Failure> {
         if self.requests_left == 0 {
-            self.client = connect(self.layout)?;
+            self.client = connect(self.layout, self.patience)?;
             self.requests_left = REQUESTS_MAX;
         }
         self.requests_left -= 1;

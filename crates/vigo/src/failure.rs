@@ -268,6 +268,13 @@ pub(crate) fn needs_invitation(project: &ProjectId) -> Failure {
         .hint("name the invitation: --invitation ID; whoever invited you has it")
 }
 
+pub(crate) fn not_handed_over(project: &str) -> Failure {
+    let what = format!("{project} still goes by an earlier key of yours");
+    Failure::new(exit_code::NOT_PERMITTED, what)
+        .because("only the key that is its founder now may do this")
+        .hint("hand it over first: vigo swarm gitback project reanchor --all")
+}
+
 /// A token is by a key that is not the puddle's any more.
 pub(crate) fn other_key(name: &PuddleName, project: &str) -> Failure {
     let what = format!("this key of {name} is not the one that is in {project}");

@@ -24,7 +24,7 @@ use crate::{cli, envoy, naming};
 
 pub(crate) use invite::{again as invite_again, invite};
 pub(crate) use join::{join, rejoin};
-pub(crate) use leave::leave;
+pub(crate) use leave::{go_on as go_on_leaving, leave};
 pub(crate) use log::log;
 pub(crate) use policy::policy;
 pub(crate) use reanchor::{pick_line, reanchor};

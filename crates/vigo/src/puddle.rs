@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::console::{Console, Stop};
 use crate::context::Context;
-use crate::{ask, cli, failure, session as process, show};
+use crate::{ask, cli, failure, renew, session as process, show};
 
 pub(crate) use names::names;
 pub(crate) use rotate::rotate;
@@ -98,7 +98,9 @@ pub(crate) fn unlock(
         console.warning(failure::chain(&error));
     }
     start_session(context, &secret, &public, length)?;
-    console.line(format_args!("Unlocked {} {}", public.name, until(length)))
+    console.line(format_args!("Unlocked {} {}", public.name, until(length)))?;
+    renew::run(context, console);
+    Ok(())
 }
 
 /// Ends the session.

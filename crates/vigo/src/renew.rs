@@ -1,4 +1,5 @@
-//! Signing by the way what would be asked for later: grants that end soon, invitations of one's own projects.
+//! Signing by the way what would be asked for later: grants that end soon, invitations of one's own projects, a leave
+//! that waits.
 
 use gitback_helper::{Failure, Renewal, Reply, Request};
 use gitback_identity::ProjectId;
@@ -8,7 +9,7 @@ use gitback_signer::{May, home};
 use crate::console::Console;
 use crate::context::{Context, Daemon};
 use crate::desk::Desk;
-use crate::show;
+use crate::{project, show};
 
 /// Asks the daemon what there is to sign, while the puddle is unlocked anyway. Says what was signed; what was not is
 /// a remark and no failure, and a daemon that does not run has nothing to ask.
@@ -16,9 +17,10 @@ pub(crate) fn run(context: &Context, console: &mut Console<'_>) {
     let Ok(Some(own)) = context.puddle_if_any() else {
         return;
     };
-    let Ok(mut daemon) = context.daemon() else {
+    let Ok(mut daemon) = context.hasty_daemon() else {
         return;
     };
+    project::go_on_leaving(context, &mut daemon, &own, console);
     let request = Request::Renewals {
         puddle: own.key.to_string(),
     };
@@ -29,7 +31,7 @@ pub(crate) fn run(context: &Context, console: &mut Console<'_>) {
     };
     for item in items {
         match sign(context, &mut daemon, &own, &item, console) {
-            Ok(()) => console.progress(format_args!("Signed for {}: {}", item.handle, item.why)),
+            Ok(()) => console.progress(format_args!("{}: {}; signed", item.handle, item.why)),
             Err(failure) => {
                 console.warning(format_args!(
                     "{} was not renewed: {}",

@@ -7,6 +7,7 @@ use gitback_puddle::Public;
 use gitback_signer::May;
 use serde::Serialize;
 
+use super::subject::by_present_key;
 use super::{Subject, ask_all, ask_one, chosen};
 use crate::console::{Console, Stop};
 use crate::context::{Context, Daemon};
@@ -64,6 +65,7 @@ pub(crate) fn invite(
     let mut daemon = context.daemon()?;
     let wanted = arguments.project.as_deref();
     let project = chosen(context, &mut daemon, &people, wanted, console)?;
+    by_present_key(&project, &people)?;
     // Nobody is invited before everybody is known.
     let guests = guests(
         context,
@@ -95,6 +97,9 @@ pub(crate) fn invite(
     if arguments.json.json {
         return console.json(&invitations);
     }
+    if !invitations.is_empty() {
+        console.hint("to accept, they type that line; it is of no use to anybody else");
+    }
     Ok(())
 }
 
@@ -116,6 +121,7 @@ pub(crate) fn again(
     );
     let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
     let may: Vec<May> = members(&project)
+        .into_iter()
         .filter_map(|member| may_invite(&people.person(&member.puddle)?, role_of(&member.role)?))
         .collect();
     let sealed = desk.carry_out(&mut daemon, Wish::ReinviteAll, &may, console)?;
@@ -137,10 +143,18 @@ pub(crate) fn again(
     Ok(())
 }
 
-/// Whoever is in the project now.
-pub(crate) fn members(project: &ProjectStatus) -> impl Iterator<Item = &MemberStatus> {
-    let members = project.member_list.iter();
-    members.filter(|member| member.state == "live")
+/// Whoever is in the project now, each once, with the membership that allows most.
+pub(crate) fn members(project: &ProjectStatus) -> Vec<&MemberStatus> {
+    let mut members: Vec<&MemberStatus> = Vec::new();
+    for member in project.member_list.iter().filter(|one| one.state == "live") {
+        let same = members.iter_mut().find(|one| one.puddle == member.puddle);
+        match same {
+            Some(known) if member.role == "member" => *known = member,
+            Some(_) => {}
+            None => members.push(member),
+        }
+    }
+    members
 }
 
 pub(crate) fn role_of(word: &str) -> Option<cli::Role> {
@@ -189,9 +203,7 @@ pub(crate) fn one(
         .iter()
         .find(|envelope| matches!(envelope.statement().act, Act::Invite(_)));
     let id = id.ok_or_else(nothing_drafted)?.id().to_string();
-    console.progress(format_args!(
-        "Invited {who} to {name}, as {word}; to accept, they type:"
-    ));
+    console.progress(format_args!("Invited {who} to {name}, as {word}"));
     Ok(Some(made(&id)))
 }
 
@@ -287,5 +299,44 @@ fn word(role: cli::Role) -> &'static str {
     match role {
         cli::Role::Member => "member",
         cli::Role::Reader => "reader",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::tests::{key, member};
+
+    #[test]
+    fn members_are_named_once_with_what_they_may_do() {
+        let (alice, bob) = (key(8), key(9));
+        let project = ProjectStatus {
+            member_list: vec![
+                member(&alice, "reader", "live", "01"),
+                member(&bob, "member", "left", "02"),
+                member(&alice, "member", "live", "03"),
+                member(&alice, "reader", "live", "04"),
+                member(&bob, "reader", "live", "05"),
+            ],
+            ..ProjectStatus::default()
+        };
+        let members = members(&project);
+        let members: Vec<&str> = members.iter().map(|one| one.invite.as_str()).collect();
+        assert_eq!(members, ["03", "05"]);
+    }
+
+    #[test]
+    fn what_a_guest_types_is_whole() {
+        let guest = Person {
+            key: key(8),
+            name: None,
+        };
+        let project = ProjectId::from_bytes(&[0xab; 32]);
+        let made = Invitation::new(&project, "notes", &guest, "member", "cd");
+        let id = "ab".repeat(32);
+        assert_eq!(
+            made.command,
+            format!("vigo swarm gitback project join gitback://{id}/notes --invitation cd")
+        );
     }
 }

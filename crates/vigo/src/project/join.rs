@@ -43,20 +43,18 @@ pub(crate) fn join(
 ) -> Result<(), Stop> {
     let people = People::read(context, console)?;
     let own = own_or_fail(&people, context)?;
-    let address = read_address(&arguments.address)?;
+    let places = places(context, &people, &arguments.address)?;
     let invitation = arguments.invitation.as_deref().map(read_invitation);
     let invitation = invitation.transpose()?;
     let mut daemon = context.daemon()?;
     let mut refused = None;
-    for id in addressed(context, &people, &address)? {
-        let subject = Subject::at(&address, id);
+    for subject in places {
         let what_for = format!("joining {} needs a signature", subject.name);
-        let desk = Desk::of(context, own, id, &subject.handle, what_for);
         let joining = Joining {
             context,
             own,
-            project: id,
-            desk,
+            project: subject.id,
+            desk: Desk::of(context, own, subject.id, &subject.handle, what_for),
             invitation,
         };
         let brought_in = match joining.accept(&mut daemon, console)? {
@@ -70,7 +68,7 @@ pub(crate) fn join(
         report(
             &mut daemon,
             &people,
-            &subject,
+            &subject.id,
             brought_in,
             arguments,
             console,
@@ -183,19 +181,19 @@ impl Joining<'_> {
 fn report(
     daemon: &mut Daemon<'_>,
     people: &People,
-    subject: &Subject,
+    id: &ProjectId,
     brought_in: bool,
     arguments: &cli::Join,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let status = ask_one(daemon, &subject.id.to_string(), people, console)?;
+    let status = ask_one(daemon, &id.to_string(), people, console)?;
     let address = match &status.founder_name {
         Some(name) => format!("gitback://{name}/{}", status.handle),
-        None => format!("gitback://{}/{}", subject.id, status.handle),
+        None => format!("gitback://{id}/{}", status.handle),
     };
     if arguments.json.json {
         return console.json(&Joined {
-            project_id: subject.id.to_string(),
+            project_id: id.to_string(),
             handle: status.handle,
             role: status.role,
             address,
@@ -210,7 +208,7 @@ fn report(
         "Joined {}{}  id {}",
         naming::display(&status),
         show::plain(&role),
-        subject.id.short()
+        id.short()
     ))?;
     console.hint(format_args!("git clone {address}"));
     Ok(())
@@ -250,6 +248,22 @@ pub(crate) fn rejoin(
     console.line(format_args!("Asked to be let in to {} again", subject.name))?;
     console.hint("its founder sees it in `project status`, and answers with a new invitation");
     Ok(())
+}
+
+/// The projects that may be meant, in the order in which to try them. An id is enough: what the project is called
+/// comes with it.
+fn places(context: &Context, people: &People, text: &str) -> Result<Vec<Subject>, Failure> {
+    if let Ok(id) = text.parse::<ProjectId>() {
+        return Ok(vec![Subject {
+            id,
+            handle: String::new(),
+            name: id.short(),
+            status: None,
+        }]);
+    }
+    let address = read_address(text)?;
+    let ids = addressed(context, people, &address)?.into_iter();
+    Ok(ids.map(|id| Subject::at(&address, id)).collect())
 }
 
 fn read_address(text: &str) -> Result<Address, Failure> {

@@ -15,7 +15,9 @@ use crate::people::{People, own_or_fail};
 use crate::{ask, cli, failure, show};
 
 /// Where a leave waits for the daemon, in the project's directory in the user's home.
-pub(crate) const PENDING: &str = "leave.pending";
+const PENDING: &str = "leave.pending";
+/// The longest such file, in bytes.
+const PENDING_MAX: u64 = 8 * 1024;
 
 /// The answer of `project leave --json`.
 ///
@@ -125,7 +127,9 @@ fn said(
     token: &Token,
     proof: &Proof,
 ) -> Result<Vec<gitback_signer::Approved>, Failure> {
-    let (join, invite) = joined(token).ok_or_else(|| founder(subject))?;
+    let invite = joined(token).ok_or_else(|| founder(subject))?;
+    // What is in the past of a leave still counts, so it follows the newest of the user's own that is known.
+    let newest = *token.grant().ok_or_else(|| founder(subject))?;
     let author = Author {
         project: subject.id,
         puddle: own.key,
@@ -135,17 +139,53 @@ fn said(
         now_ms: show::now_ms(),
     };
     author
-        .say(join, [Act::Leave { invite }])
+        .say(newest, [Act::Leave { invite }])
         .map_err(|reject| failure::envelope(&reject))
 }
 
-/// The join of a token, and the membership that it accepted.
-fn joined(token: &Token) -> Option<(EnvelopeId, EnvelopeId)> {
+/// The membership that a token proves.
+fn joined(token: &Token) -> Option<EnvelopeId> {
     let mut envelopes = token.envelopes().iter();
     envelopes.find_map(|envelope| match envelope.statement().act {
-        Act::Join { invite } => Some((*envelope.id(), invite)),
+        Act::Join { invite } => Some(invite),
         _ => None,
     })
+}
+
+/// Signs again, with the daemon, what was signed without it and has not been taken: the daemon leaves alone what would
+/// void something that its author did not know of. Says what came of it.
+pub(crate) fn go_on(
+    context: &Context,
+    daemon: &mut Daemon<'_>,
+    own: &Public,
+    console: &mut Console<'_>,
+) {
+    let dir = &context.layout.projects_dir;
+    for id in home::projects(dir) {
+        if home::read(dir, &id, PENDING, PENDING_MAX).is_none() {
+            continue;
+        }
+        let handle =
+            home::token(dir, &id).map_or_else(|| id.short(), |(_, proof)| proof.handle.to_string());
+        let desk = Desk::of(
+            context,
+            own,
+            id,
+            &handle,
+            format!("leaving {handle} needs a signature"),
+        );
+        match desk.carry_out(daemon, Wish::Leave, &[May::Leave], console) {
+            Ok(_) => {
+                home::remove(dir, &id, PENDING);
+                console.progress(format_args!(
+                    "Left {handle}, as you said while the daemon did not run"
+                ));
+            }
+            Err(failure) => {
+                console.warning(format_args!("{handle} is not left yet: {}", failure.what))
+            }
+        }
+    }
 }
 
 fn confirm(
@@ -156,11 +196,11 @@ fn confirm(
     if arguments.yes {
         return Ok(());
     }
-    console.warning("this signs a LEAVE, which cannot be undone without a new invitation");
-    if ask::typed(&subject.handle, console)? {
-        return Ok(());
+    let warning = "this signs a LEAVE, which cannot be undone without a new invitation";
+    match ask::typed(&subject.handle, warning, console)? {
+        true => Ok(()),
+        false => Err(failure::not_confirmed("you are still a member")),
     }
-    Err(failure::not_confirmed("you are still a member"))
 }
 
 fn what_for(subject: &Subject) -> String {
@@ -173,4 +213,75 @@ fn founder(subject: &Subject) -> Failure {
         .because("without a founder nobody could invite or revoke")
         .hint("to hand it to a new key of yours: vigo swarm gitback project reanchor")
         .hint("to close it and begin anew:       vigo swarm gitback project re-found")
+}
+
+#[cfg(test)]
+mod tests {
+    use gitback_envelope::{Invite, Project, Role, Statement, Verdict, Verified};
+    use gitback_identity::{EnvoyKey, PuddleKey, SecretKey};
+    use gitback_signer::{Approved, Signer, grant};
+
+    use super::*;
+
+    /// alice is a member of dan's notes; what the token in her home holds.
+    fn token(alice: &Signer) -> Token {
+        let dan = Signer::holding(SecretKey::from_seed(&[7; 32]));
+        let handle = "notes".parse().expect("a handle");
+        let init = Statement::init(dan.key(), &handle);
+        let envoy = EnvoyKey::new(SecretKey::from_seed(&[9; 32]).public());
+        let author = |puddle: &PuddleKey| Author {
+            project: init.project,
+            puddle: *puddle,
+            envoy,
+            incarnation: fresh_incarnation().expect("randomness"),
+            now_ms: 1,
+        };
+        let seal = |signer: &Signer, said: Vec<Approved>| -> Vec<Verified> {
+            let sealed = said.into_iter().map(|one| signer.seal(one));
+            sealed.collect::<Result<_, _>>().expect("signed")
+        };
+        let (dans, hers) = (author(dan.key()), author(alice.key()));
+        let init = seal(&dan, vec![Approved::made(init).expect("a statement")]);
+        let invite = Act::Invite(Invite {
+            puddle: *alice.key(),
+            role: Role::Member,
+        });
+        let invite = seal(&dan, dans.say(*init[0].id(), [invite]).expect("said"));
+        let id = *invite[0].id();
+        let acts = [Act::Join { invite: id }, grant(envoy, 1000, 1)];
+        let joined = seal(alice, hers.say(id, acts).expect("said"));
+        Token::new([init, invite, joined].concat())
+    }
+
+    #[test]
+    fn a_leave_that_was_signed_alone_counts_and_voids_nothing() {
+        let alice = Signer::holding(SecretKey::from_seed(&[8; 32]));
+        let token = token(&alice);
+        let project = token.envelopes()[0].statement().project;
+        let proof = token.verify(&project).expect("a proof");
+        let own = Public {
+            name: "alice".parse().expect("a name"),
+            key: *alice.key(),
+            created_ms: 0,
+        };
+        let subject = Subject {
+            id: project,
+            handle: "notes".to_owned(),
+            name: "dan/notes".to_owned(),
+            status: None,
+        };
+        let said = said(&own, &subject, &token, &proof).expect("said");
+        let mut fold = Project::new(project);
+        for envelope in token.envelopes() {
+            fold.insert(envelope.clone()).expect("well formed");
+        }
+        assert_eq!(fold.access(alice.key()), Some(Access::Member));
+        for one in said {
+            let leave = alice.seal(one).expect("signed");
+            fold.insert(leave.clone()).expect("well formed");
+            assert_eq!(fold.verdict(leave.id()), Verdict::Valid);
+        }
+        assert_eq!(fold.access(alice.key()), None);
+        assert_eq!(fold.void_len(), 0);
+    }
 }

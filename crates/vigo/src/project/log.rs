@@ -64,9 +64,11 @@ fn told(entry: &LogEntry, people: &People) -> String {
     let time = entry
         .time_ms
         .map_or_else(|| "-".to_owned(), show::date_and_time);
+    let kind = entry.kind.split('.').next().unwrap_or_default();
     let line = format!(
-        "{time:<16}  {}  {}: {}",
+        "{time:<16}  {}  {:<9}  {}: {}",
         show::plain(&naming::short(&entry.id)),
+        show::plain(kind),
         people.called(&entry.puddle),
         show::plain(&entry.says)
     );
@@ -113,7 +115,8 @@ mod tests {
             prev: None,
             deps: vec![],
         };
-        let line = "-                 abababab  dan: invites birch comet ladle frost as member";
+        let line =
+            "-                 abababab  invite     dan: invites birch comet ladle frost as member";
         assert_eq!(told(&entry, &known()), line);
         entry.verdict = "void".to_owned();
         entry.code = Some("not-founder".to_owned());

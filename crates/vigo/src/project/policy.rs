@@ -5,6 +5,7 @@ use gitback_helper::{Failure, exit_code};
 use gitback_identity::ProjectId;
 use serde::Serialize;
 
+use super::subject::by_present_key;
 use super::{Subject, chosen, short_ref};
 use crate::console::{Console, Stop};
 use crate::context::Context;
@@ -36,8 +37,9 @@ pub(crate) fn policy(
     let project = chosen(context, &mut daemon, &people, wanted, console)?;
     let before = policy_of(&project);
     let after = changed(&before, arguments)?;
-    let subject = Subject::of(project)?;
+    let subject = Subject::of(project.clone())?;
     if after != before {
+        by_present_key(&project, &people)?;
         let own = own_or_fail(&people, context)?;
         let what_for = format!("changing the policy of {} needs a signature", subject.name);
         let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);

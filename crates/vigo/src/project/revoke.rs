@@ -6,6 +6,7 @@ use gitback_identity::EnvoyKey;
 use gitback_signer::May;
 use serde::Serialize;
 
+use super::subject::by_present_key;
 use super::{Subject, chosen};
 use crate::console::{Console, Stop};
 use crate::context::Context;
@@ -47,6 +48,7 @@ pub(crate) fn revoke(
     let wanted = Some(arguments.project.as_str());
     let project = chosen(context, &mut daemon, &people, wanted, console)?;
     let subject = Subject::of(project.clone())?;
+    by_present_key(&project, &people)?;
     let who = arguments.who.join(" ");
     let person = people.find(context, &who, std::slice::from_ref(&project))?;
     if people.is_own(&person.key) {

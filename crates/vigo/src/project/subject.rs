@@ -4,6 +4,7 @@ use gitback_helper::{Failure, ProjectStatus, exit_code};
 use gitback_identity::{Address, Host, ProjectId};
 use gitback_signer::home;
 
+use super::reanchor::founder_of;
 use super::{ask_all, ask_one};
 use crate::console::Console;
 use crate::context::{Context, Daemon};
@@ -46,6 +47,17 @@ impl Subject {
             name,
             status: None,
         }
+    }
+}
+
+/// Refuses what only the founder may do while an earlier key of the user's is the founder: the daemon knows keys, and
+/// would say that the user is a stranger.
+pub(crate) fn by_present_key(status: &ProjectStatus, people: &People) -> Result<(), Failure> {
+    match founder_of(status) {
+        Some(founder) if people.is_earlier(&founder) => {
+            Err(failure::not_handed_over(&naming::display(status)))
+        }
+        _ => Ok(()),
     }
 }
 

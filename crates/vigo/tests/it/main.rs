@@ -1,5 +1,6 @@
 //! The program itself, in a root directory of its own.
 
+mod members;
 mod names;
 mod project;
 mod puddle;

@@ -8,14 +8,14 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use crate::{Machine, VIGO};
 
 /// A running daemon, ended when dropped.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     /// Kept open: a daemon whose log nobody reads must not be the case here.
     log: BufReader<ChildStderr>,
 }
 
 impl Daemon {
-    fn start(machine: &Machine) -> Self {
+    pub(crate) fn start(machine: &Machine) -> Self {
         let mut child = machine
             .command(VIGO)
             .args(["envoy", "run"])
@@ -33,7 +33,7 @@ impl Daemon {
         Self { child, log }
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(sent.expect("kill runs").success());
@@ -52,7 +52,7 @@ impl Drop for Daemon {
     }
 }
 
-fn work_tree(machine: &Machine, name: &str) -> PathBuf {
+pub(crate) fn work_tree(machine: &Machine, name: &str) -> PathBuf {
     let dir = machine.dir.path().join(name);
     fs::create_dir_all(&dir).expect("a directory");
     machine
@@ -61,7 +61,7 @@ fn work_tree(machine: &Machine, name: &str) -> PathBuf {
     dir
 }
 
-fn commit(machine: &Machine, dir: &Path, text: &str) {
+pub(crate) fn commit(machine: &Machine, dir: &Path, text: &str) {
     fs::write(dir.join("file"), text).expect("written");
     machine.git_in(dir, "add file").expect(0);
     machine
