@@ -43,6 +43,7 @@ mod layout;
 mod message;
 mod server;
 mod slots;
+mod status;
 
 pub use address::{AddressFault, SOCKET_PATH_MAX};
 pub use client::{CallError, Client, ConnectError, Meanwhile, Patience};
@@ -50,11 +51,14 @@ pub use failure::{Failure, chain, exit_code};
 pub use frame::{FRAME_MAX, FrameError, REQUEST_MAX};
 pub use layout::{Environment, Layout, LayoutError, Mode, SYSTEM_SOCKET};
 pub use message::{
-    AlarmStatus, ContestStatus, CopyStatus, DRAFTS_MAX, Draft, EnvoyStatus, GRANT_LIFE, HopStatus,
-    LOG_PAGE_MAX, LogEntry, MemberStatus, PeerStatus, ProjectStatus, RefStatus, Renewal, Reply,
-    Request, RequestReject, RivalStatus, Role, Scope, Service, SuccessorStatus, VERSION, Wish,
+    DRAFTS_MAX, Draft, GRANT_LIFE, LOG_PAGE_MAX, Renewal, Reply, Request, RequestReject, Role,
+    Scope, Service, VERSION, Wish,
 };
 pub use server::{
     AcceptError, BindError, Connection, Limits, Listener, REQUESTS_MAX, ReadError, Stopper,
 };
 pub use slots::Slot;
+pub use status::{
+    AlarmStatus, ContestStatus, CopyStatus, EnvoyStatus, HopStatus, LogEntry, MemberStatus,
+    PeerStatus, ProjectStatus, RefStatus, RivalStatus, SuccessorStatus,
+};
