@@ -1,5 +1,6 @@
 //! The developer's commands. Read `main`, then the module named after the command.
 
+mod attack;
 mod bench;
 mod cargo;
 mod ci;
@@ -29,6 +30,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Runs every test, with what is after `--` handed to the test runner.
     Test(test::Arguments),
+    /// Plays random worlds and attacks each with every key that was retired in it.
+    Attack(attack::Arguments),
     /// Measures what a push, a clone and a daemon cost, against plain git on the same disk.
     Bench(bench::Arguments),
     /// Checks what the compiler cannot: forbidden dependencies, manifests, documents; prints smells.
@@ -67,6 +70,7 @@ fn run(verb: &Verb) -> Result<(), Ended> {
     let result = match verb {
         Verb::Demo(arguments) => demo::run(arguments, &stop),
         Verb::Test(arguments) => test::run(arguments),
+        Verb::Attack(arguments) => attack::run(arguments),
         Verb::Bench(arguments) => bench::run(arguments, &stop),
         Verb::Tidy => tidy::run(),
         Verb::Ci => ci::run(&stop),

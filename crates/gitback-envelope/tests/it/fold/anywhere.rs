@@ -1,139 +1,18 @@
 //! Any world, any order, any split: the same state, and the one that the specification gives.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a test: places are chosen from what is there"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use gitback_envelope::{
-    Alarm, EnvelopeId, Inserted, MembershipState, Oid, Project, RefName, RefState, Tip, Verdict,
-    Verified, VoidReason,
-};
+use gitback_envelope::{Alarm, MembershipState, Oid, Verdict, VoidReason};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::oracle::{Answers, Oracle};
+use super::attack::{Tally, attack};
+use super::compare::{check_exchange, check_orders, check_specification, fold, seeded};
 use super::play::{STRANGER, World, play};
 use super::stage::{Die, puddle};
-use super::world::project_id;
-
-/// What is asked of a project besides what the oracle answers.
-#[derive(Debug, PartialEq)]
-struct Summary {
-    answers: Answers,
-    refs: BTreeMap<RefName, RefState>,
-    served: BTreeMap<Vec<u8>, Oid>,
-    tips: Vec<Tip>,
-    pins: BTreeMap<u64, EnvelopeId>,
-}
-
-fn summary(project: &Project, world: &World) -> Summary {
-    Summary {
-        answers: Answers::of(project, &ids(world), &world.voices),
-        refs: project.refs(),
-        served: project.served(),
-        tips: project.tips(),
-        pins: project.pins().clone(),
-    }
-}
-
-fn ids(world: &World) -> BTreeSet<EnvelopeId> {
-    world.all.iter().map(|verified| *verified.id()).collect()
-}
-
-fn put(project: &mut Project, verified: &Verified) {
-    let inserted = project.insert(verified.clone());
-    if let Inserted::Folded(ids) = inserted.expect("within the rules") {
-        assert!(!ids.is_empty());
-    }
-}
-
-/// In the order in which it was said, with what an envoy knows beside last.
-fn fold<'a>(world: &World, envelopes: impl IntoIterator<Item = &'a Verified>) -> Project {
-    let mut project = Project::new(project_id());
-    for verified in envelopes {
-        put(&mut project, verified);
-    }
-    for (hop, id) in &world.pins {
-        project.pin(*hop, id);
-    }
-    world.lies.iter().for_each(|id| project.hold_out(id));
-    project
-}
-
-/// In another order, some of it twice, and what an envoy knows beside at any time, pins after other pins.
-fn fold_anyhow(world: &World, die: &mut Die) -> Project {
-    let mut all = world.all.clone();
-    die.shuffle(&mut all);
-    let mut project = if die.chance(50) {
-        Project::with_pins(project_id(), world.pins.clone())
-    } else {
-        Project::new(project_id())
-    };
-    let whens: Vec<_> = world.pins.keys().map(|_| die.below(all.len())).collect();
-    let when_lies = die.below(all.len());
-    for (at, verified) in all.iter().enumerate() {
-        for ((hop, id), when) in world.pins.iter().zip(&whens) {
-            if *when == at {
-                if die.chance(30) {
-                    project.pin(*hop, all[die.below(all.len())].id());
-                }
-                project.pin(*hop, id);
-            }
-        }
-        if at == when_lies {
-            world.lies.iter().for_each(|id| project.hold_out(id));
-        }
-        put(&mut project, verified);
-        if die.chance(20) {
-            let again = all[die.below(at + 1)].clone();
-            assert_eq!(project.insert(again), Ok(Inserted::Duplicate));
-        }
-    }
-    project
-}
-
-/// Compares two answers and shows only what differs.
-fn same(
-    found: &impl std::fmt::Debug,
-    expected: &impl std::fmt::Debug,
-) -> Result<(), TestCaseError> {
-    let (found, expected) = (format!("{found:#?}"), format!("{expected:#?}"));
-    let lines = found.lines().zip(expected.lines());
-    let differing = lines.filter(|(found, expected)| found != expected);
-    let shown: Vec<_> = differing.take(12).collect();
-    if found == expected {
-        Ok(())
-    } else {
-        Err(TestCaseError::fail(format!(
-            "(found, expected): {shown:#?}"
-        )))
-    }
-}
 
 fn world() -> impl Strategy<Value = World> {
     (any::<u64>(), vec(any::<u64>(), 0..70)).prop_map(|(opening, steps)| play(opening, &steps))
-}
-
-impl std::fmt::Debug for World {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for verified in &self.all {
-            let said = verified.statement();
-            writeln!(
-                f,
-                "{} {} seq {} prev {:?} deps {:?}: {:?}",
-                &verified.id().to_string()[..8],
-                said.puddle.short(),
-                said.seq,
-                said.prev.map(|id| id.short()),
-                said.deps.iter().map(EnvelopeId::short).collect::<Vec<_>>(),
-                said.act
-            )?;
-        }
-        writeln!(f, "pins {:?} lies {:?}", self.pins, self.lies)
-    }
 }
 
 proptest! {
@@ -141,62 +20,19 @@ proptest! {
 
     #[test]
     fn the_state_is_the_one_that_the_specification_gives(world in world(), die in any::<u64>()) {
-        let ids = ids(&world);
-        let oracle = Oracle::new(&world.all, &world.pins, &world.lies);
-        let project = fold(&world, &world.all);
-        let expected = oracle.answers(&ids, &world.voices);
-        same(&Answers::of(&project, &ids, &world.voices), &expected)?;
-        for id in &ids {
-            for other in &ids {
-                let expected = oracle.past[id].contains(other);
-                prop_assert_eq!(project.is_ancestor(other, id), expected);
-            }
-        }
-        // Of what is not all here, too.
-        let mut die = Die::new(die);
-        let percent = 50 + die.below(50);
-        let some: Vec<_> = world.all.iter().filter(|_| die.chance(percent)).collect();
-        let oracle = Oracle::new(some.iter().copied(), &world.pins, &world.lies);
-        let project = fold(&world, some.iter().copied());
-        let here: BTreeSet<_> = some.iter().map(|verified| *verified.id()).collect();
-        let expected = oracle.answers(&here, &world.voices);
-        same(&Answers::of(&project, &here, &world.voices), &expected)?;
+        check_specification(&world, &mut Die::new(die)).map_err(TestCaseError::fail)?;
     }
 
     #[test]
     fn the_order_of_arrival_changes_nothing(world in world(), die in any::<u64>()) {
-        let expected = summary(&fold(&world, &world.all), &world);
-        let mut die = Die::new(die);
-        for _ in 0..3 {
-            let other = fold_anyhow(&world, &mut die);
-            same(&summary(&other, &world), &expected)?;
-        }
-        // Parts that met elsewhere, of which one holds much of the other.
-        let (left, right): (Vec<_>, Vec<_>) = world.all.iter().partition(|_| die.chance(50));
-        let mut parts = [left, right];
-        let more: Vec<_> = parts[1].iter().filter(|_| die.chance(30)).copied().collect();
-        parts[0].extend(more);
-        let backwards = parts[0].iter().rev().chain(&parts[1]).chain(&parts[0]);
-        same(&summary(&fold(&world, backwards.copied()), &world), &expected)?;
+        check_orders(&world, &mut Die::new(die), 3).map_err(TestCaseError::fail)?;
     }
 
     #[test]
-    fn two_replicas_need_one_exchange(world in world()) {
-        for pair in world.voices.windows(2).step_by(4) {
-            let heard = |at: usize| {
-                let seen = pair[at].seen.numbers().map(|number| &world.all[number]);
-                fold(&world, seen)
-            };
-            let (mut here, mut there) = (heard(0), heard(1));
-            let (to_here, to_there) = (there.lacking(&here.tips()), here.lacking(&there.tips()));
-            for verified in to_here {
-                prop_assert_ne!(here.insert(verified), Ok(Inserted::Waiting));
-            }
-            for verified in to_there {
-                prop_assert_ne!(there.insert(verified), Ok(Inserted::Waiting));
-            }
-            same(&summary(&here, &world), &summary(&there, &world))?;
-            prop_assert_eq!(here.lacking(&there.tips()).len(), 0);
+    fn two_replicas_need_one_exchange(world in world(), die in any::<u64>()) {
+        let mut die = Die::new(die);
+        for _ in 0..4 {
+            check_exchange(&world, &mut die).map_err(TestCaseError::fail)?;
         }
     }
 
@@ -237,13 +73,6 @@ proptest! {
             }
         }
     }
-}
-
-/// A world of one seed.
-fn seeded(seed: u64) -> World {
-    let mut die = Die::new(seed);
-    let steps: Vec<_> = (0..20 + die.below(50)).map(|_| die.number()).collect();
-    play(seed, &steps)
 }
 
 /// A property of worlds is worth as much as what happens in them.
@@ -325,4 +154,22 @@ fn everything_that_can_happen_happens() {
         let times = seen.get(fact).copied().unwrap_or_default();
         assert!(times >= 3, "{fact} happens in {times} of 400 worlds");
     }
+}
+
+#[test]
+fn keys_that_were_retired_or_thrown_out_change_nothing() {
+    let mut total = Tally::default();
+    for seed in 0..100 {
+        match attack(seed) {
+            Ok(tally) => {
+                total.envelopes += tally.envelopes;
+                total.attacks += tally.attacks;
+                total.hops += tally.hops;
+            }
+            Err(changed) => panic!("world {seed}: {changed} changed"),
+        }
+    }
+    assert!(total.attacks >= 100 * 17, "{total:?}");
+    assert!(total.envelopes - total.attacks >= 100 * 16, "{total:?}");
+    assert!(total.hops >= 120, "{total:?}");
 }

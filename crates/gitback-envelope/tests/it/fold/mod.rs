@@ -1,6 +1,8 @@
 //! The fold: its rules by name, and that only the set of envelopes matters.
 
 mod anywhere;
+mod attack;
+mod compare;
 mod ends;
 mod grants;
 mod line;

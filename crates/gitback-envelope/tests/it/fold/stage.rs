@@ -177,6 +177,8 @@ impl Voice {
 /// Everything that was ever said.
 pub(crate) struct Stage {
     said: Vec<Verified>,
+    /// What each names as its past.
+    parents: Vec<Vec<usize>>,
     /// The past of each, itself included.
     past: Vec<Seen>,
     /// Of a kind that nobody knows, or after such.
@@ -188,18 +190,24 @@ impl Stage {
     /// Founded, and nothing else said.
     pub(crate) fn new() -> Self {
         static INIT: OnceLock<Verified> = OnceLock::new();
+        let init = INIT.get_or_init(init).clone();
         let mut stage = Self {
             said: Vec::new(),
+            parents: Vec::new(),
             past: Vec::new(),
             beyond: Seen::default(),
             numbers: BTreeMap::new(),
         };
-        stage.put(INIT.get_or_init(init).clone());
+        stage.put(init);
         stage
     }
 
     pub(crate) const fn len(&self) -> usize {
         self.said.len()
+    }
+
+    pub(crate) fn all(&self) -> &[Verified] {
+        &self.said
     }
 
     pub(crate) fn into_all(self) -> Vec<Verified> {
@@ -251,9 +259,7 @@ impl Stage {
     }
 
     fn parents(&self, number: usize) -> impl Iterator<Item = usize> {
-        let statement = self.get(number).statement();
-        let named = statement.prev.iter().chain(&statement.deps);
-        named.filter_map(|id| self.numbers.get(id).copied())
+        self.parents.get(number).into_iter().flatten().copied()
     }
 
     /// Lets a voice hear one thing, and all that it follows.
@@ -333,6 +339,10 @@ impl Stage {
     fn put(&mut self, verified: Verified) -> usize {
         let number = self.said.len();
         self.numbers.insert(*verified.id(), number);
+        let statement = verified.statement();
+        let named = statement.prev.iter().chain(&statement.deps);
+        let parents = named.filter_map(|id| self.numbers.get(id).copied());
+        self.parents.push(parents.collect());
         self.said.push(verified);
         let mut past = Seen::default();
         let mut beyond = matches!(self.act(number), Act::Unknown { .. });
