@@ -202,7 +202,7 @@ fn an_update_by_an_envoy_without_a_grant_is_refused() {
     let signature = stage.pluto.sign(&update.signing_bytes().expect("encodes"));
     let sealed = update.seal(signature).expect("its own signature is fine");
     let refusal = stage.refused(&stage.pluto, vec![sealed.bytes().to_vec()]);
-    assert_eq!(refusal.code, "no-grant", "{refusal:?}");
+    assert_eq!(refusal.code, "not-granted", "{refusal:?}");
 }
 
 #[test]

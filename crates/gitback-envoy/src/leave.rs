@@ -93,7 +93,7 @@ fn look(envoy: &Arc<Envoy>, told: &mut BTreeSet<String>) {
     for cell in envoy.store().all() {
         let users: Vec<u32> = {
             let state = cell.lock();
-            let users = state.users_of(envoy.public());
+            let users = state.users_of(envoy.public()).into_iter();
             users
                 .filter(|uid| access::standing(envoy, &state, *uid).is_some())
                 .collect()

@@ -8,7 +8,7 @@ use gitback_envelope::{
     Act, Envelope, EnvelopeId, Incarnation, Inserted, Oid, Project, Reject, Tip, Update, Verdict,
     Verified, VoidReason,
 };
-use gitback_identity::{EnvoyKey, hex};
+use gitback_identity::{EnvoyKey, PuddleKey, hex};
 use gitback_log::Log;
 
 use super::foothold::Foothold;
@@ -34,8 +34,8 @@ pub(crate) struct State {
     /// Something folded that may move refs, and refs have not followed it yet, so that `lacking` does not speak of it.
     pub(super) unsettled: bool,
     pub(super) foothold: Foothold,
-    /// Envoys that some party has ever granted, and for which of their users.
-    ever_granted: BTreeMap<EnvoyKey, BTreeSet<u32>>,
+    /// Envoys that some party has ever granted: which party, and for which of their users.
+    ever_granted: BTreeMap<EnvoyKey, BTreeSet<(PuddleKey, u32)>>,
     /// Alarms that the daemon's log has.
     pub(super) told: BTreeSet<String>,
     last_push: Option<LastPush>,
@@ -136,8 +136,15 @@ impl State {
     }
 
     /// The users of an envoy's machine for whom some party has ever granted it.
-    pub(crate) fn users_of(&self, envoy: &EnvoyKey) -> impl Iterator<Item = u32> {
-        self.ever_granted.get(envoy).into_iter().flatten().copied()
+    pub(crate) fn users_of(&self, envoy: &EnvoyKey) -> BTreeSet<u32> {
+        let grants = self.ever_granted.get(envoy).into_iter().flatten();
+        grants.map(|(_, uid)| *uid).collect()
+    }
+
+    /// Whether the puddle, a party to the project, has ever granted the envoy.
+    pub(crate) fn ever_granted_by(&self, envoy: &EnvoyKey, puddle: &PuddleKey) -> bool {
+        let grants = self.ever_granted.get(envoy);
+        grants.is_some_and(|grants| grants.iter().any(|(by, _)| by == puddle))
     }
 
     /// Why the envelope has no effect, if it folded and has none.
@@ -331,8 +338,8 @@ impl State {
             }
             Act::Grant(grant) => {
                 if self.fold.party(&statement.puddle) {
-                    let users = self.ever_granted.entry(grant.envoy).or_default();
-                    users.insert(grant.uid);
+                    let grants = self.ever_granted.entry(grant.envoy).or_default();
+                    grants.insert((statement.puddle, grant.uid));
                 }
             }
             // Whoever's authority these change, refs may go back, or come again.

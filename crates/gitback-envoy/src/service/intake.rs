@@ -129,7 +129,9 @@ impl<'a> Intake<'a> {
         }
         let mut state = cell.lock();
         if connected && let Some(id) = self.first_lie(&state, &fresh)? {
-            let reason = format!("update {id} says it contains a commit that it does not");
+            let rule = VoidReason::HeldOut.rule();
+            let reason =
+                format!("update {id} says it contains a commit that it does not (rule {rule})");
             return Err(refusal(RefusalKind::Bad, "false-claim", reason));
         }
         if state.shows_own_future(self.envoy.public(), &fresh) {
@@ -311,15 +313,9 @@ impl From<Refusal> for Stop {
 
 /// Refuses what would be stored for nothing: envelopes of strangers, and refs that no repository can have.
 fn check_standing(state: &State, fresh: &[Verified]) -> Result<(), Refusal> {
-    if let Some(stranger) = first_stranger(state, fresh) {
-        let reason = format!(
-            "envelope {} speaks for {}, who was never invited (rule {})",
-            stranger.id(),
-            stranger.statement().puddle.fingerprint(),
-            VoidReason::NotMember.rule()
-        );
-        let code = VoidReason::NotMember.code();
-        return Err(refusal(RefusalKind::Forbidden, code, reason));
+    if let Some((stranger, why)) = first_stranger(state, fresh) {
+        let reason = format!("envelope {}: {why} (rule {})", stranger.id(), why.rule());
+        return Err(refusal(RefusalKind::Forbidden, why.code(), reason));
     }
     for envelope in fresh {
         let Act::Update(update) = &envelope.statement().act else {
@@ -338,43 +334,84 @@ fn check_standing(state: &State, fresh: &[Verified]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The first envelope by a puddle that is no party to the project, neither by what is here nor by what came with it.
+/// The first envelope for a puddle that is no party to the project, or by an envoy that its puddle never granted;
+/// neither by what is here nor by what came with it.
 ///
 /// The fold would call it void in any case; refusing it keeps strangers from filling the log. What another envelope
 /// names is taken in all the same, or replicas would not come together.
-fn first_stranger<'a>(state: &State, fresh: &'a [Verified]) -> Option<&'a Verified> {
+fn first_stranger<'a>(state: &State, fresh: &'a [Verified]) -> Option<(&'a Verified, VoidReason)> {
     let fold = state.fold();
-    let mut line: BTreeSet<PuddleKey> = fold.line().iter().map(|hop| hop.key).collect();
-    let mut invited = BTreeSet::new();
+    let mut parties = Parties::new(state);
     let mut strangers = Vec::new();
     let mut named: BTreeSet<EnvelopeId> = fold.missing().into_iter().collect();
     // Each comes after its past, so whoever invites comes before whoever is invited.
     for envelope in fresh {
-        let statement = envelope.statement();
-        let puddle = statement.puddle;
-        match &statement.act {
-            Act::Init { .. } => drop(line.insert(puddle)),
-            Act::Invite(invite) if line.contains(&puddle) => drop(invited.insert(invite.puddle)),
-            Act::Delegate(delegate) if line.contains(&puddle) => drop(line.insert(delegate.to)),
-            _ => {}
-        }
-        let known = line.contains(&puddle) || invited.contains(&puddle) || fold.party(&puddle);
-        if known || matches!(statement.act, Act::Unknown { .. }) {
-            named.extend(names(envelope));
-        } else {
-            strangers.push(envelope);
+        match parties.meet(envelope) {
+            Ok(()) => named.extend(names(envelope)),
+            Err(why) => strangers.push((envelope, why)),
         }
     }
     // From the last on: what a named one names is named as well.
     let mut first = None;
-    for stranger in strangers.into_iter().rev() {
+    for (stranger, why) in strangers.into_iter().rev() {
         if named.contains(stranger.id()) {
             named.extend(names(stranger));
         } else {
-            first = Some(stranger);
+            first = Some((stranger, why));
         }
     }
     first
+}
+
+/// Who has a say, by what is here and what has come so far.
+struct Parties<'a> {
+    state: &'a State,
+    line: BTreeSet<PuddleKey>,
+    invited: BTreeSet<PuddleKey>,
+    granted: BTreeSet<(EnvoyKey, PuddleKey)>,
+}
+
+impl<'a> Parties<'a> {
+    fn new(state: &'a State) -> Self {
+        Self {
+            state,
+            line: state.fold().line().iter().map(|hop| hop.key).collect(),
+            invited: BTreeSet::new(),
+            granted: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the envelope is by somebody with a say, and to whom it gives one.
+    fn meet(&mut self, envelope: &Verified) -> Result<(), VoidReason> {
+        let statement = envelope.statement();
+        let puddle = statement.puddle;
+        match &statement.act {
+            // What it says only a later version knows, and so whom it may let in.
+            Act::Unknown { .. } => return Ok(()),
+            Act::Init { .. } => drop(self.line.insert(puddle)),
+            Act::Invite(invite) if self.line.contains(&puddle) => {
+                self.invited.insert(invite.puddle);
+            }
+            Act::Delegate(delegate) if self.line.contains(&puddle) => {
+                self.line.insert(delegate.to);
+            }
+            _ => {}
+        }
+        let known = self.line.contains(&puddle)
+            || self.invited.contains(&puddle)
+            || self.state.fold().party(&puddle);
+        if !known {
+            return Err(VoidReason::NotMember);
+        }
+        if let Act::Grant(grant) = &statement.act {
+            self.granted.insert((grant.envoy, puddle));
+        }
+        let signer = EnvoyKey::new(statement.signer);
+        let granted = statement.by_puddle()
+            || self.granted.contains(&(signer, puddle))
+            || self.state.ever_granted_by(&signer, &puddle);
+        granted.then_some(()).ok_or(VoidReason::NotGranted)
+    }
 }
 
 /// What an envelope names: its past, and what its cut keeps.

@@ -101,7 +101,7 @@ fn an_envoy_of_the_fleet_that_nobody_granted_gets_no_project_of_members_only() {
 }
 
 #[test]
-fn an_update_without_a_grant_is_kept_and_moves_nothing() {
+fn an_update_by_an_envoy_that_its_puddle_never_granted_is_refused() {
     let world = World::new();
     let init = world.found();
     let policy = world.policy(&init, Scope::SwarmWide);
@@ -123,7 +123,7 @@ fn an_update_without_a_grant_is_kept_and_moves_nothing() {
         assert!(refusal.reason.contains("rule 13"), "{}", refusal.reason);
     }
     let status = world.status().expect("founded");
-    assert_eq!((status.envelopes, status.void), (3, 1));
+    assert_eq!((status.envelopes, status.void), (2, 0));
     assert_eq!(main_of(&world), None);
     assert_eq!(world.packs(), 0, "what no ref will need is not kept");
 }
