@@ -160,3 +160,126 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gitback_envelope::{Change, Grant, Oid, RefName, Verdict};
+    use gitback_identity::Handle;
+
+    use super::super::Cell;
+    use super::*;
+
+    /// More heads than one statement can name.
+    const MANY: u8 = 150;
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed(&[seed; 32])
+    }
+
+    fn seal(statements: Vec<Statement>, key: &SecretKey) -> Vec<Verified> {
+        let sealed = statements.into_iter().map(|statement| {
+            let signature = key.sign(&statement.signing_bytes().expect("encodes"));
+            statement.seal(signature).expect("its own")
+        });
+        sealed.collect()
+    }
+
+    /// A project with one update by each of many envoys, none of which knows of another.
+    fn torn(dir: &std::path::Path) -> Cell {
+        let founder = key(255);
+        let puddle = PuddleKey::new(founder.public());
+        let handle: Handle = "notes".parse().expect("valid");
+        let init = seal(vec![Statement::init(&puddle, &handle)], &founder);
+        let id = ProjectId::derive(&puddle, &handle);
+        let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes")).expect("opens");
+        let mut state = cell.lock();
+        let own = EnvoyKey::new(key(254).public());
+        let mut batch = init.clone();
+        for seed in 0..MANY {
+            let envoy = key(seed);
+            let envoy_key = EnvoyKey::new(envoy.public());
+            let life = Incarnation::from_bytes(&[seed.wrapping_add(1).max(1); 16]);
+            let past = *init.first().expect("one").id();
+            let mut granting = Drafting::outside(id, puddle, own, life, past);
+            let grant = granting.add(Act::Grant(Grant {
+                envoy: envoy_key,
+                uid: 0,
+                expires_ms: None,
+            }));
+            batch.extend(seal(granting.into_statements(), &founder));
+            let mut updating =
+                Drafting::outside(id, puddle, envoy_key, life, grant.expect("encodes"));
+            updating.signer = envoy.public();
+            let change = Change {
+                name: RefName::new(format!("refs/heads/{seed}").as_bytes()).expect("valid"),
+                new: Oid::zero(),
+                contained: Vec::new(),
+                forced: Vec::new(),
+            };
+            let update = Update {
+                changes: vec![change],
+                head: None,
+                pack: None,
+            };
+            updating.add(Act::Update(update)).expect("encodes");
+            batch.extend(seal(updating.into_statements(), &envoy));
+        }
+        let admitted = state.admit(batch).expect("the disk works");
+        assert!(admitted.refused.is_empty(), "{admitted:?}");
+        assert_eq!(state.fold().cut().len(), usize::from(MANY));
+        drop(state);
+        cell
+    }
+
+    #[test]
+    fn a_writer_gathers_more_heads_than_one_statement_names() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let cell = torn(dir.path());
+        let mut state = cell.lock();
+        let (founder, own) = (key(255), EnvoyKey::new(key(254).public()));
+        let puddle = PuddleKey::new(founder.public());
+        let drafting = Drafting::after(&state, founder.public(), puddle, own, None);
+        let mut drafting = drafting.expect("encodes");
+        let cut = drafting.cut();
+        let last = drafting.add(Act::Merge).expect("encodes");
+        let statements = drafting.into_statements();
+        assert_eq!(
+            statements.len(),
+            3,
+            "two gather, then comes what was wanted"
+        );
+        assert!(cut.len() <= DEPS_MAX);
+        let heads = state.fold().cut();
+        let admitted = state
+            .admit(seal(statements, &founder))
+            .expect("the disk works");
+        assert!(admitted.first_void(&state).is_none());
+        assert_eq!(state.fold().cut(), [last]);
+        let kept = |head: &EnvelopeId| {
+            let mut cut = cut.iter();
+            cut.any(|id| id == head || state.fold().is_ancestor(head, id))
+        };
+        assert!(heads.iter().all(kept), "the cut keeps everything");
+    }
+
+    #[test]
+    fn who_may_not_gather_heads_names_those_that_let_it_speak() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let cell = torn(dir.path());
+        let state = cell.lock();
+        let stranger = key(253);
+        let puddle = PuddleKey::new(stranger.public());
+        let own = EnvoyKey::new(key(254).public());
+        let basis = *state.fold().cut().last().expect("many");
+        assert_eq!(state.fold().verdict(&basis), Verdict::Valid);
+        let drafting = Drafting::after(&state, stranger.public(), puddle, own, Some(basis));
+        let mut drafting = drafting.expect("encodes");
+        drafting.add(Act::Merge).expect("encodes");
+        let statements = drafting.into_statements();
+        let [one] = statements.as_slice() else {
+            panic!("nothing comes before it: {statements:?}");
+        };
+        assert_eq!(one.deps.len(), DEPS_MAX);
+        assert!(one.deps.contains(&basis));
+    }
+}

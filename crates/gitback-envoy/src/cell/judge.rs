@@ -25,7 +25,7 @@ impl Cell {
     /// An update that says it contains a commit which its own history does not reach is held out of the fold: every
     /// envoy sees the same graph and comes to the same verdict.
     pub(crate) fn judge(&self, state: &mut State) -> Result<(), Fault> {
-        let mut later = Vec::new();
+        let (mut later, caught) = (Vec::new(), state.held_out.len());
         for id in std::mem::take(&mut state.unjudged) {
             match self.judge_one(&state.fold.claims(&id))? {
                 Verdict::True => {}
@@ -36,6 +36,9 @@ impl Cell {
             }
         }
         state.unjudged = later;
+        if state.held_out.len() > caught {
+            self.tell_alarms(state);
+        }
         if let Err(fault) = self.write_judged(state) {
             // Losing the note costs time only.
             tracing::warn!(project = %self.id, error = %crate::daemon::chain(&fault), "cannot note what was judged");

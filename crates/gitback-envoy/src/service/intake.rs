@@ -194,7 +194,9 @@ impl<'a> Intake<'a> {
             .folded
             .iter()
             .any(|id| state.update(id).is_some() && state.void(id).is_none());
-        if !moves_refs {
+        // A pack for what is here already may still bring what a lost repository lacks.
+        let mends = admitted.folded.is_empty() && !state.has_all();
+        if !moves_refs && !mends {
             self.pack = None;
             return Ok(());
         }
@@ -425,17 +427,18 @@ fn names(envelope: &Verified) -> impl Iterator<Item = EnvelopeId> {
 /// Whether an update may turn out to have no effect, by what is known before it folds. To say so of one that has an
 /// effect costs time only.
 fn is_doubtful(state: &State, envelope: &Verified) -> bool {
-    let fold = state.fold();
-    let statement = envelope.statement();
-    let may_write = || fold.access(&statement.puddle) >= Some(Access::Member);
-    let granted = || {
-        statement.by_puddle()
-            || fold
-                .granted_envoy(&EnvoyKey::new(statement.signer))
-                .is_some()
+    let (fold, statement) = (state.fold(), envelope.statement());
+    let Some(update) = statement.update() else {
+        return false;
     };
-    statement.update().is_some()
-        && (fold.ended() || !may_write() || !granted() || !fold.policy().protected.is_empty())
+    let may_write = fold.access(&statement.puddle) >= Some(Access::Member);
+    let signer = EnvoyKey::new(statement.signer);
+    let granted = statement.by_puddle() || fold.granted_envoy(&signer).is_some();
+    let protected = fold.policy().protected;
+    let takes_away = |change: &Change| {
+        (change.new.is_zero() || !change.forced.is_empty()) && protected.contains(&change.name)
+    };
+    fold.ended() || !may_write || !granted || update.changes.iter().any(takes_away)
 }
 
 /// The objects to which the updates of a batch lead, those without effect left out.
