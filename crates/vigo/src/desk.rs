@@ -8,14 +8,15 @@ use gitback_identity::{ProjectId, PuddleKey, PuddleName, hex};
 use gitback_puddle::Public;
 use gitback_signer::{Approved, Expected, May, SignError, Signer, approve, home};
 
-use crate::console::Console;
-use crate::context::{Context, Daemon};
+use crate::context::Context;
+use crate::errand::Errand;
 use crate::failure;
+use crate::project::Subject;
 
 /// One puddle that signs about one project.
 pub(crate) struct Desk<'a> {
     context: &'a Context,
-    name: &'a PuddleName,
+    name: PuddleName,
     key: PuddleKey,
     /// A key in hand; the user's session otherwise, which is only asked once the daemon has nothing against it.
     signer: Option<Rc<Signer>>,
@@ -29,18 +30,17 @@ impl<'a> Desk<'a> {
     /// By the unlocked session of the user's puddle.
     pub(crate) fn of(
         context: &'a Context,
-        own: &'a Public,
-        project: ProjectId,
-        handle: &str,
+        own: &Public,
+        subject: &Subject,
         what_for: impl Into<String>,
     ) -> Self {
         Self {
             context,
-            name: &own.name,
+            name: own.name.clone(),
             key: own.key,
             signer: None,
-            project,
-            handle: handle.to_owned(),
+            project: subject.id,
+            handle: subject.handle.clone(),
             what_for: what_for.into(),
         }
     }
@@ -58,30 +58,25 @@ impl<'a> Desk<'a> {
     /// the user's and not of the daemon's.
     pub(crate) fn carry_out(
         &self,
-        daemon: &mut Daemon<'_>,
+        errand: &mut Errand<'_, '_>,
         wish: Wish,
         may: &[May],
-        console: &mut Console<'_>,
     ) -> Result<Vec<Verified>, Failure> {
-        let drafts = self.ask(daemon, wish, console)?;
+        let drafts = self.ask(errand, wish)?;
         let sealed = self.seal(self.look_at(&drafts, may)?)?;
-        self.submit(daemon, &sealed, console)?;
+        self.submit(errand, &sealed)?;
         Ok(sealed)
     }
 
     /// Asks the daemon for the drafts of a wish.
     pub(crate) fn ask(
         &self,
-        daemon: &mut Daemon<'_>,
+        errand: &mut Errand<'_, '_>,
         wish: Wish,
-        console: &mut Console<'_>,
     ) -> Result<Vec<Draft>, Failure> {
-        let request = self.wish(wish);
-        match daemon.call(&request, console)? {
+        match errand.call(&self.wish(wish))? {
             Reply::Drafts { drafts, notes, .. } => {
-                for note in notes {
-                    console.warning(note);
-                }
+                notes.iter().for_each(|note| errand.console.warning(note));
                 Ok(drafts)
             }
             other => Err(other.unexpected()),
@@ -125,42 +120,34 @@ impl<'a> Desk<'a> {
     }
 
     pub(crate) fn unsigned(&self, error: &SignError) -> Failure {
-        failure::sign(error, self.name, &self.what_for)
+        failure::sign(error, &self.name, &self.what_for)
     }
 
     pub(crate) fn submit(
         &self,
-        daemon: &mut Daemon<'_>,
+        errand: &mut Errand<'_, '_>,
         sealed: &[Verified],
-        console: &mut Console<'_>,
     ) -> Result<(), Failure> {
         let request = Request::Submit {
             project: self.project.to_string(),
             envelopes: in_hex(sealed),
         };
-        self.hand_in(daemon, &request, console)
+        self.hand_in(errand, &request)
     }
 
     /// Hands something in, and keeps the token that comes back.
     pub(crate) fn hand_in(
         &self,
-        daemon: &mut Daemon<'_>,
+        errand: &mut Errand<'_, '_>,
         request: &Request,
-        console: &mut Console<'_>,
     ) -> Result<(), Failure> {
-        let (notes, token) = match daemon.call(request, console)? {
-            Reply::Accepted { notes, token } => (notes, token),
-            other => return Err(other.unexpected()),
-        };
-        for note in notes {
-            console.progress(note);
-        }
+        let token = errand.have_done(request)?;
         let token = token.and_then(|token| hex::decode(&token, TOKEN_MAX));
         if let Some(token) = token {
             let projects_dir = &self.context.layout.projects_dir;
             if let Err(fault) = home::keep_token(projects_dir, &self.project, &token) {
                 // Without it the project cannot be brought back to a machine that loses it, and all else works.
-                console.warning(failure::chain(&fault));
+                errand.console.warning(failure::chain(&fault));
             }
         }
         Ok(())

@@ -1,66 +1,41 @@
 //! The steps that make a project: its `init`, a grant, a policy. `project init` and `project re-found` take them.
 
 use gitback_envelope::{Policy, RefName, Scope, Statement};
-use gitback_helper::{Failure, ProjectStatus, Request, Wish, exit_code};
+use gitback_helper::{Failure, ProjectStatus, Request, Wish};
 use gitback_identity::Handle;
-use gitback_puddle::Public;
 use gitback_signer::{Approved, May};
 
-use crate::console::Console;
-use crate::context::{Context, Daemon};
 use crate::desk::{Desk, in_hex};
-use crate::people::People;
-use crate::{failure, project, show};
-
-/// The project as the daemon shows it; nothing where there is none.
-pub(crate) fn look_up(
-    daemon: &mut Daemon<'_>,
-    id: &str,
-    people: &People,
-    console: &mut Console<'_>,
-) -> Result<Option<ProjectStatus>, Failure> {
-    match project::ask_one(daemon, id, people, console) {
-        Ok(project) => Ok(Some(project)),
-        Err(failure) if failure.code == exit_code::UNKNOWN => Ok(None),
-        Err(failure) => Err(failure),
-    }
-}
+use crate::errand::Errand;
+use crate::{failure, show};
 
 /// Founds the project. It needs no draft: all of it follows from the founder and the handle.
 pub(crate) fn found(
-    daemon: &mut Daemon<'_>,
+    errand: &mut Errand<'_, '_>,
     desk: &Desk<'_>,
-    own: &Public,
     handle: &Handle,
-    console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let init = Approved::made(Statement::init(&own.key, handle));
+    let init = Approved::made(Statement::init(&errand.own()?.key, handle));
     let init = init.map_err(|reject| failure::envelope(&reject))?;
     let sealed = desk.seal(vec![init])?;
     for envelope in in_hex(&sealed) {
-        desk.hand_in(daemon, &Request::Found { envelope }, console)?;
+        desk.hand_in(errand, &Request::Found { envelope })?;
     }
     Ok(())
 }
 
 /// Lets this machine's envoy sign updates for the user.
-pub(crate) fn grant(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    desk: &Desk<'_>,
-    console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let may = [May::grant(context.uid(), show::now_ms())];
-    desk.carry_out(daemon, Wish::Grant, &may, console)?;
+pub(crate) fn grant(errand: &mut Errand<'_, '_>, desk: &Desk<'_>) -> Result<(), Failure> {
+    let may = [May::grant(errand.context.uid(), show::now_ms())];
+    desk.carry_out(errand, Wish::Grant, &may)?;
     Ok(())
 }
 
 /// Says how the project is kept.
 pub(crate) fn set_policy(
-    daemon: &mut Daemon<'_>,
+    errand: &mut Errand<'_, '_>,
     desk: &Desk<'_>,
     policy: &Policy,
-    console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let protected = policy.protected.iter();
     let wish = Wish::Policy {
@@ -71,7 +46,7 @@ pub(crate) fn set_policy(
         protected: protected.map(text_of).collect(),
         replicas: policy.replicas,
     };
-    desk.carry_out(daemon, wish, &[May::Policy(policy.clone())], console)?;
+    desk.carry_out(errand, wish, &[May::Policy(policy.clone())])?;
     Ok(())
 }
 

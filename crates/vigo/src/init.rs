@@ -11,13 +11,14 @@ use gitback_identity::{Address, Handle, Host, ProjectId};
 use gitback_puddle::Public;
 
 use crate::console::{Console, Stop};
-use crate::context::{Context, Daemon};
+use crate::context::Context;
 use crate::desk::Desk;
-use crate::founding::{found, grant, look_up, set_policy};
+use crate::errand::Errand;
+use crate::founding::{found, grant, set_policy};
 use crate::git::{Git, Remote};
-use crate::people::{People, own_or_fail};
+use crate::project::Subject;
 use crate::record::{self, Record};
-use crate::{cli, failure, naming, project, show};
+use crate::{cli, failure, naming, show};
 
 /// What the remote is called, unless the repository has one already.
 const REMOTE: &str = "gitback";
@@ -32,47 +33,52 @@ pub(crate) fn init(
     let work_tree = git.work_tree()?;
     git.require_sha1()?;
     let remotes = git.remotes()?;
-    let people = People::read(context, console)?;
-    let public = own_or_fail(&people, context)?.clone();
+    let public = context.puddle()?;
     let handle = choose_handle(arguments.handle.as_deref(), &remotes, &public, &work_tree)?;
     let founding = Founding::new(public, handle);
     let desk = founding.desk(context);
     // What is locked is to be known before anything is made.
     desk.signer()?;
-    let mut daemon = context.daemon()?;
+    let mut errand = Errand::begin(context, console)?;
 
     let id = founding.id.to_string();
-    let known = look_up(&mut daemon, &id, &people, console)?;
+    let known = errand.look_up(&id)?;
     if !founding.may_continue(context, &remotes, &work_tree, known.as_ref()) {
         return Err(founding.taken().into());
     }
     founding.note(context, &work_tree)?;
     if known.is_none() {
-        found(
-            &mut daemon,
-            &desk,
-            &founding.public,
-            &founding.handle,
-            console,
-        )?;
+        found(&mut errand, &desk, &founding.handle)?;
     }
-    let is_kept = known.is_some() && has_policy(&mut daemon, &id, console)?;
-    if !is_kept {
-        let policy = first_policy(arguments.scope);
-        set_policy(&mut daemon, &desk, &policy, console)?;
+    if known.is_none() || !has_policy(&mut errand, &id)? {
+        set_policy(&mut errand, &desk, &first_policy(arguments.scope))?;
     } else if arguments.scope.is_some() {
+        let console = &mut *errand.console;
         console.warning("--scope only counts when a project is founded");
         console.hint("to change it: vigo swarm gitback project policy --scope …");
     }
     if known.and_then(|project| project.role).is_none() {
-        grant(context, &mut daemon, &desk, console)?;
+        grant(&mut errand, &desk)?;
     }
     let connected = connect(&git, &founding, &remotes)?;
     if !arguments.no_push {
-        push(&git, connected.target(&founding), console)?;
+        push(&git, connected.target(&founding), errand.console)?;
     }
-    let project = project::ask_one(&mut context.daemon()?, &id, &people, console)?;
-    report(&git, &founding, &connected, &project, console)
+    // The push took its time; the daemon does not wait that long for the next request.
+    errand.daemon = context.daemon()?;
+    let outcome = Outcome {
+        project: errand.project(&id)?,
+        founding,
+        connected,
+    };
+    outcome.report(&git, errand.console)
+}
+
+/// What there is to tell in the end.
+struct Outcome {
+    founding: Founding,
+    connected: Connected,
+    project: ProjectStatus,
 }
 
 /// The project to be: all of it follows from the puddle and the handle.
@@ -94,10 +100,15 @@ impl Founding {
         }
     }
 
-    fn desk<'a>(&'a self, context: &'a Context) -> Desk<'a> {
-        let handle = self.handle.as_str();
-        let what_for = format!("founding {handle} needs a signature");
-        Desk::of(context, &self.public, self.id, handle, what_for)
+    fn desk<'a>(&self, context: &'a Context) -> Desk<'a> {
+        let subject = Subject {
+            id: self.id,
+            handle: self.handle.to_string(),
+            name: format!("{}/{}", self.public.name, self.handle),
+            status: None,
+        };
+        let what_for = format!("founding {} needs a signature", self.handle);
+        Desk::of(context, &self.public, &subject, what_for)
     }
 
     /// The remote that leads to this project, if there is one.
@@ -201,16 +212,12 @@ fn choose_handle(
 }
 
 /// Whether anybody has said how the project is kept. Whoever founds it says so at once, so the first page tells.
-fn has_policy(
-    daemon: &mut Daemon<'_>,
-    id: &str,
-    console: &mut Console<'_>,
-) -> Result<bool, Failure> {
+fn has_policy(errand: &mut Errand<'_, '_>, id: &str) -> Result<bool, Failure> {
     let request = Request::Log {
         project: id.to_owned(),
         skip: 0,
     };
-    match daemon.call(&request, console)? {
+    match errand.call(&request)? {
         Reply::Log { entries, .. } => Ok(entries
             .iter()
             .any(|entry| entry.kind == "policy.v1" && entry.verdict == "valid")),
@@ -263,57 +270,58 @@ fn push(git: &Git<'_>, target: &str, console: &mut Console<'_>) -> Result<(), Fa
     Ok(())
 }
 
-fn report(
-    git: &Git<'_>,
-    founding: &Founding,
-    connected: &Connected,
-    project: &ProjectStatus,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let name = naming::display(project);
-    let remote = match connected {
-        Connected::Added => format!("   (remote \"{REMOTE}\" added)"),
-        Connected::Before(name) => format!("   (remote \"{name}\")"),
-        Connected::NameTaken { .. } => String::new(),
-    };
-    let heading = format!("Project {name}");
-    console.line(format_args!("{heading:<38}  id {}", founding.id.short()))?;
-    console.line(format_args!("  Address   {}{remote}", founding.address))?;
-    console.line(format_args!("  Kept on   {}", kept_on(project)))?;
-    let where_kept = if project.copies < 2 {
-        "there"
-    } else {
-        "on each of them"
-    };
-    console.line(format_args!(
-        "  Readable  by root {where_kept}; contents are not encrypted"
-    ))?;
-    if project.copies < 2 {
-        console.warning("THE ONLY COPY: one copy is not a backup");
-        console.hint("why: vigo swarm gitback status");
+impl Outcome {
+    fn report(&self, git: &Git<'_>, console: &mut Console<'_>) -> Result<(), Stop> {
+        let Self {
+            founding,
+            connected,
+            project,
+        } = self;
+        let name = naming::display(project);
+        let remote = match connected {
+            Connected::Added => format!("   (remote \"{REMOTE}\" added)"),
+            Connected::Before(name) => format!("   (remote \"{name}\")"),
+            Connected::NameTaken { .. } => String::new(),
+        };
+        let heading = format!("Project {name}");
+        console.line(format_args!("{heading:<38}  id {}", founding.id.short()))?;
+        console.line(format_args!("  Address   {}{remote}", founding.address))?;
+        console.line(format_args!("  Kept on   {}", kept_on(project)))?;
+        let where_kept = if project.copies < 2 {
+            "there"
+        } else {
+            "on each of them"
+        };
+        console.line(format_args!(
+            "  Readable  by root {where_kept}; contents are not encrypted"
+        ))?;
+        if project.copies < 2 {
+            console.warning("THE ONLY COPY: one copy is not a backup");
+            console.hint("why: vigo swarm gitback status");
+        }
+        let hint = match connected {
+            Connected::NameTaken { other } => {
+                console.warning(format_args!(
+                    "the remote \"{REMOTE}\" leads to {} and was left as it is",
+                    show::plain(other)
+                ));
+                format!(
+                    "change it: git remote set-url {REMOTE} {}",
+                    founding.address
+                )
+            }
+            Connected::Added | Connected::Before(_) => {
+                let branch = git.current_branch()?;
+                let branch = branch
+                    .as_deref()
+                    .and_then(|name| name.strip_prefix("refs/heads/"));
+                let target = connected.target(founding);
+                format!("git push {target} {}", branch.unwrap_or("main"))
+            }
+        };
+        console.hint(hint);
+        Ok(())
     }
-    let hint = match connected {
-        Connected::NameTaken { other } => {
-            console.warning(format_args!(
-                "the remote \"{REMOTE}\" leads to {} and was left as it is",
-                show::plain(other)
-            ));
-            format!(
-                "change it: git remote set-url {REMOTE} {}",
-                founding.address
-            )
-        }
-        Connected::Added | Connected::Before(_) => {
-            let branch = git.current_branch()?;
-            let branch = branch
-                .as_deref()
-                .and_then(|name| name.strip_prefix("refs/heads/"));
-            let target = connected.target(founding);
-            format!("git push {target} {}", branch.unwrap_or("main"))
-        }
-    };
-    console.hint(hint);
-    Ok(())
 }
 
 fn kept_on(project: &ProjectStatus) -> String {

@@ -15,14 +15,14 @@ use crate::{ask, failure};
 /// Unwraps each key once, with a passphrase that is read once, and only where one is needed.
 pub(crate) struct Keys<'a> {
     context: &'a Context,
-    own: &'a Public,
+    own: Public,
     file: Option<&'a Path>,
     passphrase: Option<Passphrase>,
     signers: BTreeMap<PuddleKey, Rc<Signer>>,
 }
 
 impl<'a> Keys<'a> {
-    pub(crate) fn new(context: &'a Context, own: &'a Public, file: Option<&'a Path>) -> Self {
+    pub(crate) fn new(context: &'a Context, own: Public, file: Option<&'a Path>) -> Self {
         Self {
             context,
             own,

@@ -23,6 +23,7 @@ mod console;
 mod context;
 mod desk;
 mod envoy;
+mod errand;
 mod failure;
 mod founding;
 mod git;
@@ -50,6 +51,7 @@ pub use crate::context::Facts;
 use crate::cli::{Cli, Command, Envoy, Gitback, Project, Puddle, Swarm};
 use crate::console::{Console, Stop};
 use crate::context::Context;
+use crate::errand::Errand;
 
 /// Whether this program was started by git, as `git-remote-gitback`.
 #[must_use]
@@ -104,28 +106,39 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
         },
         Command::Swarm(Swarm::Gitback(verb)) => match verb {
             Gitback::Status(json) => project::overview(&context()?, json, console),
-            Gitback::Log(arguments) => project::log(&context()?, &arguments, console),
+            Gitback::Log(arguments) => {
+                let context = context()?;
+                project::log(&mut Errand::begin(&context, console)?, &arguments)
+            }
             Gitback::Project(verb) => obey_project(&context()?, verb, console),
         },
     }
 }
 
 fn obey_project(context: &Context, verb: Project, console: &mut Console<'_>) -> Result<(), Stop> {
+    let begin = Errand::begin;
     match verb {
+        // These two have something to do before the daemon is asked, or without it.
         Project::Init(arguments) => init::init(context, &arguments, console),
-        Project::List(json) => project::list(context, json, console),
-        Project::Status(arguments) => project::status(context, &arguments, console),
-        Project::Invite(arguments) => project::invite(context, &arguments, console),
-        Project::Join(arguments) => project::join(context, &arguments, console),
         Project::Leave(arguments) => project::leave(context, &arguments, console),
-        Project::Revoke(arguments) => project::revoke(context, &arguments, console),
-        Project::Rejoin(arguments) => project::rejoin(context, &arguments, console),
-        Project::Policy(arguments) => project::policy(context, &arguments, console),
-        Project::Reanchor(arguments) => project::reanchor(context, &arguments, console),
-        Project::ReinviteAll(arguments) => project::invite_again(context, &arguments, console),
-        Project::Refound(arguments) => project::refound(context, &arguments, console),
-        Project::PickLine(arguments) => project::pick_line(context, &arguments, console),
-        Project::Ungrant(arguments) => project::ungrant(context, &arguments, console),
+        Project::List(json) => project::list(&mut begin(context, console)?, json),
+        Project::Status(arguments) => project::status(&mut begin(context, console)?, &arguments),
+        Project::Invite(arguments) => project::invite(&mut begin(context, console)?, &arguments),
+        Project::Join(arguments) => project::join(&mut begin(context, console)?, &arguments),
+        Project::Revoke(arguments) => project::revoke(&mut begin(context, console)?, &arguments),
+        Project::Rejoin(arguments) => project::rejoin(&mut begin(context, console)?, &arguments),
+        Project::Policy(arguments) => project::policy(&mut begin(context, console)?, &arguments),
+        Project::Reanchor(arguments) => {
+            project::reanchor(&mut begin(context, console)?, &arguments)
+        }
+        Project::ReinviteAll(arguments) => {
+            project::invite_again(&mut begin(context, console)?, &arguments)
+        }
+        Project::Refound(arguments) => project::refound(&mut begin(context, console)?, &arguments),
+        Project::PickLine(arguments) => {
+            project::pick_line(&mut begin(context, console)?, &arguments)
+        }
+        Project::Ungrant(arguments) => project::ungrant(&mut begin(context, console)?, &arguments),
     }
 }
 

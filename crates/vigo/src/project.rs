@@ -10,13 +10,12 @@ mod refound;
 mod revoke;
 mod subject;
 
-use gitback_helper::{
-    CopyStatus, EnvoyStatus, Failure, MemberStatus, ProjectStatus, Reply, Request,
-};
+use gitback_helper::{CopyStatus, EnvoyStatus, MemberStatus, ProjectStatus};
 use serde::Serialize;
 
 use crate::console::{Console, Stop};
-use crate::context::{Context, Daemon};
+use crate::context::Context;
+use crate::errand::Errand;
 use crate::people::People;
 use crate::puddle::{self, PuddleStatus};
 use crate::show::{self, Table};
@@ -30,7 +29,7 @@ pub(crate) use policy::policy;
 pub(crate) use reanchor::{pick_line, reanchor};
 pub(crate) use refound::refound;
 pub(crate) use revoke::{revoke, ungrant};
-pub(crate) use subject::{Subject, addressed, chosen, reach, remembered};
+pub(crate) use subject::{Subject, addressed, connected_project, remembered};
 
 /// Refs shown before the rest is only counted.
 const REFS_SHOWN_MAX: usize = 40;
@@ -43,10 +42,12 @@ pub(crate) fn overview(
     json: cli::Json,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let mut daemon = context.daemon()?;
-    let envoy = envoy::ask(&mut daemon, console)?;
-    let projects = ask_all(&mut daemon, &people, console)?;
+    let mut errand = Errand::begin(context, console)?;
+    let envoy = envoy::ask(&mut errand.daemon, errand.console)?;
+    let projects = errand.projects()?;
+    let Errand {
+        people, console, ..
+    } = errand;
     let puddle = match people.own() {
         Some(public) => Some(puddle::describe(context, public)?),
         None => None,
@@ -76,13 +77,9 @@ pub(crate) fn overview(
 }
 
 /// All projects with their ids.
-pub(crate) fn list(
-    context: &Context,
-    json: cli::Json,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let projects = ask_all(&mut context.daemon()?, &people, console)?;
+pub(crate) fn list(errand: &mut Errand<'_, '_>, json: cli::Json) -> Result<(), Stop> {
+    let projects = errand.projects()?;
+    let console = &mut *errand.console;
     if json.json {
         return console.json(&projects);
     }
@@ -110,18 +107,14 @@ pub(crate) fn list(
 
 /// One project.
 pub(crate) fn status(
-    context: &Context,
+    errand: &mut Errand<'_, '_>,
     arguments: &cli::ProjectStatus,
-    console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let mut daemon = context.daemon()?;
-    let wanted = arguments.project.as_deref();
-    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+    let project = errand.chosen(arguments.project.as_deref())?;
     if arguments.json.json {
-        return console.json(&project);
+        return errand.console.json(&project);
     }
-    describe(&project, &people, console)
+    describe(&project, &errand.people, errand.console)
 }
 
 /// The answer of `status --json`.
@@ -134,60 +127,14 @@ struct Overview {
     projects: Vec<ProjectStatus>,
 }
 
-/// Asks the daemon for one project.
-pub(crate) fn ask_one(
-    daemon: &mut Daemon<'_>,
-    id: &str,
-    people: &People,
-    console: &mut Console<'_>,
-) -> Result<ProjectStatus, Failure> {
-    let request = Request::Project {
-        project: id.to_owned(),
-    };
-    match daemon.call(&request, console)? {
-        Reply::Project(project) => Ok(with_name(project, people)),
-        other => Err(other.unexpected()),
-    }
-}
-
 /// "3/4": envoys that hold everything, of those that should.
 pub(crate) fn copies(project: &ProjectStatus) -> String {
     format!("{}/{}", project.copies, project.envoys.len())
 }
 
-/// Asks the daemon for all projects that the user may see.
-pub(crate) fn ask_all(
-    daemon: &mut Daemon<'_>,
-    people: &People,
-    console: &mut Console<'_>,
-) -> Result<Vec<ProjectStatus>, Failure> {
-    match daemon.call(&Request::Projects, console)? {
-        Reply::Projects(projects) => {
-            let named = projects
-                .into_iter()
-                .map(|project| with_name(project, people));
-            let mut named: Vec<ProjectStatus> = named.collect();
-            named.sort_by_cached_key(|project| {
-                (naming::display(project), project.project_id.clone())
-            });
-            Ok(named)
-        }
-        other => Err(other.unexpected()),
-    }
-}
-
 /// Whether another project, or none, takes its place.
 pub(crate) fn has_ended(project: &ProjectStatus) -> bool {
     !project.successors.is_empty()
-}
-
-/// The daemon knows keys; names are known here.
-fn with_name(mut project: ProjectStatus, people: &People) -> ProjectStatus {
-    let founder = people.person(&project.founder);
-    if let Some(name) = founder.and_then(|founder| founder.name) {
-        project.founder_name = Some(name.to_string());
-    }
-    project
 }
 
 fn none_yet(console: &mut Console<'_>) -> Result<(), Stop> {

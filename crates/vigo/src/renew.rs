@@ -3,67 +3,61 @@
 
 use gitback_helper::{Failure, Renewal, Reply, Request};
 use gitback_identity::ProjectId;
-use gitback_puddle::Public;
 use gitback_signer::{May, home};
 
 use crate::console::Console;
-use crate::context::{Context, Daemon};
-use crate::desk::Desk;
-use crate::{project, show};
+use crate::context::Context;
+use crate::errand::Errand;
+use crate::project::{Subject, go_on_leaving};
+use crate::show;
 
-/// Asks the daemon what there is to sign, while the puddle is unlocked anyway. Says what was signed; what was not is
-/// a remark and no failure, and a daemon that does not run has nothing to ask.
+/// Does so once the puddle is unlocked. A daemon that does not run, or is busy, has nothing to ask.
 pub(crate) fn run(context: &Context, console: &mut Console<'_>) {
-    let Ok(Some(own)) = context.puddle_if_any() else {
-        return;
-    };
-    let Ok(mut daemon) = context.hasty_daemon() else {
-        return;
-    };
-    project::go_on_leaving(context, &mut daemon, &own, console);
-    let request = Request::Renewals {
-        puddle: own.key.to_string(),
-    };
-    let items = match daemon.call(&request, console) {
-        Ok(Reply::Renewals { items }) => items,
-        Ok(other) => return remark(&other.unexpected(), console),
-        Err(failure) => return remark(&failure, console),
+    if let Ok(mut errand) = Errand::in_haste(context, console) {
+        go_on_leaving(&mut errand);
+        sign_all(&mut errand);
+    }
+}
+
+/// Asks the daemon what there is to sign. Says what was signed; what was not is a remark and no failure.
+pub(crate) fn sign_all(errand: &mut Errand<'_, '_>) {
+    let items = match ask(errand) {
+        Ok(items) => items,
+        Err(failure) => {
+            let what = failure.what;
+            let console = &mut *errand.console;
+            return console.warning(format_args!(
+                "the daemon does not say what to renew: {what}"
+            ));
+        }
     };
     for item in items {
-        match sign(context, &mut daemon, &own, &item, console) {
-            Ok(()) => console.progress(format_args!("{}: {}; signed", item.handle, item.why)),
-            Err(failure) => {
-                console.warning(format_args!(
-                    "{} was not renewed: {}",
-                    item.handle, failure.what
-                ));
+        let signed = sign(errand, &item);
+        let console = &mut *errand.console;
+        let (handle, why) = (&item.handle, &item.why);
+        match signed {
+            Ok(()) => console.progress(format_args!("{handle}: {why}; signed")),
+            Err(Failure { what, .. }) => {
+                console.warning(format_args!("{handle} was not renewed: {what}"));
             }
         }
     }
 }
 
-fn remark(failure: &Failure, console: &mut Console<'_>) {
-    console.warning(format_args!(
-        "the daemon was not asked what to renew: {}",
-        failure.what
-    ));
+fn ask(errand: &mut Errand<'_, '_>) -> Result<Vec<Renewal>, Failure> {
+    let puddle = errand.own()?.key.to_string();
+    match errand.call(&Request::Renewals { puddle })? {
+        Reply::Renewals { items } => Ok(items),
+        other => Err(other.unexpected()),
+    }
 }
 
-fn sign(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    own: &Public,
-    item: &Renewal,
-    console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let project: ProjectId = match item.project.parse() {
-        Ok(project) => project,
-        Err(_) => return Err(Reply::Renewals { items: Vec::new() }.unexpected()),
-    };
-    let desk = Desk::of(context, own, project, &item.handle, item.why.clone());
-    let approved = desk.look_at(&item.drafts, &may(context, &project))?;
+fn sign(errand: &mut Errand<'_, '_>, item: &Renewal) -> Result<(), Failure> {
+    let subject = Subject::named(&item.project, &item.handle)?;
+    let desk = errand.desk(&subject, item.why.clone())?;
+    let approved = desk.look_at(&item.drafts, &may(errand.context, &subject.id))?;
     let sealed = desk.seal(approved)?;
-    desk.submit(daemon, &sealed, console)
+    desk.submit(errand, &sealed)
 }
 
 /// A grant in any project; a join only in one that the user has had to do with, so that nobody becomes a member of

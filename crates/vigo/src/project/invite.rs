@@ -2,17 +2,14 @@
 
 use gitback_envelope::{Act, Verified};
 use gitback_helper::{Failure, MemberStatus, ProjectStatus, Wish, exit_code};
-use gitback_identity::ProjectId;
-use gitback_puddle::Public;
 use gitback_signer::May;
 use serde::Serialize;
 
+use super::Subject;
 use super::subject::by_present_key;
-use super::{Subject, ask_all, ask_one, chosen};
-use crate::console::{Console, Stop};
-use crate::context::{Context, Daemon};
-use crate::desk::Desk;
-use crate::people::{People, Person, oneself, own_or_fail, texts};
+use crate::console::Stop;
+use crate::errand::Errand;
+use crate::people::{People, Person, oneself, texts};
 use crate::{cli, show};
 
 /// One invitation, and what its guest types.
@@ -32,17 +29,11 @@ pub(crate) struct Invitation {
 }
 
 impl Invitation {
-    pub(crate) fn new(
-        project: &ProjectId,
-        handle: &str,
-        guest: &Person,
-        role: &str,
-        id: &str,
-    ) -> Self {
-        let address = format!("gitback://{project}/{handle}");
+    fn new(subject: &Subject, guest: &Person, role: &str, id: &str) -> Self {
+        let address = format!("gitback://{}/{}", subject.id, subject.handle);
         Self {
-            project_id: project.to_string(),
-            handle: handle.to_owned(),
+            project_id: subject.id.to_string(),
+            handle: subject.handle.clone(),
             puddle: guest.key.to_string(),
             fingerprint: guest.key.fingerprint().to_string(),
             name: guest.name.as_ref().map(ToString::to_string),
@@ -55,90 +46,66 @@ impl Invitation {
 }
 
 /// Invites everybody who is named, and prints for each what they type.
-pub(crate) fn invite(
-    context: &Context,
-    arguments: &cli::Invite,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
-    let mut daemon = context.daemon()?;
-    let wanted = arguments.project.as_deref();
-    let project = chosen(context, &mut daemon, &people, wanted, console)?;
-    by_present_key(&project, &people)?;
+pub(crate) fn invite(errand: &mut Errand<'_, '_>, arguments: &cli::Invite) -> Result<(), Stop> {
+    let project = errand.chosen(arguments.project.as_deref())?;
+    by_present_key(&project, &errand.people)?;
     // Nobody is invited before everybody is known.
-    let guests = guests(
-        context,
-        &mut daemon,
-        &people,
-        &project,
-        &arguments.who,
-        console,
-    )?;
+    let guests = guests(errand, &project, &arguments.who)?;
     let subject = Subject::of(project.clone())?;
     let mut invitations = Vec::new();
     for guest in guests {
-        let invited = one(
-            context,
-            &mut daemon,
-            own,
-            &subject,
-            &guest,
-            arguments.role,
-            console,
-        )?;
+        let invited = one(errand, &subject, &guest, arguments.role)?;
         if let Some(invitation) = invited {
             if !arguments.json.json {
-                console.line(&invitation.command)?;
+                errand.console.line(&invitation.command)?;
             }
             invitations.push(invitation);
         }
     }
     if arguments.json.json {
-        return console.json(&invitations);
+        return errand.console.json(&invitations);
     }
     if !invitations.is_empty() {
-        console.hint("to accept, they type that line; it is of no use to anybody else");
+        errand
+            .console
+            .hint("to accept, they type that line; it is of no use to anybody else");
     }
     Ok(())
 }
 
 /// Invites every live member again.
-pub(crate) fn again(
-    context: &Context,
-    arguments: &cli::Named,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
-    let mut daemon = context.daemon()?;
-    let wanted = Some(arguments.project.as_str());
-    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+pub(crate) fn again(errand: &mut Errand<'_, '_>, arguments: &cli::Named) -> Result<(), Stop> {
+    let project = errand.chosen(Some(&arguments.project))?;
     let subject = Subject::of(project.clone())?;
     let what_for = format!(
         "inviting the members of {} again needs a signature",
         subject.name
     );
-    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
+    let desk = errand.desk(&subject, what_for)?;
     let may: Vec<May> = members(&project)
         .into_iter()
-        .filter_map(|member| may_invite(&people.person(&member.puddle)?, role_of(&member.role)?))
+        .filter_map(|member| {
+            may_invite(
+                &errand.people.person(&member.puddle)?,
+                role_of(&member.role)?,
+            )
+        })
         .collect();
-    let sealed = desk.carry_out(&mut daemon, Wish::ReinviteAll, &may, console)?;
+    let sealed = desk.carry_out(errand, Wish::ReinviteAll, &may)?;
     let invitations: Vec<Invitation> = sealed
         .iter()
-        .filter_map(|envelope| invitation(&people, &subject, envelope))
+        .filter_map(|envelope| invitation(&errand.people, &subject, envelope))
         .collect();
-    console.progress(format_args!(
+    errand.console.progress(format_args!(
         "Invited {} of {} again; their machines accept when their puddles are unlocked",
         show::count(invitations.len() as u64, "member"),
         subject.name
     ));
     if arguments.json.json {
-        return console.json(&invitations);
+        return errand.console.json(&invitations);
     }
     for invitation in &invitations {
-        console.line(&invitation.command)?;
+        errand.console.line(&invitation.command)?;
     }
     Ok(())
 }
@@ -167,43 +134,44 @@ pub(crate) fn role_of(word: &str) -> Option<cli::Role> {
 
 /// Invites one puddle, unless it is in, or was invited and has not come yet. Nothing: it is in.
 pub(crate) fn one(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    own: &Public,
+    errand: &mut Errand<'_, '_>,
     subject: &Subject,
     guest: &Person,
     role: cli::Role,
-    console: &mut Console<'_>,
 ) -> Result<Option<Invitation>, Failure> {
     let word = word(role);
     let (name, who) = (&subject.name, guest.in_full());
-    let made = |id: &str| Invitation::new(&subject.id, &subject.handle, guest, word, id);
+    let made = |id: &str| Invitation::new(subject, guest, word, id);
     let before = subject.status.iter().flat_map(|status| &status.member_list);
     let key = guest.key.to_string();
     let mut same = before.filter(|member| member.puddle == key && member.role == word);
     if same.clone().any(|member| member.state == "live") {
-        console.warning(format_args!("{who} is a {word} of {name} already"));
+        errand
+            .console
+            .warning(format_args!("{who} is a {word} of {name} already"));
         return Ok(None);
     }
     if let Some(open) = same.find(|member| member.state == "open") {
-        console.progress(format_args!(
+        errand.console.progress(format_args!(
             "{who} was invited to {name} already, as {word}"
         ));
         return Ok(Some(made(&open.invite)));
     }
     let what_for = format!("inviting {} needs a signature", guest.called());
-    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
+    let desk = errand.desk(subject, what_for)?;
     let wish = Wish::Invite {
         puddle: key,
         role: of_helper(role),
     };
     let may: Vec<May> = may_invite(guest, role).into_iter().collect();
-    let sealed = desk.carry_out(daemon, wish, &may, console)?;
+    let sealed = desk.carry_out(errand, wish, &may)?;
     let id = sealed
         .iter()
         .find(|envelope| matches!(envelope.statement().act, Act::Invite(_)));
     let id = id.ok_or_else(nothing_drafted)?.id().to_string();
-    console.progress(format_args!("Invited {who} to {name}, as {word}"));
+    errand
+        .console
+        .progress(format_args!("Invited {who} to {name}, as {word}"));
     Ok(Some(made(&id)))
 }
 
@@ -238,28 +206,19 @@ fn invitation(people: &People, subject: &Subject, envelope: &Verified) -> Option
         gitback_envelope::Role::Reader => cli::Role::Reader,
     };
     let id = envelope.id().to_string();
-    Some(Invitation::new(
-        &subject.id,
-        &subject.handle,
-        &guest,
-        word(role),
-        &id,
-    ))
+    Some(Invitation::new(subject, &guest, word(role), &id))
 }
 
-/// Who is meant. Only somebody who is not named by key or name is looked for in the projects of this machine.
+/// Who is meant.
 fn guests(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    people: &People,
+    errand: &mut Errand<'_, '_>,
     project: &ProjectStatus,
     who: &[String],
-    console: &mut Console<'_>,
 ) -> Result<Vec<Person>, Failure> {
     let mut guests = Vec::new();
     for text in texts(who) {
-        let guest = somebody(context, daemon, people, project, &text, console)?;
-        if people.is_own(&guest.key) {
+        let guest = somebody(errand, project, &text)?;
+        if errand.people.is_own(&guest.key) {
             return Err(oneself(&guest));
         }
         guests.push(guest);
@@ -267,25 +226,23 @@ fn guests(
     Ok(guests)
 }
 
-/// Finds a person: by key or name, else in this project, else in any.
+/// Finds a person: by key or name, else in this project, else in any that is on this machine.
 fn somebody(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    people: &People,
+    errand: &mut Errand<'_, '_>,
     project: &ProjectStatus,
     text: &str,
-    console: &mut Console<'_>,
 ) -> Result<Person, Failure> {
-    match people.find(context, text, std::slice::from_ref(project)) {
+    let here = std::slice::from_ref(project);
+    match errand.people.find(errand.context, text, here) {
         Err(failure) if failure.code == exit_code::UNKNOWN => {}
         other => return other,
     }
     let mut all = Vec::new();
-    for listed in ask_all(daemon, people, console)? {
+    for listed in errand.projects()? {
         // One that cannot be shown has nobody to show either.
-        all.extend(ask_one(daemon, &listed.project_id, people, console));
+        all.extend(errand.project(&listed.project_id));
     }
-    people.find(context, text, &all)
+    errand.people.find(errand.context, text, &all)
 }
 
 pub(crate) fn of_helper(role: cli::Role) -> gitback_helper::Role {
@@ -331,8 +288,8 @@ mod tests {
             key: key(8),
             name: None,
         };
-        let project = ProjectId::from_bytes(&[0xab; 32]);
-        let made = Invitation::new(&project, "notes", &guest, "member", "cd");
+        let subject = Subject::named(&"ab".repeat(32), "notes").expect("a project");
+        let made = Invitation::new(&subject, &guest, "member", "cd");
         let id = "ab".repeat(32);
         assert_eq!(
             made.command,

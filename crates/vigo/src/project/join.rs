@@ -3,15 +3,13 @@
 use gitback_envelope::{Act, EnvelopeId, Verified};
 use gitback_helper::{Draft, Failure, Reply, Request, Wish, exit_code};
 use gitback_identity::{Address, EnvoyKey, ProjectId};
-use gitback_puddle::Public;
 use gitback_signer::{Author, May, fresh_incarnation, grant};
 use serde::Serialize;
 
-use super::{Subject, addressed, ask_one};
-use crate::console::{Console, Stop};
-use crate::context::{Context, Daemon};
+use super::{Subject, addressed};
+use crate::console::Stop;
 use crate::desk::{Desk, in_hex};
-use crate::people::{People, own_or_fail};
+use crate::errand::Errand;
 use crate::{cli, envoy, failure, naming, renew, show};
 
 /// The answer of `project join --json`.
@@ -36,28 +34,19 @@ enum Accepted {
 }
 
 /// Accepts an invitation, and brings the project in where it is not here.
-pub(crate) fn join(
-    context: &Context,
-    arguments: &cli::Join,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
-    let places = places(context, &people, &arguments.address)?;
+pub(crate) fn join(errand: &mut Errand<'_, '_>, arguments: &cli::Join) -> Result<(), Stop> {
+    let places = places(errand, &arguments.address)?;
     let invitation = arguments.invitation.as_deref().map(read_invitation);
     let invitation = invitation.transpose()?;
-    let mut daemon = context.daemon()?;
     let mut refused = None;
     for subject in places {
         let what_for = format!("joining {} needs a signature", subject.name);
         let joining = Joining {
-            context,
-            own,
+            desk: errand.desk(&subject, what_for)?,
             project: subject.id,
-            desk: Desk::of(context, own, subject.id, &subject.handle, what_for),
             invitation,
         };
-        let brought_in = match joining.accept(&mut daemon, console)? {
+        let brought_in = match joining.accept(errand)? {
             Accepted::Here => false,
             Accepted::Elsewhere => true,
             Accepted::Nowhere(failure) => {
@@ -65,15 +54,13 @@ pub(crate) fn join(
                 continue;
             }
         };
-        report(
-            &mut daemon,
-            &people,
-            &subject.id,
-            brought_in,
-            arguments,
-            console,
-        )?;
-        renew::run(context, console);
+        let joined = joined(errand, &subject.id, brought_in)?;
+        if arguments.json.json {
+            errand.console.json(&joined)?;
+        } else {
+            tell(errand, &joined)?;
+        }
+        renew::sign_all(errand);
         return Ok(());
     }
     let unknown = || failure::unknown_project(&arguments.address, None);
@@ -81,35 +68,25 @@ pub(crate) fn join(
 }
 
 struct Joining<'a> {
-    context: &'a Context,
-    own: &'a Public,
-    project: ProjectId,
     desk: Desk<'a>,
+    project: ProjectId,
     invitation: Option<EnvelopeId>,
 }
 
 impl Joining<'_> {
-    fn accept(
-        &self,
-        daemon: &mut Daemon<'_>,
-        console: &mut Console<'_>,
-    ) -> Result<Accepted, Failure> {
+    fn accept(&self, errand: &mut Errand<'_, '_>) -> Result<Accepted, Failure> {
         let wish = Wish::Join {
             invitation: self.invitation.map(|id| id.to_string()),
         };
-        let unknown = match daemon.call(&self.desk.wish(wish), console) {
+        let unknown = match errand.call(&self.desk.wish(wish)) {
             Ok(Reply::Drafts { drafts, .. }) => {
-                let sealed = self.sign(&drafts)?;
-                match self.desk.submit(daemon, &sealed, console) {
-                    Ok(()) => return Ok(Accepted::Here),
-                    Err(failure) if failure.code == exit_code::UNKNOWN => {
-                        return self.bring_in(daemon, &sealed, console);
-                    }
-                    Err(failure) => return Err(failure),
-                }
+                let sealed = self.sign(errand, &drafts)?;
+                self.desk.submit(errand, &sealed)?;
+                return Ok(Accepted::Here);
             }
             Ok(Reply::NeedToken { drafts }) if !drafts.is_empty() => {
-                return self.bring_in(daemon, &self.sign(&drafts)?, console);
+                let sealed = self.sign(errand, &drafts)?;
+                return self.bring_in(errand, &sealed);
             }
             Ok(Reply::NeedToken { .. }) => failure::needs_invitation(&self.project),
             Ok(other) => return Err(other.unexpected()),
@@ -117,20 +94,21 @@ impl Joining<'_> {
             Err(failure) => return Err(failure),
         };
         match self.invitation {
+            // The project may be here without the invitation, which another envoy has.
             Some(invitation) => {
-                let sealed = self.make(daemon, invitation, console)?;
-                self.bring_in(daemon, &sealed, console)
+                let sealed = self.make(errand, invitation)?;
+                self.bring_in(errand, &sealed)
             }
             None => Ok(Accepted::Nowhere(unknown)),
         }
     }
 
-    fn sign(&self, drafts: &[Draft]) -> Result<Vec<Verified>, Failure> {
+    fn sign(&self, errand: &Errand<'_, '_>, drafts: &[Draft]) -> Result<Vec<Verified>, Failure> {
         let may = [
             May::Join {
                 invite: self.invitation,
             },
-            May::grant(self.context.uid(), show::now_ms()),
+            May::grant(errand.context.uid(), show::now_ms()),
         ];
         self.desk.seal(self.desk.look_at(drafts, &may)?)
     }
@@ -138,25 +116,24 @@ impl Joining<'_> {
     /// The same statements, made here: whoever is invited knows the only past that they need.
     fn make(
         &self,
-        daemon: &mut Daemon<'_>,
+        errand: &mut Errand<'_, '_>,
         invitation: EnvelopeId,
-        console: &mut Console<'_>,
     ) -> Result<Vec<Verified>, Failure> {
-        let here = envoy::ask(daemon, console)?;
+        let here = envoy::ask(&mut errand.daemon, errand.console)?;
         let envoy: EnvoyKey = match here.key.parse() {
             Ok(key) => key,
             Err(_) => return Err(Reply::Envoy(here).unexpected()),
         };
         let author = Author {
             project: self.project,
-            puddle: self.own.key,
+            puddle: errand.own()?.key,
             envoy,
             incarnation: fresh_incarnation().map_err(|error| failure::no_incarnation(&error))?,
             now_ms: show::now_ms(),
         };
         let acts = [
             Act::Join { invite: invitation },
-            grant(envoy, self.context.uid(), author.now_ms),
+            grant(envoy, errand.context.uid(), author.now_ms),
         ];
         let said = author.say(invitation, acts);
         self.desk
@@ -165,52 +142,46 @@ impl Joining<'_> {
 
     fn bring_in(
         &self,
-        daemon: &mut Daemon<'_>,
+        errand: &mut Errand<'_, '_>,
         sealed: &[Verified],
-        console: &mut Console<'_>,
     ) -> Result<Accepted, Failure> {
         let request = Request::Bootstrap {
             project: self.project.to_string(),
             token: in_hex(sealed),
         };
-        self.desk.hand_in(daemon, &request, console)?;
+        self.desk.hand_in(errand, &request)?;
         Ok(Accepted::Elsewhere)
     }
 }
 
-fn report(
-    daemon: &mut Daemon<'_>,
-    people: &People,
+fn joined(
+    errand: &mut Errand<'_, '_>,
     id: &ProjectId,
     brought_in: bool,
-    arguments: &cli::Join,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let status = ask_one(daemon, &id.to_string(), people, console)?;
-    let address = match &status.founder_name {
-        Some(name) => format!("gitback://{name}/{}", status.handle),
-        None => format!("gitback://{id}/{}", status.handle),
-    };
-    if arguments.json.json {
-        return console.json(&Joined {
-            project_id: id.to_string(),
-            handle: status.handle,
-            role: status.role,
-            address,
-            brought_in,
-        });
-    }
-    let role = status
-        .role
-        .as_deref()
-        .map_or_else(String::new, |role| format!(" as {role}"));
-    console.line(format_args!(
-        "Joined {}{}  id {}",
-        naming::display(&status),
-        show::plain(&role),
-        id.short()
-    ))?;
-    console.hint(format_args!("git clone {address}"));
+) -> Result<Joined, Failure> {
+    let status = errand.project(&id.to_string())?;
+    Ok(Joined {
+        project_id: status.project_id,
+        address: match &status.founder_name {
+            Some(name) => format!("gitback://{name}/{}", status.handle),
+            None => format!("gitback://{id}/{}", status.handle),
+        },
+        handle: status.handle,
+        role: status.role,
+        brought_in,
+    })
+}
+
+fn tell(errand: &mut Errand<'_, '_>, joined: &Joined) -> Result<(), Stop> {
+    let role = joined.role.as_deref();
+    let role = role.map_or_else(String::new, |role| format!(" as {role}"));
+    errand.console.line(show::plain(&format!(
+        "Joined {}{role}  id {}",
+        joined.handle,
+        naming::short(&joined.project_id)
+    )))?;
+    let address = &joined.address;
+    errand.console.hint(format_args!("git clone {address}"));
     Ok(())
 }
 
@@ -224,27 +195,21 @@ struct Asked {
 }
 
 /// Asks to be invited again.
-pub(crate) fn rejoin(
-    context: &Context,
-    arguments: &cli::Named,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
-    let mut daemon = context.daemon()?;
-    let subject = super::reach(context, &mut daemon, &people, &arguments.project, console)?;
+pub(crate) fn rejoin(errand: &mut Errand<'_, '_>, arguments: &cli::Named) -> Result<(), Stop> {
+    let subject = errand.reach(&arguments.project)?;
     let what_for = format!(
         "asking to be let in to {} again needs a signature",
         subject.name
     );
-    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
-    desk.carry_out(&mut daemon, Wish::Rejoin, &[May::Rejoin], console)?;
+    let desk = errand.desk(&subject, what_for)?;
+    desk.carry_out(errand, Wish::Rejoin, &[May::Rejoin])?;
     if arguments.json.json {
-        return console.json(&Asked {
+        return errand.console.json(&Asked {
             project_id: subject.id.to_string(),
             handle: subject.handle,
         });
     }
+    let console = &mut *errand.console;
     console.line(format_args!("Asked to be let in to {} again", subject.name))?;
     console.hint("its founder sees it in `project status`, and answers with a new invitation");
     Ok(())
@@ -252,7 +217,7 @@ pub(crate) fn rejoin(
 
 /// The projects that may be meant, in the order in which to try them. An id is enough: what the project is called
 /// comes with it.
-fn places(context: &Context, people: &People, text: &str) -> Result<Vec<Subject>, Failure> {
+fn places(errand: &Errand<'_, '_>, text: &str) -> Result<Vec<Subject>, Failure> {
     if let Ok(id) = text.parse::<ProjectId>() {
         return Ok(vec![Subject {
             id,
@@ -262,7 +227,7 @@ fn places(context: &Context, people: &People, text: &str) -> Result<Vec<Subject>
         }]);
     }
     let address = read_address(text)?;
-    let ids = addressed(context, people, &address)?.into_iter();
+    let ids = addressed(errand.context, &errand.people, &address)?.into_iter();
     Ok(ids.map(|id| Subject::at(&address, id)).collect())
 }
 

@@ -2,15 +2,16 @@
 
 use gitback_envelope::{Access, Act, EnvelopeId, Proof, Token};
 use gitback_helper::{Failure, Wish, exit_code};
-use gitback_identity::hex;
+use gitback_identity::{ProjectId, hex};
 use gitback_puddle::Public;
 use gitback_signer::{Author, May, fresh_incarnation, home};
 use serde::Serialize;
 
-use super::{Subject, reach, remembered};
+use super::{Subject, remembered};
 use crate::console::{Console, Stop};
-use crate::context::{Context, Daemon};
+use crate::context::Context;
 use crate::desk::Desk;
+use crate::errand::Errand;
 use crate::people::{People, own_or_fail};
 use crate::{ask, cli, failure, show};
 
@@ -36,19 +37,13 @@ pub(crate) fn leave(
     arguments: &cli::Leave,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
     let (subject, pending) = match context.daemon() {
-        Ok(mut daemon) => {
-            let text = &arguments.project;
-            let subject = reach(context, &mut daemon, &people, text, console)?;
-            now(context, &mut daemon, own, &subject, arguments, console)?;
-            (subject, false)
+        Ok(daemon) => {
+            let mut errand = Errand::with(context, daemon, console)?;
+            (now(&mut errand, arguments)?, false)
         }
         Err(failure) if failure.code == exit_code::UNREACHABLE => {
-            let subject = remembered(context, &people, &arguments.project)?;
-            later(context, own, &subject, arguments, failure, console)?;
-            (subject, true)
+            (later(context, arguments, failure, console)?, true)
         }
         Err(failure) => return Err(failure.into()),
     };
@@ -72,53 +67,49 @@ pub(crate) fn leave(
     Ok(())
 }
 
-fn now(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    own: &Public,
-    subject: &Subject,
-    arguments: &cli::Leave,
-    console: &mut Console<'_>,
-) -> Result<(), Failure> {
+fn now(errand: &mut Errand<'_, '_>, arguments: &cli::Leave) -> Result<Subject, Failure> {
+    let subject = errand.reach(&arguments.project)?;
     let status = subject.status.as_ref();
     if status.is_some_and(|status| status.access.as_deref() == Some("founder")) {
-        return Err(founder(subject));
+        return Err(founder(&subject));
     }
-    confirm(subject, arguments, console)?;
-    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for(subject));
-    desk.carry_out(daemon, Wish::Leave, &[May::Leave], console)?;
-    Ok(())
+    let desk = errand.desk(&subject, what_for(&subject))?;
+    confirm(&subject, arguments, errand.console)?;
+    desk.carry_out(errand, Wish::Leave, &[May::Leave])?;
+    Ok(subject)
 }
 
 /// Signs it with what the token in the home knows, and leaves it where the daemon will look.
 fn later(
     context: &Context,
-    own: &Public,
-    subject: &Subject,
     arguments: &cli::Leave,
     unreachable: Failure,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
+) -> Result<Subject, Failure> {
+    let people = People::read(context, console)?;
+    let own = own_or_fail(&people, context)?;
+    let subject = remembered(context, &people, &arguments.project)?;
     let dir = &context.layout.projects_dir;
     let Some((token, proof)) = home::token(dir, &subject.id) else {
         return Err(unreachable.hint("nothing in your home says how to leave without the daemon"));
     };
     if proof.access == Access::Founder {
-        return Err(founder(subject));
+        return Err(founder(&subject));
     }
     if proof.puddle != own.key {
         return Err(failure::other_key(&own.name, &subject.name));
     }
-    confirm(subject, arguments, console)?;
-    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for(subject));
-    let said = said(own, subject, &token, &proof)?;
-    let sealed = desk.seal(said)?;
-    let lines: String = sealed
+    confirm(&subject, arguments, console)?;
+    let desk = Desk::of(context, own, &subject, what_for(&subject));
+    let said = said(own, &subject, &token, &proof)?;
+    let lines: String = desk
+        .seal(said)?
         .iter()
         .map(|envelope| hex::encode(envelope.bytes()) + "\n")
         .collect();
     home::write(dir, &subject.id, PENDING, lines.as_bytes())
-        .map_err(|fault| failure::write_home(&fault))
+        .map_err(|fault| failure::write_home(&fault))?;
+    Ok(subject)
 }
 
 fn said(
@@ -154,38 +145,33 @@ fn joined(token: &Token) -> Option<EnvelopeId> {
 
 /// Signs again, with the daemon, what was signed without it and has not been taken: the daemon leaves alone what would
 /// void something that its author did not know of. Says what came of it.
-pub(crate) fn go_on(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    own: &Public,
-    console: &mut Console<'_>,
-) {
-    let dir = &context.layout.projects_dir;
+pub(crate) fn go_on(errand: &mut Errand<'_, '_>) {
+    let dir = &errand.context.layout.projects_dir;
     for id in home::projects(dir) {
         if home::read(dir, &id, PENDING, PENDING_MAX).is_none() {
             continue;
         }
-        let handle =
-            home::token(dir, &id).map_or_else(|| id.short(), |(_, proof)| proof.handle.to_string());
-        let desk = Desk::of(
-            context,
-            own,
-            id,
-            &handle,
-            format!("leaving {handle} needs a signature"),
-        );
-        match desk.carry_out(daemon, Wish::Leave, &[May::Leave], console) {
-            Ok(_) => {
+        let handle = home::token(dir, &id).map(|(_, proof)| proof.handle.to_string());
+        let handle = handle.unwrap_or_else(|| id.short());
+        match leave_again(errand, &id, &handle) {
+            Ok(()) => {
                 home::remove(dir, &id, PENDING);
-                console.progress(format_args!(
-                    "Left {handle}, as you said while the daemon did not run"
-                ));
+                let text = format!("left {handle}, as you said while the daemon did not run");
+                errand.console.progress(text);
             }
             Err(failure) => {
-                console.warning(format_args!("{handle} is not left yet: {}", failure.what))
+                let text = format!("{handle} is not left yet: {}", failure.what);
+                errand.console.warning(text);
             }
         }
     }
+}
+
+fn leave_again(errand: &mut Errand<'_, '_>, id: &ProjectId, handle: &str) -> Result<(), Failure> {
+    let subject = Subject::named(&id.to_string(), handle)?;
+    let desk = errand.desk(&subject, what_for(&subject))?;
+    desk.carry_out(errand, Wish::Leave, &[May::Leave])?;
+    Ok(())
 }
 
 fn confirm(

@@ -2,33 +2,26 @@
 
 use gitback_helper::{Failure, LogEntry, Reply, Request};
 
-use super::chosen;
-use crate::console::{Console, Stop};
-use crate::context::{Context, Daemon};
+use crate::console::Stop;
+use crate::errand::Errand;
 use crate::people::People;
 use crate::{cli, naming, show};
 
 /// Prints every envelope of a project, oldest first.
-pub(crate) fn log(
-    context: &Context,
-    arguments: &cli::ProjectStatus,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let mut daemon = context.daemon()?;
-    let wanted = arguments.project.as_deref();
-    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+pub(crate) fn log(errand: &mut Errand<'_, '_>, arguments: &cli::ProjectStatus) -> Result<(), Stop> {
+    let project = errand.chosen(arguments.project.as_deref())?;
     let mut skip = 0;
     // Printed as it comes: a long history is not kept in memory.
     loop {
-        let (entries, more) = page(&mut daemon, &project.project_id, skip, console)?;
+        let (entries, more) = page(errand, &project.project_id, skip)?;
+        let console = &mut *errand.console;
         for (number, entry) in (skip..).zip(&entries) {
             if arguments.json.json {
                 let opening = if number == 0 { "[" } else { "," };
                 console.raw(opening)?;
                 console.json(entry)?;
             } else {
-                console.line(told(entry, &people))?;
+                console.line(told(entry, &errand.people))?;
             }
         }
         skip += entries.len() as u64;
@@ -37,23 +30,22 @@ pub(crate) fn log(
         }
     }
     match (arguments.json.json, skip) {
-        (true, 0) => console.line("[]"),
-        (true, _) => console.line("]"),
+        (true, 0) => errand.console.line("[]"),
+        (true, _) => errand.console.line("]"),
         (false, _) => Ok(()),
     }
 }
 
 fn page(
-    daemon: &mut Daemon<'_>,
+    errand: &mut Errand<'_, '_>,
     project: &str,
     skip: u64,
-    console: &mut Console<'_>,
 ) -> Result<(Vec<LogEntry>, bool), Failure> {
     let request = Request::Log {
         project: project.to_owned(),
         skip,
     };
-    match daemon.call(&request, console)? {
+    match errand.call(&request)? {
         Reply::Log { entries, more } => Ok((entries, more)),
         other => Err(other.unexpected()),
     }

@@ -6,12 +6,10 @@ use gitback_identity::ProjectId;
 use serde::Serialize;
 
 use super::subject::by_present_key;
-use super::{Subject, chosen, short_ref};
+use super::{Subject, short_ref};
 use crate::console::{Console, Stop};
-use crate::context::Context;
-use crate::desk::Desk;
+use crate::errand::Errand;
 use crate::founding::{policy_of, set_policy, text_of};
-use crate::people::{People, own_or_fail};
 use crate::{cli, show};
 
 /// The answer of `project policy --json`.
@@ -27,28 +25,23 @@ struct Shown {
 
 /// Shows how a project is kept, after changing it where a flag says so.
 pub(crate) fn policy(
-    context: &Context,
+    errand: &mut Errand<'_, '_>,
     arguments: &cli::PolicyChange,
-    console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let mut daemon = context.daemon()?;
-    let wanted = Some(arguments.project.as_str());
-    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+    let project = errand.chosen(Some(&arguments.project))?;
     let before = policy_of(&project);
     let after = changed(&before, arguments)?;
     let subject = Subject::of(project.clone())?;
     if after != before {
-        by_present_key(&project, &people)?;
-        let own = own_or_fail(&people, context)?;
+        by_present_key(&project, &errand.people)?;
         let what_for = format!("changing the policy of {} needs a signature", subject.name);
-        let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
-        set_policy(&mut daemon, &desk, &after, console)?;
+        let desk = errand.desk(&subject, what_for)?;
+        set_policy(errand, &desk, &after)?;
     }
     if arguments.json.json {
-        return console.json(&shown(&subject.id, &after));
+        return errand.console.json(&shown(&subject.id, &after));
     }
-    tell(&subject.name, &after, console)
+    tell(&subject.name, &after, errand.console)
 }
 
 fn shown(id: &ProjectId, policy: &Policy) -> Shown {

@@ -1,18 +1,16 @@
 //! `project reanchor` and `project pick-line`: who speaks for the founder.
 
 use gitback_envelope::{Act, EnvelopeId, HOPS_MAX};
-use gitback_helper::{ContestStatus, Failure, ProjectStatus, Reply, Request, Wish, exit_code};
+use gitback_helper::{ContestStatus, Failure, ProjectStatus, Request, Wish, exit_code};
 use gitback_identity::PuddleKey;
-use gitback_puddle::Public;
-use gitback_signer::{Approved, May};
+use gitback_signer::{Approved, May, Signer};
 use serde::Serialize;
 
-use super::{Subject, ask_all, ask_one, chosen, has_ended};
-use crate::console::{Console, Stop};
-use crate::context::{Context, Daemon};
+use super::{Subject, has_ended};
+use crate::console::Stop;
 use crate::desk::Desk;
+use crate::errand::Errand;
 use crate::keys::Keys;
-use crate::people::{People, own_or_fail};
 use crate::{cli, founding, naming, show};
 
 /// What became of one project.
@@ -30,62 +28,20 @@ struct Handed {
 }
 
 /// Hands one project or all to the puddle's present key.
-pub(crate) fn reanchor(
-    context: &Context,
-    arguments: &cli::Reanchor,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
-    let mut daemon = context.daemon()?;
-    let projects = if arguments.all {
-        of_earlier_keys(&mut daemon, &people, console)?
-    } else {
-        let wanted = arguments.project.as_deref();
-        vec![chosen(context, &mut daemon, &people, wanted, console)?]
-    };
-    if projects.is_empty() {
-        console.progress("Nothing to hand over: no project goes by an earlier key of yours");
-    }
+pub(crate) fn reanchor(errand: &mut Errand<'_, '_>, arguments: &cli::Reanchor) -> Result<(), Stop> {
+    let own = errand.own()?.clone();
     let file = arguments.passphrase_file.as_deref();
-    let mut keys = Keys::new(context, own, file);
-    let mut handed = Vec::new();
-    let mut failed = None;
-    for project in &projects {
-        let outcome = one(
-            context,
-            &mut daemon,
-            &people,
-            own,
-            &mut keys,
-            project,
-            console,
-        );
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(failure) if arguments.all => {
-                console.warning(format_args!(
-                    "{} was not handed over",
-                    naming::display(project)
-                ));
-                console.failure(&failure);
-                let handed = Handed {
-                    outcome: "failed",
-                    error: Some(failure.what.clone()),
-                    ..already(project)
-                };
-                failed.get_or_insert(failure);
-                handed
-            }
-            Err(failure) => return Err(failure.into()),
-        };
-        if !arguments.json.json {
-            tell(project, &outcome, console)?;
-        }
-        handed.push(outcome);
-    }
+    let mut keys = Keys::new(errand.context, own, file);
+    let (handed, failed) = if arguments.all {
+        hand_all(errand, &mut keys, arguments.json)?
+    } else {
+        let project = errand.chosen(arguments.project.as_deref())?;
+        let handed = one(errand, &mut keys, &project)?;
+        tell(errand, &project, &handed, arguments.json)?;
+        (vec![handed], None)
+    };
     if arguments.json.json {
-        console.json(&handed)?;
+        errand.console.json(&handed)?;
     }
     match failed {
         None => Ok(()),
@@ -93,17 +49,50 @@ pub(crate) fn reanchor(
     }
 }
 
-/// Projects that an earlier key of the user speaks for, or whose present key has not let this machine sign yet.
-fn of_earlier_keys(
-    daemon: &mut Daemon<'_>,
-    people: &People,
-    console: &mut Console<'_>,
-) -> Result<Vec<ProjectStatus>, Failure> {
+/// Hands over what it can; gives the first failure.
+fn hand_all(
+    errand: &mut Errand<'_, '_>,
+    keys: &mut Keys<'_>,
+    json: cli::Json,
+) -> Result<(Vec<Handed>, Option<Failure>), Stop> {
+    let projects = of_own_keys(errand)?;
+    if projects.is_empty() {
+        let text = "Nothing to hand over: no project goes by an earlier key of yours";
+        errand.console.progress(text);
+    }
+    let (mut all, mut failed) = (Vec::new(), None);
+    for project in &projects {
+        let handed = match one(errand, keys, project) {
+            Ok(handed) => handed,
+            Err(failure) => {
+                let name = naming::display(project);
+                let console = &mut *errand.console;
+                console.warning(format_args!("{name} was not handed over"));
+                if !json.json {
+                    console.failure(&failure);
+                }
+                let error = Some(failure.what.clone());
+                failed.get_or_insert(failure);
+                Handed {
+                    outcome: "failed",
+                    error,
+                    ..already(project)
+                }
+            }
+        };
+        tell(errand, project, &handed, json)?;
+        all.push(handed);
+    }
+    Ok((all, failed))
+}
+
+/// Projects that a key of the user speaks for, now or earlier.
+fn of_own_keys(errand: &mut Errand<'_, '_>) -> Result<Vec<ProjectStatus>, Failure> {
     let mut projects = Vec::new();
-    for listed in ask_all(daemon, people, console)? {
-        let project = ask_one(daemon, &listed.project_id, people, console)?;
+    for listed in errand.projects()? {
+        let project = errand.project(&listed.project_id)?;
         let founder = founder_of(&project);
-        if founder.is_some_and(|founder| people.is_own(&founder)) && !has_ended(&project) {
+        if founder.is_some_and(|key| errand.people.is_own(&key)) && !has_ended(&project) {
             projects.push(project);
         }
     }
@@ -111,63 +100,64 @@ fn of_earlier_keys(
 }
 
 fn one(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    people: &People,
-    own: &Public,
+    errand: &mut Errand<'_, '_>,
     keys: &mut Keys<'_>,
     project: &ProjectStatus,
-    console: &mut Console<'_>,
 ) -> Result<Handed, Failure> {
     let subject = Subject::of(project.clone())?;
     let what_for = format!("handing {} over needs a signature", subject.name);
-    let desk = || Desk::of(context, own, subject.id, &subject.handle, what_for.clone());
+    let present = errand.own()?.key;
     let founder = founder_of(project).ok_or_else(|| not_yours(&subject))?;
-    if founder == own.key {
+    if founder == present {
         if project.role.is_none() {
             // It stopped between the two steps the last time.
-            let desk = desk().with(keys.signer(&own.key)?);
-            founding::grant(context, daemon, &desk, console)?;
+            let desk = errand.desk(&subject, what_for)?;
+            founding::grant(errand, &desk.with(keys.signer(&present)?))?;
         }
         return Ok(already(project));
     }
-    if !people.is_earlier(&founder) {
+    if !errand.people.is_earlier(&founder) {
         return Err(not_yours(&subject));
     }
     let hop = hops(project).saturating_add(1);
     if hop > HOPS_MAX {
         return Err(used_up(&subject));
     }
-    let old = desk().with(keys.signer(&founder)?);
-    let heir = keys.signer(&own.key)?;
-    let wish = Wish::Delegate {
-        to: own.key.to_string(),
-        next: None,
-    };
-    let may = [May::Delegate {
-        to: own.key,
-        next: None,
-    }];
-    let drafts = old.ask(daemon, wish, console)?;
-    let mut signed = Vec::new();
-    for draft in old.look_at(&drafts, &may)? {
-        signed.push(match draft.statement().act {
-            Act::Delegate(_) => {
-                let accepted = heir.accept(&draft).map_err(|error| old.unsigned(&error))?;
-                accept(draft, accepted)?
-            }
-            _ => draft,
-        });
-    }
-    let sealed = old.seal(signed)?;
-    old.submit(daemon, &sealed, console)?;
-    let new = desk().with(heir);
-    founding::grant(context, daemon, &new, console)?;
+    let (old, heir) = (keys.signer(&founder)?, keys.signer(&present)?);
+    let desk = errand.desk(&subject, what_for.clone())?.with(old);
+    delegate(errand, &desk, &heir)?;
+    let desk = errand.desk(&subject, what_for)?.with(heir);
+    founding::grant(errand, &desk)?;
     Ok(Handed {
         outcome: "handed over",
         hop,
         ..already(project)
     })
+}
+
+/// The founder line passes from whoever signs at `desk` to `heir`, who signs first.
+fn delegate(errand: &mut Errand<'_, '_>, desk: &Desk<'_>, heir: &Signer) -> Result<(), Failure> {
+    let wish = Wish::Delegate {
+        to: heir.key().to_string(),
+        next: None,
+    };
+    let may = [May::Delegate {
+        to: *heir.key(),
+        next: None,
+    }];
+    let drafts = desk.ask(errand, wish)?;
+    let mut ready = Vec::new();
+    for draft in desk.look_at(&drafts, &may)? {
+        ready.push(match draft.statement().act {
+            Act::Delegate(_) => {
+                let accepted = heir.accept(&draft).map_err(|error| desk.unsigned(&error))?;
+                accept(draft, accepted)?
+            }
+            _ => draft,
+        });
+    }
+    let sealed = desk.seal(ready)?;
+    desk.submit(errand, &sealed)
 }
 
 fn accept(draft: Approved, signature: gitback_identity::Signature) -> Result<Approved, Failure> {
@@ -196,9 +186,16 @@ fn already(project: &ProjectStatus) -> Handed {
     }
 }
 
-fn tell(project: &ProjectStatus, handed: &Handed, console: &mut Console<'_>) -> Result<(), Stop> {
+fn tell(
+    errand: &mut Errand<'_, '_>,
+    project: &ProjectStatus,
+    handed: &Handed,
+    json: cli::Json,
+) -> Result<(), Stop> {
+    let console = &mut *errand.console;
     let name = show::plain(&naming::display(project));
     match handed.outcome {
+        _ if json.json => Ok(()),
         "handed over" => console.line(format_args!(
             "Handed {name} over to the new key (hop {} of {HOPS_MAX})",
             handed.hop
@@ -247,35 +244,29 @@ struct Picked {
 
 /// Settles on this machine which of several delegations is followed.
 pub(crate) fn pick_line(
-    context: &Context,
+    errand: &mut Errand<'_, '_>,
     arguments: &cli::PickLine,
-    console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let mut daemon = context.daemon()?;
-    let wanted = Some(arguments.project.as_str());
-    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+    let project = errand.chosen(Some(&arguments.project))?;
     let name = naming::display(&project);
     let picked = picked(&project, &arguments.delegate)?;
     let request = Request::PickLine {
         project: project.project_id.clone(),
         delegate: picked.delegate.clone(),
     };
-    match daemon.call(&request, console)? {
-        Reply::Accepted { notes, .. } => {
-            notes.iter().for_each(|note| console.progress(note));
-        }
-        other => return Err(other.unexpected().into()),
-    }
+    errand.have_done(&request)?;
     if arguments.json.json {
-        return console.json(&picked);
+        return errand.console.json(&picked);
     }
-    let heir = picked.key.as_deref().and_then(|key| people.person(key));
+    let heir = picked
+        .key
+        .as_deref()
+        .and_then(|key| errand.people.person(key));
     let heir = heir.map_or_else(
         || format!("delegation {}", naming::short(&picked.delegate)),
         |heir| heir.in_full(),
     );
-    console.line(format_args!(
+    errand.console.line(format_args!(
         "On this machine the founder of {} is followed to {heir}",
         show::plain(&name)
     ))

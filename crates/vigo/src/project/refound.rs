@@ -6,21 +6,20 @@
 use std::path::Path;
 
 use gitback_envelope::{Policy, Scope};
-use gitback_helper::{Failure, ProjectStatus, Reply, Request, Wish, exit_code};
+use gitback_helper::{Failure, ProjectStatus, Request, Wish, exit_code};
 use gitback_identity::{Address, Handle, Host, ProjectId, PuddleKey};
 use gitback_puddle::Public;
 use gitback_signer::{May, home};
 use serde::{Deserialize, Serialize};
 
+use super::Subject;
 use super::invite::{self, Invitation};
 use super::reanchor::founder_of;
-use super::{Subject, ask_one, reach};
 use crate::console::{Console, Stop};
-use crate::context::{Context, Daemon};
-use crate::desk::Desk;
+use crate::errand::Errand;
 use crate::founding::{self, policy_of};
 use crate::keys::Keys;
-use crate::people::{People, own_or_fail};
+use crate::people::People;
 use crate::{cli, failure, show};
 
 /// Says of the new project which one it is to take the place of.
@@ -53,34 +52,25 @@ struct Refounded {
 }
 
 /// Begins anew, or goes on with it.
-pub(crate) fn refound(
-    context: &Context,
-    arguments: &cli::Refound,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
-    let mut daemon = context.daemon()?;
-    let old = reach(context, &mut daemon, &people, &arguments.project, console)?;
+pub(crate) fn refound(errand: &mut Errand<'_, '_>, arguments: &cli::Refound) -> Result<(), Stop> {
+    let own = errand.own()?.clone();
+    let old = errand.reach(&arguments.project)?;
     let handle = new_handle(arguments, &old)?;
     let id = ProjectId::derive(&own.key, &handle);
     if id == old.id {
         return Err(same_id(&old, &handle).into());
     }
-    let file = arguments.passphrase_file.as_deref();
     let refounding = Refounding {
-        context,
-        people: &people,
-        own,
-        closer: closer(&people, own, &old, &id)?,
+        closer: closer(&errand.people, &own, &old, &id)?,
         address: Address::new(Host::Puddle(own.name.clone()), handle.clone()).to_string(),
+        own,
         old,
-        id,
+        new: Subject::named(&id.to_string(), handle.as_str())?,
         handle,
-        file,
+        file: arguments.passphrase_file.as_deref(),
     };
-    let invitations = refounding.run(&mut daemon, console)?;
-    refounding.report(&invitations, &arguments.json, console)
+    let invitations = refounding.run(errand)?;
+    refounding.report(&invitations, arguments.json, errand.console)
 }
 
 /// Who signs that the old project ends.
@@ -95,112 +85,80 @@ enum Closer {
 }
 
 struct Refounding<'a> {
-    context: &'a Context,
-    people: &'a People,
-    own: &'a Public,
+    own: Public,
     old: Subject,
     closer: Closer,
-    id: ProjectId,
+    new: Subject,
     handle: Handle,
     address: String,
     file: Option<&'a Path>,
 }
 
 impl Refounding<'_> {
-    fn run(
-        &self,
-        daemon: &mut Daemon<'_>,
-        console: &mut Console<'_>,
-    ) -> Result<Vec<Invitation>, Failure> {
+    fn run(&self, errand: &mut Errand<'_, '_>) -> Result<Vec<Invitation>, Failure> {
         if self.closer != Closer::Done {
-            self.begin(daemon, console)?;
+            self.begin(errand)?;
         }
-        let invitations = self.invite(daemon, console)?;
+        let invitations = self.invite(errand)?;
         if let Closer::Key(key) = self.closer {
-            self.close(&key, daemon, console)?;
+            self.close(errand, &key)?;
         }
         Ok(invitations)
     }
 
     /// The new project with policy, grant and refs.
-    fn begin(&self, daemon: &mut Daemon<'_>, console: &mut Console<'_>) -> Result<(), Failure> {
-        let id = self.id.to_string();
-        let desk = self.desk();
+    fn begin(&self, errand: &mut Errand<'_, '_>) -> Result<(), Failure> {
+        let id = self.new.id.to_string();
+        let what_for = format!("founding {} needs a signature", self.handle);
+        let desk = errand.desk(&self.new, what_for)?;
         // What is locked is to be known before anything is made.
         desk.signer()?;
-        let known = founding::look_up(daemon, &id, self.people, console)?;
-        self.note(known.is_some())?;
+        let known = errand.look_up(&id)?;
+        self.note(&errand.context.layout.projects_dir, known.as_ref())?;
         if known.is_none() {
-            founding::found(daemon, &desk, self.own, &self.handle, console)?;
+            founding::found(errand, &desk, &self.handle)?;
         }
-        let now = ask_one(daemon, &id, self.people, console)?;
+        let now = errand.project(&id)?;
         let policy = self.policy();
         if policy_of(&now) != policy {
-            founding::set_policy(daemon, &desk, &policy, console)?;
+            founding::set_policy(errand, &desk, &policy)?;
         }
         if now.role.is_none() {
-            founding::grant(self.context, daemon, &desk, console)?;
+            founding::grant(errand, &desk)?;
         }
         if self.lacks_refs(&now) {
-            let request = Request::CarryOver {
+            errand.have_done(&Request::CarryOver {
                 from: self.old.id.to_string(),
                 to: id,
-            };
-            match daemon.call(&request, console)? {
-                Reply::Accepted { notes, .. } => {
-                    notes.iter().for_each(|note| console.progress(note));
-                }
-                other => return Err(other.unexpected()),
-            }
+            })?;
         }
         Ok(())
     }
 
     /// Everybody who is in the old one.
-    fn invite(
-        &self,
-        daemon: &mut Daemon<'_>,
-        console: &mut Console<'_>,
-    ) -> Result<Vec<Invitation>, Failure> {
+    fn invite(&self, errand: &mut Errand<'_, '_>) -> Result<Vec<Invitation>, Failure> {
         let Some(old) = &self.old.status else {
             return Ok(Vec::new());
         };
-        let now = ask_one(daemon, &self.id.to_string(), self.people, console)?;
-        let subject = Subject::of(now)?;
+        let subject = Subject::of(errand.project(&self.new.id.to_string())?)?;
         let mut invitations = Vec::new();
         for member in invite::members(old) {
-            let guest = self.people.person(&member.puddle);
+            let guest = errand.people.person(&member.puddle);
             let (Some(guest), Some(role)) = (guest, invite::role_of(&member.role)) else {
                 continue;
             };
-            if self.people.is_own(&guest.key) {
-                continue;
+            if !errand.people.is_own(&guest.key) {
+                invitations.extend(invite::one(errand, &subject, &guest, role)?);
             }
-            let (context, own) = (self.context, self.own);
-            invitations.extend(invite::one(
-                context, daemon, own, &subject, &guest, role, console,
-            )?);
         }
         Ok(invitations)
     }
 
     /// The tombstone.
-    fn close(
-        &self,
-        key: &PuddleKey,
-        daemon: &mut Daemon<'_>,
-        console: &mut Console<'_>,
-    ) -> Result<(), Failure> {
-        let mut keys = Keys::new(self.context, self.own, self.file);
+    fn close(&self, errand: &mut Errand<'_, '_>, key: &PuddleKey) -> Result<(), Failure> {
+        let mut keys = Keys::new(errand.context, self.own.clone(), self.file);
         let what_for = format!("closing {} needs a signature", self.old.name);
-        let desk = Desk::of(
-            self.context,
-            self.own,
-            self.old.id,
-            &self.old.handle,
-            what_for,
-        );
-        let desk = desk.with(keys.signer(key)?);
+        let desk = errand.desk(&self.old, what_for)?.with(keys.signer(key)?);
         let wish = Wish::Tombstone {
             founder: self.own.key.to_string(),
             handle: self.handle.to_string(),
@@ -209,19 +167,8 @@ impl Refounding<'_> {
             founder: self.own.key,
             handle: self.handle.clone(),
         }];
-        desk.carry_out(daemon, wish, &may, console)?;
+        desk.carry_out(errand, wish, &may)?;
         Ok(())
-    }
-
-    fn desk(&self) -> Desk<'_> {
-        let what_for = format!("founding {} needs a signature", self.handle);
-        Desk::of(
-            self.context,
-            self.own,
-            self.id,
-            self.handle.as_str(),
-            what_for,
-        )
     }
 
     /// As the old one was kept; as a new one is, where nobody knows.
@@ -246,32 +193,31 @@ impl Refounding<'_> {
     }
 
     /// Notes what the new project is for. One that is there and was not begun for this is left alone.
-    fn note(&self, is_there: bool) -> Result<(), Failure> {
-        let dir = &self.context.layout.projects_dir;
+    fn note(&self, dir: &Path, known: Option<&ProjectStatus>) -> Result<(), Failure> {
         let from = self.old.id.to_string();
-        let noted = home::read(dir, &self.id, NOTE, NOTE_MAX);
+        let noted = home::read(dir, &self.new.id, NOTE, NOTE_MAX);
         let noted = noted.and_then(|bytes| serde_json::from_slice::<Note>(&bytes).ok());
         match noted {
             Some(note) if note.from == from => return Ok(()),
-            _ if is_there => return Err(taken(self.own, &self.handle, &self.id)),
+            _ if known.is_some() => return Err(taken(&self.own, &self.new)),
             _ => {}
         }
         let note = Note { version: 1, from };
         let json = serde_json::to_vec_pretty(&note).unwrap_or_default();
-        home::write(dir, &self.id, NOTE, &json).map_err(|fault| failure::write_home(&fault))
+        home::write(dir, &self.new.id, NOTE, &json).map_err(|fault| failure::write_home(&fault))
     }
 
     fn report(
         &self,
         invitations: &[Invitation],
-        json: &cli::Json,
+        json: cli::Json,
         console: &mut Console<'_>,
     ) -> Result<(), Stop> {
         let before = format!("gitback://{}/{}", self.old.id, self.old.handle);
         let closed = self.closer != Closer::Nobody;
         if json.json {
             return console.json(&Refounded {
-                project_id: self.id.to_string(),
+                project_id: self.new.id.to_string(),
                 handle: self.handle.to_string(),
                 address: self.address.clone(),
                 from: self.old.id.to_string(),
@@ -280,7 +226,7 @@ impl Refounding<'_> {
             });
         }
         let heading = format!("Project {}/{}", self.own.name, self.handle);
-        console.line(format_args!("{heading:<38}  id {}", self.id.short()))?;
+        console.line(format_args!("{heading:<38}  id {}", self.new.id.short()))?;
         console.line(format_args!("  Address   {}", self.address))?;
         let state = if closed { "closed" } else { "not closed" };
         console.line(format_args!(
@@ -343,12 +289,9 @@ fn same_id(old: &Subject, handle: &Handle) -> Failure {
         .hint(format!("choose another handle: --handle {handle}-2"))
 }
 
-fn taken(own: &Public, handle: &Handle, id: &ProjectId) -> Failure {
-    let what = format!(
-        "{} already has another project called {handle} (id {})",
-        own.name,
-        id.short()
-    );
+fn taken(own: &Public, new: &Subject) -> Failure {
+    let (name, handle, id) = (&own.name, &new.handle, new.id.short());
+    let what = format!("{name} already has another project called {handle} (id {id})");
     Failure::new(exit_code::FAILED, what)
         .because("it was not begun to take the place of the old one")
         .hint(format!("choose another handle: --handle {handle}-2"))
@@ -446,20 +389,16 @@ mod tests {
             });
             refs.collect::<Vec<_>>()
         };
-        let facts = crate::context::Facts::from_lookup(1000, &|_| None, &|_| false);
-        let context = Context::new(facts, Some("r".into())).expect("a context");
-        let (people, own) = (known(), dan());
+        let own = dan();
         let mut subject = old(&own.key);
         if let Some(status) = &mut subject.status {
             status.ref_list = refs(&["a", "b"]);
         }
         let refounding = Refounding {
-            context: &context,
-            people: &people,
-            own: &own,
+            new: Subject::named(&"9".repeat(64), "notes").expect("a project"),
+            own,
             old: subject,
             closer: Closer::Nobody,
-            id: ProjectId::from_bytes(&[9; 32]),
             handle: "notes".parse().expect("a handle"),
             address: String::new(),
             file: None,

@@ -6,12 +6,11 @@ use gitback_identity::EnvoyKey;
 use gitback_signer::May;
 use serde::Serialize;
 
+use super::Subject;
 use super::subject::by_present_key;
-use super::{Subject, chosen};
-use crate::console::{Console, Stop};
-use crate::context::Context;
-use crate::desk::Desk;
-use crate::people::{People, Person, oneself, own_or_fail};
+use crate::console::Stop;
+use crate::errand::Errand;
+use crate::people::{Person, oneself};
 use crate::{ask, cli, envoy, failure, naming, show};
 
 /// The answer of `project revoke --json`.
@@ -37,21 +36,14 @@ struct Ungranted {
 }
 
 /// Ends every membership of one puddle.
-pub(crate) fn revoke(
-    context: &Context,
-    arguments: &cli::Revoke,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
-    let mut daemon = context.daemon()?;
-    let wanted = Some(arguments.project.as_str());
-    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+pub(crate) fn revoke(errand: &mut Errand<'_, '_>, arguments: &cli::Revoke) -> Result<(), Stop> {
+    let project = errand.chosen(Some(&arguments.project))?;
     let subject = Subject::of(project.clone())?;
-    by_present_key(&project, &people)?;
+    by_present_key(&project, &errand.people)?;
     let who = arguments.who.join(" ");
-    let person = people.find(context, &who, std::slice::from_ref(&project))?;
-    if people.is_own(&person.key) {
+    let here = std::slice::from_ref(&project);
+    let person = errand.people.find(errand.context, &who, here)?;
+    if errand.people.is_own(&person.key) {
         return Err(oneself(&person)
             .hint("to leave: vigo swarm gitback project leave")
             .into());
@@ -62,20 +54,20 @@ pub(crate) fn revoke(
     }
     if !arguments.yes {
         let question = format!("Revoke {} from {}? [y/N] ", person.in_full(), subject.name);
-        if !ask::yes(&question, console)? {
+        if !ask::yes(&question, errand.console)? {
             return Err(failure::not_confirmed("nobody was revoked").into());
         }
     }
     let what_for = format!("revoking {} needs a signature", person.called());
-    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
+    let desk = errand.desk(&subject, what_for)?;
     let wish = Wish::Revoke {
         puddle: person.key.to_string(),
     };
     let ids = ending.iter().map(|member| member.invite.parse());
     let invites: Vec<EnvelopeId> = ids.filter_map(Result::ok).collect();
-    desk.carry_out(&mut daemon, wish, &[May::Revoke { invites }], console)?;
+    desk.carry_out(errand, wish, &[May::Revoke { invites }])?;
     if arguments.json.json {
-        return console.json(&Revoked {
+        return errand.console.json(&Revoked {
             project_id: subject.id.to_string(),
             puddle: person.key.to_string(),
             fingerprint: person.key.fingerprint().to_string(),
@@ -83,12 +75,12 @@ pub(crate) fn revoke(
             invitations: ending.iter().map(|member| member.invite.clone()).collect(),
         });
     }
-    console.line(format_args!(
+    errand.console.line(format_args!(
         "Revoked {} from {}",
         person.in_full(),
         subject.name
     ))?;
-    console.hint(format_args!(
+    errand.console.hint(format_args!(
         "what they fetched before stays with them; what counts: vigo swarm gitback log {}",
         subject.id.short()
     ));
@@ -96,44 +88,36 @@ pub(crate) fn revoke(
 }
 
 /// Takes back that an envoy may sign for the user.
-pub(crate) fn ungrant(
-    context: &Context,
-    arguments: &cli::Ungrant,
-    console: &mut Console<'_>,
-) -> Result<(), Stop> {
-    let people = People::read(context, console)?;
-    let own = own_or_fail(&people, context)?;
-    let mut daemon = context.daemon()?;
-    let wanted = Some(arguments.project.as_str());
-    let project = chosen(context, &mut daemon, &people, wanted, console)?;
+pub(crate) fn ungrant(errand: &mut Errand<'_, '_>, arguments: &cli::Ungrant) -> Result<(), Stop> {
+    let project = errand.chosen(Some(&arguments.project))?;
     let subject = Subject::of(project.clone())?;
     let (key, name) = match &arguments.envoy {
         Some(text) => find_envoy(&project.envoys, text)?,
         None => {
-            let here = envoy::ask(&mut daemon, console)?;
+            let here = envoy::ask(&mut errand.daemon, errand.console)?;
             let key = here.key.parse();
             (key.map_err(|_| unknown_envoy(&here.key))?, here.name)
         }
     };
     let what_for = format!("taking back the grant for {name} needs a signature");
-    let desk = Desk::of(context, own, subject.id, &subject.handle, what_for);
+    let desk = errand.desk(&subject, what_for)?;
     let wish = Wish::Ungrant {
         envoy: Some(key.to_string()),
     };
-    desk.carry_out(&mut daemon, wish, &[May::Ungrant { envoy: key }], console)?;
+    desk.carry_out(errand, wish, &[May::Ungrant { envoy: key }])?;
     if arguments.json.json {
-        return console.json(&Ungranted {
+        return errand.console.json(&Ungranted {
             project_id: subject.id.to_string(),
             envoy: key.to_string(),
             name,
         });
     }
     let name = show::plain(&name);
-    console.line(format_args!(
+    errand.console.line(format_args!(
         "{name} signs for you in {} no longer",
         subject.name
     ))?;
-    console.hint(format_args!(
+    errand.console.hint(format_args!(
         "a push or fetch on {name} signs a new grant when the puddle is unlocked"
     ));
     Ok(())

@@ -1,13 +1,11 @@
 //! Which project a verb is about.
 
-use gitback_helper::{Failure, ProjectStatus, exit_code};
+use gitback_helper::{Failure, ProjectStatus};
 use gitback_identity::{Address, Host, ProjectId};
 use gitback_signer::home;
 
 use super::reanchor::founder_of;
-use super::{ask_all, ask_one};
-use crate::console::Console;
-use crate::context::{Context, Daemon};
+use crate::context::Context;
 use crate::git::Git;
 use crate::people::People;
 use crate::{failure, naming};
@@ -32,6 +30,17 @@ impl Subject {
             handle: status.handle.clone(),
             name: naming::display(&status),
             status: Some(status),
+        })
+    }
+
+    /// A project of which no more is known than what the daemon says in passing.
+    pub(crate) fn named(id: &str, handle: &str) -> Result<Self, Failure> {
+        let id = parse(id)?;
+        Ok(Self {
+            id,
+            handle: handle.to_owned(),
+            name: format!("{}/{handle}", id.short()),
+            status: None,
         })
     }
 
@@ -74,41 +83,6 @@ pub(crate) fn addressed(
             let ids = resolved.projects(address.handle());
             Ok(ids.map(|(id, _founder)| id).collect())
         }
-    }
-}
-
-/// The project that `text` means, or the one that this folder is connected to.
-pub(crate) fn chosen(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    people: &People,
-    text: Option<&str>,
-    console: &mut Console<'_>,
-) -> Result<ProjectStatus, Failure> {
-    let text = match text {
-        Some(text) => text.to_owned(),
-        None => connected_project(context)?,
-    };
-    let projects = ask_all(daemon, people, console)?;
-    let id = naming::find(&text, &projects)?;
-    ask_one(daemon, &id, people, console)
-}
-
-/// The same for a verb that needs no membership: the daemon may show nothing of it, and the user knows it by its
-/// address, or from having been a member.
-pub(crate) fn reach(
-    context: &Context,
-    daemon: &mut Daemon<'_>,
-    people: &People,
-    text: &str,
-    console: &mut Console<'_>,
-) -> Result<Subject, Failure> {
-    match chosen(context, daemon, people, Some(text), console) {
-        Ok(status) => Subject::of(status),
-        Err(failure) if failure.code == exit_code::UNKNOWN => {
-            remembered(context, people, text).map_err(|_| failure)
-        }
-        Err(failure) => Err(failure),
     }
 }
 
@@ -158,7 +132,7 @@ fn parse(id: &str) -> Result<ProjectId, Failure> {
 }
 
 /// The address of the project that this folder is connected to.
-fn connected_project(context: &Context) -> Result<String, Failure> {
+pub(crate) fn connected_project(context: &Context) -> Result<String, Failure> {
     let remotes = Git::new(context).remotes()?;
     let mut connected = remotes
         .iter()
