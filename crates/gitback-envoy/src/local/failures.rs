@@ -74,7 +74,8 @@ pub(super) fn denied(denial: &Denial) -> Failure {
         "expired-grant" | "ungranted" => {
             failure.hint("to sign a new one: vigo swarm puddle unlock, then try again")
         }
-        "revoked" | "not-member" | "reader" => failure.hint("ask the founder for an invitation"),
+        "revoked" | "not-member" => failure.hint("ask the founder for an invitation"),
+        "reader" => failure.hint("to push, ask the founder for an invitation as member"),
         _ => failure,
     }
 }

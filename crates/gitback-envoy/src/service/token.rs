@@ -12,7 +12,7 @@ use crate::cell::{Admitted, Cell, State};
 ///
 /// Of its envelopes only joins and grants are taken in (and `init`), only of puddles that the founder line has
 /// invited, only if they count, and only if the caller is a granted one then. From then on it is, for the proof is
-/// in the project's log.
+/// in the project's log. What a puddle says when it goes or asks back is taken in as well, and lets nobody in.
 pub(super) fn accept(cell: &Cell, caller: &EnvoyKey, token: &[Vec<u8>]) -> Result<(), Refusal> {
     let bytes: usize = token.iter().map(Vec::len).sum();
     if token.len() > TOKEN_ENVELOPES_MAX || bytes > TOKEN_MAX {
@@ -93,6 +93,14 @@ fn is_proof(envelope: &Verified) -> bool {
     matches!(
         envelope.statement().act,
         Act::Init { .. } | Act::Join { .. } | Act::Grant(_)
+    ) || is_word_from_outside(envelope)
+}
+
+/// What is said by a puddle that is, or will be, no member.
+fn is_word_from_outside(envelope: &Verified) -> bool {
+    matches!(
+        envelope.statement().act,
+        Act::Leave { .. } | Act::Rejoin { .. }
     )
 }
 
@@ -111,8 +119,11 @@ fn lets_in(state: &State, admitted: &Admitted, caller: &EnvoyKey) -> Result<(), 
         let denial = Denial::void(&void);
         return Err(refuse(denial.code, format!("token: {denial}")));
     }
+    let mut new = admitted.folded.iter().filter_map(|id| state.fold().get(id));
+    let only_words = !admitted.folded.is_empty() && new.all(is_word_from_outside);
     match state.fold().granted_envoy(caller) {
         Some(_) => Ok(()),
+        None if only_words => Ok(()),
         None => {
             let reason = format!("no puddle with access has granted the envoy {caller}");
             Err(refuse(NO_GRANT, reason))
