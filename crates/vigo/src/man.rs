@@ -45,6 +45,8 @@ mod tests {
             "vigo-envoy-run.1",
             "vigo-swarm-puddle-init.1",
             "vigo-swarm-gitback-project-status.1",
+            "vigo-swarm-gitback-project-re-found.1",
+            "vigo-swarm-gitback-log.1",
             "gitback.1",
         ] {
             assert!(dir.path().join(page).is_file(), "{page}");

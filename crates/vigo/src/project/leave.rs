@@ -57,6 +57,8 @@ pub(crate) fn leave(
     if pending {
         console.line(format_args!("Signed that you leave {}", subject.name))?;
         console.warning("the daemon is not answering; it counts when the daemon next runs");
+        console
+            .hint("if you pushed there lately, unlock the puddle then: vigo swarm puddle unlock");
         return Ok(());
     }
     console.line(format_args!("Left {}", subject.name))?;
