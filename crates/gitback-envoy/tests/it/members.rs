@@ -1,5 +1,8 @@
 //! Members, readers and those whose membership ended: what a local user gets, and what another envoy gets for them.
 
+use std::io::{Read, Write as _};
+use std::net::Shutdown;
+
 use gitback_envelope::{Act, Envelope, Verified};
 use gitback_helper::{Failure, Reply, Request, Role, Scope, Service, Wish};
 use gitback_identity::{EnvoyKey, SecretKey, hex};
@@ -205,6 +208,56 @@ fn what_follows_a_revocation_is_kept_and_neither_moves_refs_nor_brings_objects()
     let entry = world.log().pop().expect("it is shown");
     assert_eq!(entry.id, second.id().to_string());
     assert_eq!((entry.verdict.as_str(), entry.rule), ("void", Some(7)));
+}
+
+#[test]
+fn a_push_that_was_begun_before_a_revocation_is_refused_when_it_is_to_be_signed() {
+    let world = World::new();
+    world.found();
+    world.invite(&alice(), Role::Member);
+    world.fulfil(&alice(), join());
+    let (oids, packs) = world.history(1);
+    let mut stream = world.stream(&alice(), Service::ReceivePack);
+    let shown = read_to_flush(&mut stream);
+    assert!(shown.contains("report-status"), "{shown}");
+    let ended = world.fulfil(&world.founder, revoke(&alice())).remove(0);
+    let command = format!(
+        "{} {} refs/heads/main\0 report-status",
+        "0".repeat(40),
+        oids[0]
+    );
+    let request = format!("{:04x}{command}0000", command.len() + 4);
+    stream.write_all(request.as_bytes()).expect("it listens");
+    stream.write_all(&packs[0].bytes()).expect("it listens");
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    let report = read_to_flush(&mut stream);
+    assert!(report.contains("ng refs/heads/main"), "{report}");
+    for part in [
+        "'s access ended",
+        "revoked, rule 7",
+        &ended.id().to_string(),
+    ] {
+        assert!(report.contains(part), "{report}");
+    }
+    assert_eq!(world.status().expect("founded").refs, 0);
+    assert_eq!(world.packs(), 0);
+}
+
+/// Reads packets until the flush packet.
+fn read_to_flush(stream: &mut impl Read) -> String {
+    let mut text = String::new();
+    loop {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).expect("a packet");
+        let length = std::str::from_utf8(&length).expect("digits");
+        let length = usize::from_str_radix(length, 16).expect("digits");
+        let Some(length) = length.checked_sub(4) else {
+            return text;
+        };
+        let mut packet = vec![0; length];
+        stream.read_exact(&mut packet).expect("the rest of it");
+        text.push_str(&String::from_utf8_lossy(&packet));
+    }
 }
 
 /// A project in which alice's envoy has moved main twice, and a revocation that knows the first move only.

@@ -1,6 +1,7 @@
 //! An envoy in a thread of the test, and the keys to speak to it.
 
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
@@ -332,9 +333,21 @@ impl World {
         envelopes
     }
 
+    /// A stream of git's protocol, for whoever has the puddle's key.
+    pub(crate) fn stream(&self, puddle: &SecretKey, service: Service) -> UnixStream {
+        let mut helper = Helper::connect(&self.layout.helper_socket).expect("the daemon listens");
+        let reply = helper.call(&self.opening(puddle, service), &mut |_| ());
+        assert!(matches!(reply, Ok(Reply::Ready)), "{reply:?}");
+        helper.into_stream().expect("a stream")
+    }
+
     /// Asks for a stream as whoever has the puddle's key. Nothing goes through it.
     pub(crate) fn open(&self, puddle: &SecretKey, service: Service) -> Reply {
-        self.call(&Request::Open {
+        self.call(&self.opening(puddle, service))
+    }
+
+    fn opening(&self, puddle: &SecretKey, service: Service) -> Request {
+        Request::Open {
             version: gitback_helper::VERSION,
             service,
             project: self.project.to_string(),
@@ -344,7 +357,7 @@ impl World {
             push_wait_ms: Some(0),
             quiet: true,
             progress: false,
-        })
+        }
     }
 
     /// All entries of the log.
