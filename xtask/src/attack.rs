@@ -7,7 +7,7 @@ use crate::cargo;
 /// What can be said to `cargo xtask attack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How many worlds.
+    /// How many worlds; each is attacked in ten ways.
     #[arg(long, default_value_t = 10_000)]
     worlds: u64,
     /// The seed of the first world; the others follow it.

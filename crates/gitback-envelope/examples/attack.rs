@@ -1,7 +1,7 @@
 //! Plays and attacks any number of worlds: `cargo xtask attack --worlds 1000000`.
 //!
-//! A world follows from its seed. Each is checked in every way that the tests know: an honest world that is attacked
-//! with every key that was retired or thrown out, and, each hundredth time, a world in which anybody says anything,
+//! A world follows from its seed. Each is checked in every way that the tests know: an honest world that is attacked ten
+//! times over, each time anew, with every key that was retired or thrown out, and, each hundredth time, a world in which anybody says anything,
 //! which is folded in several orders and by the oracle.
 
 use std::io::Write as _;
@@ -28,6 +28,8 @@ mod world;
 use attack::{Tally, attack};
 use stage::Die;
 
+/// In so many ways each world is attacked.
+const WAYS: usize = 10;
 /// Of so many worlds one is of the kind in which anybody says anything.
 const FREE_EVERY: u64 = 100;
 /// How often the run says how far it has come.
@@ -37,6 +39,7 @@ const FAILURES_MAX: u64 = 20;
 
 struct Run {
     worlds: u64,
+    attacked: u64,
     envelopes: usize,
     attacks: usize,
     free: u64,
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     };
     let mut run = Run {
         worlds: 0,
+        attacked: 0,
         envelopes: 0,
         attacks: 0,
         free: 0,
@@ -93,7 +97,8 @@ impl Run {
         self.worlds += 1;
         let Tally {
             envelopes, attacks, ..
-        } = attack(seed).map_err(|what| format!("{what} changed"))?;
+        } = attack(seed, WAYS).map_err(|what| format!("{what} changed"))?;
+        self.attacked += u64::try_from(WAYS).unwrap_or(u64::MAX);
         self.envelopes += envelopes;
         self.attacks += attacks;
         if seed.is_multiple_of(FREE_EVERY) {
@@ -110,8 +115,9 @@ impl Run {
 
     fn report(&self) {
         say(&format!(
-            "worlds {} envelopes {} attacks {} of-anything {} failures {} seconds {}",
+            "worlds {} attacked-worlds {} envelopes {} attacks {} of-anything {} failures {} seconds {}",
             self.worlds,
+            self.attacked,
             self.envelopes,
             self.attacks,
             self.free,

@@ -160,7 +160,7 @@ fn everything_that_can_happen_happens() {
 fn keys_that_were_retired_or_thrown_out_change_nothing() {
     let mut total = Tally::default();
     for seed in 0..100 {
-        match attack(seed) {
+        match attack(seed, 1) {
             Ok(tally) => {
                 total.envelopes += tally.envelopes;
                 total.attacks += tally.attacks;

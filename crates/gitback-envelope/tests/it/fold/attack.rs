@@ -38,18 +38,34 @@ pub(crate) struct Tally {
     pub(crate) hops: usize,
 }
 
-/// Plays one world and attacks it.
+/// Plays one world and attacks it in so many ways, each from where the honest people had left it.
 ///
 /// # Errors
 ///
 /// What an attack has changed.
-pub(crate) fn attack(seed: u64) -> Result<Tally, String> {
+pub(crate) fn attack(seed: u64, ways: usize) -> Result<Tally, String> {
     let mut die = Die::new(seed);
     let mut world = Honest::play(&mut die);
     let before = world.fold();
+    let honest = world.stage.clone();
+    let mut tally = Tally {
+        envelopes: honest.len(),
+        attacks: 0,
+        hops: before.line().len() - 1,
+    };
+    for _ in 0..ways {
+        world.stage.clone_from(&honest);
+        tally.attacks += attack_once(&mut world, &before, &mut die)?;
+    }
+    tally.envelopes += tally.attacks;
+    Ok(tally)
+}
+
+/// Attacks a world, and says with how many envelopes.
+fn attack_once(world: &mut Honest, before: &Project, die: &mut Die) -> Result<usize, String> {
     let honest = world.stage.len();
-    let mut after = before_or_fresh(&world, &mut die, honest)?;
-    world.steal(&mut die);
+    let mut after = before_or_fresh(world, die, honest)?;
+    world.steal(die);
     let mut late: Vec<_> = world.stage.all()[after.len()..].to_vec();
     die.shuffle(&mut late);
     for verified in &late {
@@ -59,7 +75,7 @@ pub(crate) fn attack(seed: u64) -> Result<Tally, String> {
             put(&mut after, &again)?;
         }
     }
-    unchanged(&before, &after, |_| true)?;
+    unchanged(before, &after, |_| true)?;
     for verified in &world.stage.all()[honest..] {
         let verdict = after.verdict(verified.id());
         if !matches!(verdict, Verdict::Void(_)) {
@@ -70,16 +86,12 @@ pub(crate) fn attack(seed: u64) -> Result<Tally, String> {
     let attacks = world.stage.len() - honest;
     // And a member in good standing, who says whatever comes to mind, does so for nobody else.
     let insider = puddle(MEMBERS[1]);
-    world.rebel(&mut die);
+    world.rebel(die);
     for verified in &world.stage.all()[honest + attacks..] {
         put(&mut after, verified)?;
     }
-    unchanged(&before, &after, |puddle| *puddle != insider)?;
-    Ok(Tally {
-        envelopes: world.stage.len(),
-        attacks: world.stage.len() - honest,
-        hops: before.line().len() - 1,
-    })
+    unchanged(before, &after, |puddle| *puddle != insider)?;
+    Ok(world.stage.len() - honest)
 }
 
 /// An envoy that was there all the time, or one that knows only whom to follow and hears everything anyhow.
@@ -194,8 +206,10 @@ impl Honest {
 
     fn pins(&self) -> BTreeMap<u64, EnvelopeId> {
         let pinned = self.delegates.iter().copied();
-        // Where each heir commits to the next one, the first pin is enough.
-        let pinned = pinned.take(if self.commits { 1 } else { usize::MAX });
+        // Where each heir commits to the next one, the last hop needs no pin: nobody has stolen the last heir's key. The
+        // others do, for whoever holds two keys of the line can have one pass it on to the other once more.
+        let unpinned = usize::from(self.commits && self.delegates.len() > 1);
+        let pinned = pinned.take(self.delegates.len() - unpinned);
         (1..).zip(pinned).collect()
     }
 
@@ -462,7 +476,7 @@ impl Honest {
             .chain(&FRIENDS)
             .copied()
             .collect();
-        for number in 0..15 {
+        for number in 0..10 {
             // Mostly the keys that once meant something.
             let among = if die.chance(60) {
                 self.hops() + 1

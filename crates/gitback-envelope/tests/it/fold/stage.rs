@@ -175,6 +175,7 @@ impl Voice {
 }
 
 /// Everything that was ever said.
+#[derive(Clone)]
 pub(crate) struct Stage {
     said: Vec<Verified>,
     /// What each names as its past.
