@@ -311,8 +311,9 @@ fn truncated(world: &World) -> File {
 
 fn bad_signature(world: &World) -> File {
     let mut token = world.member().encode();
-    let last = token.len() - 1;
-    token[last] ^= 1;
+    if let Some(last) = token.last_mut() {
+        *last ^= 1;
+    }
     refused(
         world,
         "bad-signature",
