@@ -32,6 +32,9 @@ const SINGLY_MAX: usize = 256;
 /// Most rounds of fetching in one catch-up: heads first, then what only old updates name.
 const ROUNDS_MAX: usize = 8;
 
+/// Most requests to be invited again that are handed to a peer at one time.
+const REQUESTS_MAX: usize = 16;
+
 /// Why a catch-up did not finish.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CatchUpError {
@@ -137,7 +140,40 @@ fn catch_up_in_turn(envoy: &Arc<Envoy>, cell: Arc<Cell>, neighbour: &Neighbour) 
         }
     }
     drop(only_one);
+    hand_over(envoy, &cell, neighbour);
     envoy.store().discard_if_unfounded(cell);
+}
+
+/// Tells a partner, once, who asks here to be invited again: after a leave the partner takes nothing else from this
+/// envoy, nor looks for it here.
+fn hand_over(envoy: &Arc<Envoy>, cell: &Arc<Cell>, neighbour: &Neighbour) {
+    let requests: Vec<Verified> = {
+        let state = cell.lock();
+        let fold = state.fold();
+        if access::partner(envoy, &state, envoy.public()) == Partner::Full {
+            return;
+        }
+        let asked = fold
+            .memberships()
+            .into_iter()
+            .filter_map(|one| one.asks_back);
+        let asked = asked.filter_map(|id| fold.get(&id));
+        let here = asked.filter(|asked| asked.statement().envoy == Some(*envoy.public()));
+        here.take(REQUESTS_MAX).cloned().collect()
+    };
+    for request in requests {
+        if neighbour.has_heard(request.id()) {
+            continue;
+        }
+        let (to, envelope) = (neighbour.address(), vec![request.bytes().to_vec()]);
+        let call = envoy.client().push(&to, cell.id(), envelope, None);
+        match envoy.handle().block_on(call) {
+            Ok(_) => neighbour.note_heard(*request.id()),
+            Err(error) => {
+                tracing::debug!(peer = neighbour.name(), project = %cell.id(), reason = error.reason(), "cannot hand a request over");
+            }
+        }
+    }
 }
 
 /// Brings envelopes and then objects of one project in from one peer. The caller holds the project's catch-up right.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use gitback_envelope::Tip;
+use gitback_envelope::{EnvelopeId, Tip};
 use gitback_identity::{EnvoyKey, ProjectId};
 use gitback_peer::{CallError, PeerAddress};
 use tokio::sync::Semaphore;
@@ -36,6 +36,8 @@ pub(crate) struct Seen {
     pub(crate) projects: BTreeMap<ProjectId, Holding>,
     /// Projects that were asked for once although the peer did not list them.
     introduced: BTreeSet<ProjectId>,
+    /// Requests to be invited again that it has taken.
+    heard: BTreeSet<EnvelopeId>,
     poked: bool,
     soon: bool,
     stopping: bool,
@@ -177,6 +179,16 @@ impl Neighbour {
     /// Whether it was never asked for this project, which it does not list. From now on it was.
     pub(crate) fn introduce(&self, project: &ProjectId) -> bool {
         self.seen().introduced.insert(*project)
+    }
+
+    /// Whether the peer has taken this request.
+    pub(crate) fn has_heard(&self, request: &EnvelopeId) -> bool {
+        self.seen().heard.contains(request)
+    }
+
+    /// Notes that it has.
+    pub(crate) fn note_heard(&self, request: EnvelopeId) {
+        self.seen().heard.insert(request);
     }
 
     /// The tips of a project that the peer is known to hold; empty when nothing is known.

@@ -384,6 +384,38 @@ fn an_envoy_whose_part_has_ended_is_told_what_ended_it_and_no_more() {
 }
 
 #[test]
+fn an_envoy_whose_part_has_ended_may_bring_the_request_to_come_back() {
+    let world = World::new();
+    world.found();
+    let invite = world.invite(&alice(), Role::Member);
+    let joined = world.fulfil(&alice(), join());
+    let laptop = SecretKey::from_seed(&[40; 32]);
+    let key = EnvoyKey::new(laptop.public());
+    let grant = world.grant_by(&alice(), &laptop, &[&joined[1]]);
+    world.sync(&laptop, &[&grant]).expect("let in");
+    let left = world.fulfil(&alice(), Wish::Leave).remove(0);
+    let invite = *invite.id();
+    let mut statement = grant.statement().clone();
+    statement.seq = 1;
+    statement.prev = Some(*grant.id());
+    statement.deps = vec![*left.id()];
+    statement.act = Act::Rejoin { invite };
+    let request = seal(statement, &alice());
+    assert_eq!(request.statement().envoy, Some(key));
+    for _ in 0..2 {
+        let answer = world.push(&laptop, &[&request], None);
+        assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    }
+    assert!(world.status().expect("founded").member_list[0].asks_back);
+    // It is no more than before by it, and others cannot bring it.
+    let refused = refusal(world.push(&laptop, &[&grant], None));
+    assert_eq!(refused.code, "left");
+    let other = SecretKey::from_seed(&[41; 32]);
+    let refused = refusal(world.push(&other, &[&request], None));
+    assert_eq!(refused.code, "not-of-the-fleet");
+}
+
+#[test]
 fn a_grant_is_renewed_after_half_of_its_life_and_missing_ones_are_made() {
     let world = World::new();
     world.found();
