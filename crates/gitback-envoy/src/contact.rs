@@ -125,7 +125,11 @@ fn catch_up_in_turn(envoy: &Arc<Envoy>, cell: Arc<Cell>, neighbour: &Neighbour) 
     let Some(only_one) = cell.try_catch_up() else {
         return;
     };
-    match catch_up(envoy, &cell, neighbour, &[], &mut |_| {}) {
+    let shown = cell.lock().shown_digest();
+    let caught_up = catch_up(envoy, &cell, neighbour, &[], &mut |_| {});
+    match caught_up {
+        // There are peers that differ for good. Who told the others each time would never rest.
+        Ok(()) if cell.lock().shown_digest() == shown => {}
         // The others may count this copy from now on.
         Ok(()) => envoy
             .neighbours()
@@ -195,18 +199,18 @@ pub(crate) fn catch_up(
         }
     }
     let brought = bring_envelopes(envoy, cell, neighbour, token);
-    if token.is_empty() && brought.as_ref().is_err_and(is_forbidden) {
+    let told = if token.is_empty() && brought.as_ref().is_err_and(is_forbidden) {
         let proof = own_token(envoy, &cell.lock());
         if proof.is_empty() {
-            return brought;
+            return brought.map(drop);
         }
-        bring_envelopes(envoy, cell, neighbour, &proof)?;
+        bring_envelopes(envoy, cell, neighbour, &proof)?
     } else {
-        brought?;
-    }
+        brought?
+    };
     {
         let mut state = cell.lock();
-        if state.fold().founder().is_some() {
+        if told == Told::All && state.fold().founder().is_some() {
             cell.note_foothold(&mut state, Foothold::Known)
                 .map_err(CatchUpError::Ours)?;
         }
@@ -234,12 +238,32 @@ fn own_token(envoy: &Envoy, state: &State) -> Vec<Verified> {
     token.map_or_else(Vec::new, |token| token.envelopes().to_vec())
 }
 
+/// How much a peer has told of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// All it knows.
+    All,
+    /// What ended our part in it.
+    TheEnd,
+}
+
+impl Told {
+    /// By the digest that came with it: a former partner is shown none.
+    fn with(digest: &[u8; 32]) -> Self {
+        if *digest == [0; 32] {
+            Self::TheEnd
+        } else {
+            Self::All
+        }
+    }
+}
+
 fn bring_envelopes(
     envoy: &Arc<Envoy>,
     cell: &Arc<Cell>,
     neighbour: &Neighbour,
     token: &[Verified],
-) -> Result<(), CatchUpError> {
+) -> Result<Told, CatchUpError> {
     let peer = || neighbour.name().to_owned();
     let mut skip = 0;
     for _ in 0..PAGES_MAX {
@@ -277,7 +301,7 @@ fn bring_envelopes(
         let tips = answer.tips.iter().filter_map(tip_from_peer).collect();
         neighbour.note_holding(*cell.id(), answer.digest, Some(tips), same);
         if !answer.more {
-            return Ok(());
+            return Ok(Told::with(&answer.digest));
         }
         // A page without news: what follows it may still be new.
         let news = state.fold().len() != before;
@@ -287,7 +311,7 @@ fn bring_envelopes(
             skip + answer.envelopes.len() as u64
         };
     }
-    Ok(())
+    Ok(Told::TheEnd)
 }
 
 fn verify_all(project: &ProjectId, envelopes: &[Vec<u8>]) -> Result<Vec<Verified>, String> {
@@ -311,7 +335,6 @@ fn bring_objects(
     progress: &mut dyn FnMut(String),
 ) -> Result<(), CatchUpError> {
     for _ in 0..ROUNDS_MAX {
-        envoy.room().map_err(CatchUpError::Room)?;
         let wants = {
             let mut state = cell.lock();
             cell.judge(&mut state).map_err(CatchUpError::Ours)?;
@@ -326,6 +349,8 @@ fn bring_objects(
         if wants.is_empty() {
             return Ok(());
         }
+        // On a full disk refs still go back from what has no effect any more.
+        envoy.room().map_err(CatchUpError::Room)?;
         match fetch(envoy, cell, neighbour, &wants, progress) {
             Ok(()) => {}
             // One object that the peer lacks too must not keep back those that it has.

@@ -5,6 +5,7 @@
     reason = "a test that indexes wrongly fails, as it should"
 )]
 
+mod contact;
 mod forgets;
 mod members;
 mod peers;

@@ -17,8 +17,8 @@ use gitback_helper::{
 };
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey, hex};
 use gitback_peer::{
-    CallError, Client, PackFile, PackInfo, PeerAddress, PushAnswer, PushSource, SyncAnswer,
-    SyncRequest,
+    CallError, Client, Digests, PackFile, PackInfo, PeerAddress, PushAnswer, PushSource,
+    SyncAnswer, SyncRequest,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -41,6 +41,11 @@ pub(crate) struct World {
 impl World {
     /// Starts it; the project is not there yet.
     pub(crate) fn new() -> Self {
+        Self::with_peer_at("127.0.0.1:9")
+    }
+
+    /// The same, with a peer that may answer.
+    pub(crate) fn with_peer_at(address: &str) -> Self {
         let home = tempfile::Builder::new()
             .prefix("gb")
             .tempdir()
@@ -60,7 +65,7 @@ impl World {
         let peer = SecretKey::from_seed(&[9; 32]);
         let config = format!(
             "name = \"mars\"\nlisten = \"127.0.0.1:0\"\nmin_free_percent = 0\ncontact_interval_ms = 86400000\n\
-             [[peers]]\nname = \"venus\"\nkey = \"{}\"\naddress = \"127.0.0.1:9\"\n",
+             [[peers]]\nname = \"venus\"\nkey = \"{}\"\naddress = \"{address}\"\n",
             peer.public()
         );
         let envoy = EnvoyKey::new(
@@ -395,6 +400,21 @@ impl World {
         };
         self.runtime
             .block_on(client.sync(&to, &self.project, &request))
+    }
+
+    /// Tells the envoy, as the peer, what that holds of the project. The envoy looks into it if it differs.
+    pub(crate) fn show_digest(&self, digest: [u8; 32]) {
+        let client = Client::new(&self.peer).expect("a client");
+        let to = PeerAddress {
+            key: self.envoy,
+            address: self.address.to_string(),
+        };
+        let shown = Digests {
+            name: "venus".to_owned(),
+            projects: vec![(self.project, digest)],
+        };
+        let answer = self.runtime.block_on(client.digests(&to, &shown));
+        answer.expect("the peer is known");
     }
 
     /// What git finds under a name in the repository, shown or not.

@@ -1,0 +1,167 @@
+//! What an envoy makes of a peer that answers, and never says what would settle the matter.
+
+use std::io::{Read, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gitback_envelope::Verified;
+use gitback_identity::ProjectId;
+use gitback_peer::{
+    Caller, Digests, PushAnswer, PushBody, Refusal, RefusalKind, Server, Service, SyncAnswer,
+    SyncRequest,
+};
+
+use crate::world::{World, main_at};
+
+/// The longest that a contact which was asked for may take.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Some times longer than requests for contact are gathered.
+const QUIET: Duration = Duration::from_millis(2500);
+
+/// A peer that shows the same few things whatever it is asked.
+struct Parrot {
+    shows: Arc<Mutex<Shows>>,
+    contacts: Mutex<Sender<()>>,
+}
+
+#[derive(Default)]
+struct Shows {
+    project: Option<ProjectId>,
+    digest: [u8; 32],
+    envelopes: Vec<Vec<u8>>,
+}
+
+impl Service for Parrot {
+    fn digests(&self, _: &Caller, _: Digests) -> Result<Digests, Refusal> {
+        let shows = self.shows.lock().expect("no panic");
+        let projects = shows.project.iter().map(|id| (*id, shows.digest)).collect();
+        let _ = self.contacts.lock().expect("no panic").send(());
+        let name = "venus".to_owned();
+        Ok(Digests { name, projects })
+    }
+
+    fn sync(&self, _: &Caller, _: &ProjectId, _: SyncRequest) -> Result<SyncAnswer, Refusal> {
+        let shows = self.shows.lock().expect("no panic");
+        Ok(SyncAnswer {
+            envelopes: shows.envelopes.clone(),
+            more: false,
+            digest: shows.digest,
+            tips: Vec::new(),
+        })
+    }
+
+    fn push(&self, _: &Caller, _: &ProjectId, _: &mut PushBody) -> Result<PushAnswer, Refusal> {
+        Err(unwilling())
+    }
+
+    fn upload_pack(
+        &self,
+        _: &Caller,
+        _: &ProjectId,
+        _: &mut (dyn Read + Send),
+        _: &mut (dyn Write + Send),
+    ) -> Result<(), Refusal> {
+        Err(unwilling())
+    }
+}
+
+fn unwilling() -> Refusal {
+    Refusal {
+        status: RefusalKind::Forbidden,
+        code: "left".to_owned(),
+        reason: "a parrot has nothing".to_owned(),
+    }
+}
+
+/// An envoy whose only peer is a parrot, what that shows, and a word for each contact.
+struct Cage {
+    world: World,
+    shows: Arc<Mutex<Shows>>,
+    contacts: Receiver<()>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Cage {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let bound = runtime.block_on(Server::bind("127.0.0.1:0"));
+        let bound = bound.expect("a port");
+        let world = World::with_peer_at(&bound.local_addr().to_string());
+        let (sender, contacts) = channel();
+        let shows = Arc::new(Mutex::new(Shows::default()));
+        let parrot = Parrot {
+            shows: Arc::clone(&shows),
+            contacts: Mutex::new(sender),
+        };
+        runtime.spawn(bound.run(&world.peer, Arc::new(parrot), std::future::pending()));
+        let cage = Self {
+            world,
+            shows,
+            contacts,
+            _runtime: runtime,
+        };
+        cage.wait_for_contact();
+        cage
+    }
+
+    /// Waits for the next contact.
+    fn wait_for_contact(&self) {
+        let contact = self.contacts.recv_timeout(SOON);
+        contact.expect("the envoy makes contact");
+    }
+
+    fn show(&self, digest: [u8; 32], envelopes: &[&Verified]) {
+        let mut shows = self.shows.lock().expect("no panic");
+        shows.project = Some(self.world.project);
+        shows.digest = digest;
+        shows.envelopes = envelopes.iter().map(|one| one.bytes().to_vec()).collect();
+    }
+
+    /// A project of the founder's in which the peer has a part, with a commit on main.
+    fn found(&self) -> (Verified, Verified) {
+        let (oids, packs) = self.world.history(1);
+        let (init, grant) = {
+            let init = self.world.init();
+            let grant = self.world.grant(&init, &self.world.peer);
+            (init, grant)
+        };
+        let update = main_at(oids[0], &[], Some(&packs[0]));
+        let first = self.world.update(&self.world.peer, 0, &[&grant], update);
+        let pushed = self
+            .world
+            .push(&self.world.peer, &[&init, &grant, &first], Some(&packs[0]));
+        assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+        (init, grant)
+    }
+}
+
+#[test]
+fn a_peer_that_differs_for_good_is_not_asked_again_at_once() {
+    let cage = Cage::new();
+    cage.found();
+    // As a peer does that follows another founder line, or in whose eyes our part has ended.
+    cage.show([0; 32], &[]);
+    cage.world.show_digest([0; 32]);
+    cage.wait_for_contact();
+    let again = cage.contacts.recv_timeout(QUIET);
+    assert!(again.is_err(), "there was no news to tell or to ask for");
+}
+
+#[test]
+fn what_ended_our_part_is_not_all_there_is_to_know_of_a_project_whose_log_was_lost() {
+    let mut cage = Cage::new();
+    let (init, grant) = cage.found();
+    let refs = cage.world.refs();
+    assert_eq!(refs.len(), 1, "{refs:?}");
+    // What a former partner is told: some envelopes, and neither tips nor a digest.
+    cage.show([0; 32], &[&init, &grant]);
+    let log = cage.world.log_dir().join("log");
+    cage.world
+        .restart(|_| std::fs::remove_file(log).expect("there was a log"));
+    cage.wait_for_contact();
+    cage.world.show_digest([2; 32]);
+    cage.wait_for_contact();
+    assert_eq!(cage.world.refs(), refs, "they are all that is known");
+}
