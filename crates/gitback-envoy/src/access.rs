@@ -3,6 +3,7 @@
 //! The fold says what a puddle may do. This module ties it to a user of this machine and to a clock: a grant names an
 //! envoy and a user, and the envoy that it names stops using it when it expires.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use gitback_envelope::{
@@ -351,25 +352,30 @@ pub(crate) fn tellable(
 /// What a former partner may be told: what ended its standing, and the past of that.
 fn farewell(state: &State, key: &EnvoyKey, envelopes: Vec<Verified>) -> Vec<Verified> {
     let fold = state.fold();
-    let mut puddles = Vec::new();
+    let mut puddles = BTreeSet::new();
     let mut ends: Vec<EnvelopeId> = Vec::new();
+    let mut with_project = false;
     for envelope in fold.iter() {
         let statement = envelope.statement();
         match &statement.act {
-            Act::Grant(grant) if grant.envoy == *key => puddles.push(statement.puddle),
+            Act::Grant(grant) if grant.envoy == *key => {
+                let void = state.void(envelope.id());
+                with_project |= void.is_some_and(|void| void.reason == VoidReason::Ended);
+                if state.ever_granted_by(key, &statement.puddle) {
+                    puddles.insert(statement.puddle);
+                }
+            }
             Act::Ungrant(ungrant) if ungrant.envoy == *key => ends.push(*envelope.id()),
-            Act::Tombstone(_) | Act::Delegate(_) => ends.push(*envelope.id()),
             _ => {}
         }
     }
-    for one in fold.memberships() {
-        match one.state {
-            MembershipState::Revoked { revoke } if puddles.contains(&one.puddle) => {
-                ends.push(revoke);
-            }
-            MembershipState::Left { leave } if puddles.contains(&one.puddle) => ends.push(leave),
-            _ => {}
-        }
+    for puddle in &puddles {
+        ends.extend(ends_of(fold, puddle));
+    }
+    if with_project {
+        let is_end = |act: &Act| matches!(act, Act::Tombstone(_));
+        let envelopes = fold.iter().filter(|one| is_end(&one.statement().act));
+        ends.extend(envelopes.map(Verified::id));
     }
     ends.retain(|end| state.void(end).is_none());
     let told = |envelope: &Verified| {
@@ -378,6 +384,27 @@ fn farewell(state: &State, key: &EnvoyKey, envelopes: Vec<Verified>) -> Vec<Veri
             .any(|end| end == id || fold.is_ancestor(id, end))
     };
     envelopes.into_iter().filter(told).collect()
+}
+
+/// What ended a part that the puddle had.
+fn ends_of(fold: &Project, puddle: &PuddleKey) -> Vec<EnvelopeId> {
+    let line = fold.line();
+    if let Some(at) = line.iter().position(|hop| hop.key == *puddle) {
+        let heir = line.get(at + 1);
+        return heir.and_then(|heir| heir.delegate).into_iter().collect();
+    }
+    let mut own = fold.memberships();
+    own.retain(|one| one.puddle == *puddle);
+    if own.is_empty() {
+        // Its invitation counts no more, for the line went on without it.
+        return line.iter().filter_map(|hop| hop.delegate).collect();
+    }
+    let ends = own.iter().filter_map(|one| match one.state {
+        MembershipState::Revoked { revoke } => Some(revoke),
+        MembershipState::Left { leave } => Some(leave),
+        MembershipState::Open | MembershipState::Live { .. } => None,
+    });
+    ends.collect()
 }
 
 fn handle(fold: &Project) -> String {

@@ -5,14 +5,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gitback_envelope::Verified;
-use gitback_identity::ProjectId;
+use gitback_envelope::{Act, Delegate, Envelope, EnvelopeId, Verified};
+use gitback_helper::{Reply, Role, Wish};
+use gitback_identity::{ProjectId, SecretKey, hex};
 use gitback_peer::{
     Caller, Digests, PushAnswer, PushBody, Refusal, RefusalKind, Server, Service, SyncAnswer,
     SyncRequest,
 };
 
-use crate::world::{World, main_at};
+use crate::world::{World, main_at, seal};
 
 /// The longest that a contact which was asked for may take.
 const SOON: Duration = Duration::from_secs(30);
@@ -164,4 +165,52 @@ fn what_ended_our_part_is_not_all_there_is_to_know_of_a_project_whose_log_was_lo
     cage.world.show_digest([2; 32]);
     cage.wait_for_contact();
     assert_eq!(cage.world.refs(), refs, "they are all that is known");
+}
+
+/// Passes the founder line on.
+fn pass_on(world: &World, heir: &SecretKey) -> Verified {
+    let wish = Wish::Delegate {
+        to: heir.public().to_string(),
+        next: None,
+    };
+    let Reply::Drafts { drafts, .. } = world.wish(&world.founder, wish) else {
+        panic!("a draft");
+    };
+    let body = hex::decode(&drafts[0].body, 1 << 16).expect("hex");
+    let statement = gitback_envelope::Statement::decode(&drafts[0].type_name, &body);
+    let mut statement = statement.expect("well formed");
+    let bytes = statement.acceptance_bytes().expect("encodes");
+    let accept = heir.sign(&bytes.expect("a delegation"));
+    if let Act::Delegate(act) = statement.act {
+        statement.act = Act::Delegate(Delegate { accept, ..act });
+    }
+    let sealed = seal(statement, &world.founder);
+    world.submit(&[&sealed]);
+    sealed
+}
+
+#[test]
+fn what_a_former_partner_is_told_does_not_grow_when_the_founder_line_goes_on() {
+    let world = World::new();
+    world.found();
+    let alice = SecretKey::from_seed(&[21; 32]);
+    world.invite(&alice, Role::Member);
+    let joined = world.fulfil(&alice, Wish::Join { invitation: None });
+    let laptop = SecretKey::from_seed(&[40; 32]);
+    let grant = world.grant_by(&alice, &laptop, &[&joined[1]]);
+    world.sync(&laptop, &[&grant]).expect("let in");
+    let revoke = Wish::Revoke {
+        puddle: alice.public().to_string(),
+    };
+    world.fulfil(&world.founder, revoke);
+    let told = || -> Vec<EnvelopeId> {
+        let answer = world.sync(&laptop, &[]).expect("it is told");
+        let envelopes = answer.envelopes.iter().map(|bytes| Envelope::decode(bytes));
+        let verified = envelopes.map(|envelope| envelope.and_then(Envelope::verify));
+        verified.map(|one| *one.expect("sound").id()).collect()
+    };
+    let before = told();
+    world.invite(&SecretKey::from_seed(&[22; 32]), Role::Member);
+    pass_on(&world, &SecretKey::from_seed(&[50; 32]));
+    assert_eq!(told(), before, "that is no business of whoever was revoked");
 }
