@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitback_envelope::{Access, CHANGES_MAX, Change, Oid, RefName, Update, Verified};
+use gitback_envelope::{Access, CHANGES_MAX, Change, Oid, Project, RefName, Update, Verified};
 use gitback_helper::{Failure, Reply, exit_code};
-use gitback_identity::ProjectId;
+use gitback_identity::{ProjectId, PuddleKey};
 
 use super::admission::administers;
 use super::failures::{denied, failed, ours, room, unknown_project};
@@ -90,7 +90,8 @@ fn may_write(envoy: &Envoy, uid: u32, target: &Cell) -> Result<Standing, Failure
     Ok(standing)
 }
 
-/// Whoever may read the one project may carry it over; where the record of it was lost, who administers this envoy.
+/// Whoever may read the one project now may carry it over, and who administers this envoy: also where the record of it
+/// was lost.
 fn check_source(
     envoy: &Envoy,
     uid: u32,
@@ -98,18 +99,20 @@ fn check_source(
     standing: &Standing,
 ) -> Result<(), Failure> {
     let state = source.lock();
-    let fold = state.fold();
-    let of_line = fold.line().iter().any(|hop| hop.key == standing.puddle);
-    let may_read = of_line
-        || access::standing(envoy, &state, uid).is_some()
-        || fold.access(&standing.puddle) >= Some(Access::Reader);
+    let may_read =
+        access::standing(envoy, &state, uid).is_some() || reads(state.fold(), &standing.puddle);
     if may_read || administers(envoy, uid) {
         return Ok(());
     }
-    let id = fold.id();
+    let id = state.fold().id();
     let what = format!("user {uid} may not read project {}", id.short());
     Err(Failure::new(exit_code::NOT_PERMITTED, what)
         .because(access::why_not(envoy, &state, uid, None).to_string()))
+}
+
+/// Whether the puddle may read the project now. A retired key of the founder may not: somebody may have copied it.
+fn reads(fold: &Project, puddle: &PuddleKey) -> bool {
+    fold.access(puddle) >= Some(Access::Reader)
 }
 
 /// People's refs as they are served. A project whose record was lost has those on disk.
@@ -169,4 +172,54 @@ fn sign(
 ) -> Result<Vec<Verified>, Failure> {
     let signed = state.sign_update(envoy.key(), standing.puddle, standing.grant, update);
     signed.map_err(|fault| ours(&fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use gitback_envelope::{Act, Delegate, Incarnation, Statement};
+    use gitback_identity::{EnvoyKey, Handle, SecretKey, Signature};
+
+    use super::*;
+
+    #[test]
+    fn a_retired_key_carries_nothing_over() {
+        let key = |seed| SecretKey::from_seed(&[seed; 32]);
+        let (founder, heir) = (key(1), key(2));
+        let [old, new] = [&founder, &heir].map(|key| PuddleKey::new(key.public()));
+        let handle: Handle = "notes".parse().expect("valid");
+        let init = Statement::init(&old, &handle);
+        let mut fold = Project::new(init.project);
+        let seal = |statement: Statement| {
+            let signature = founder.sign(&statement.signing_bytes().expect("encodes"));
+            statement.seal(signature).expect("its own")
+        };
+        let init = seal(init);
+        let mut delegate = Delegate {
+            hop: 1,
+            to: new,
+            next: None,
+            cut: vec![*init.id()],
+            accept: Signature::from_bytes(&[0; 64]),
+        };
+        let mut statement = Statement {
+            project: init.statement().project,
+            signer: founder.public(),
+            puddle: old,
+            envoy: Some(EnvoyKey::new(key(3).public())),
+            incarnation: Incarnation::from_bytes(&[1; 16]),
+            seq: 0,
+            prev: None,
+            deps: vec![*init.id()],
+            time_ms: None,
+            act: Act::Delegate(delegate.clone()),
+        };
+        fold.insert(init).expect("folds");
+        assert!(reads(&fold, &old));
+        let bytes = statement.acceptance_bytes().expect("encodes");
+        delegate.accept = heir.sign(&bytes.expect("a delegation"));
+        statement.act = Act::Delegate(delegate);
+        fold.insert(seal(statement)).expect("folds");
+        assert!(reads(&fold, &new));
+        assert!(!reads(&fold, &old));
+    }
 }
