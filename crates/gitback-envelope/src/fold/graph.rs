@@ -11,6 +11,7 @@ use super::standing::Standing;
 use super::{Equivocation, Tip};
 use crate::envelope::Verified;
 use crate::id::{EnvelopeId, Incarnation};
+use crate::refname::RefName;
 use crate::statement::Statement;
 
 /// Steps back from a chain's end at which [`Graph::tips`] names one more envelope: 1, 8, 64, …
@@ -67,6 +68,8 @@ pub(super) struct Graph {
     by_puddle: BTreeMap<PuddleKey, Vec<Place>>,
     heads: BTreeSet<EnvelopeId>,
     digest: Sum,
+    /// For updates that say something false about the git graph: about which refs.
+    lies: BTreeMap<Place, BTreeSet<RefName>>,
 }
 
 impl Graph {
@@ -111,6 +114,21 @@ impl Graph {
         let node = self.node(place);
         let position = position(self.branch(node.branch), node.seq());
         position.is_some_and(|at| u64::from(clock.count(node.branch)) > at)
+    }
+
+    /// Notes about which refs an update says something false.
+    pub(super) fn note_lies(&mut self, place: Place, names: &BTreeSet<RefName>) {
+        self.lies
+            .entry(place)
+            .or_default()
+            .extend(names.iter().cloned());
+    }
+
+    /// Whether an update says something false about a ref.
+    pub(super) fn lies_about(&self, place: Place, name: &RefName) -> bool {
+        self.lies
+            .get(&place)
+            .is_some_and(|names| names.contains(name))
     }
 
     /// Everything that was said for a puddle, in the order in which it folded.

@@ -358,7 +358,7 @@ impl Project {
             .collect();
         alarms.extend(self.equivocations().into_iter().map(Alarm::Equivocation));
         let here = |id: &&EnvelopeId| self.graph.contains(id);
-        alarms.extend(self.held_out.iter().filter(here).copied().map(Alarm::Lie));
+        alarms.extend(self.held_out.keys().filter(here).copied().map(Alarm::Lie));
         let successors = self.successors();
         if successors.len() > 1 {
             alarms.push(Alarm::Successors(successors));

@@ -59,8 +59,8 @@ pub struct Project {
     waiting: Waiting,
     authority: Authority,
     refs: Refs,
-    /// Updates known to lie about the git graph, whether they are here or not.
-    held_out: BTreeSet<EnvelopeId>,
+    /// Updates known to lie about the git graph, whether they are here or not, and about which refs.
+    held_out: BTreeMap<EnvelopeId, BTreeSet<RefName>>,
     /// Valid envelopes that no valid one descends from.
     valid_heads: BTreeSet<EnvelopeId>,
     unknown: usize,
@@ -124,7 +124,7 @@ impl Project {
             waiting: Waiting::default(),
             authority: Authority::with_pins(pins),
             refs: Refs::default(),
-            held_out: BTreeSet::new(),
+            held_out: BTreeMap::new(),
             valid_heads: BTreeSet::new(),
             unknown: 0,
             quota: Quota::default(),
@@ -340,20 +340,23 @@ impl Project {
         }
     }
 
-    /// Says that an update lies about the git graph: it is void from now on, here already or not. The graph is the
-    /// same everywhere, so every envoy comes to say this of the same updates.
-    pub fn hold_out(&mut self, id: &EnvelopeId) {
-        if !self.held_out.insert(*id) {
+    /// Says that an update lies about the git graph in what it says of a ref: it is void from now on, here already or
+    /// not. The graph is the same everywhere, so every envoy comes to say this of the same updates.
+    pub fn hold_out(&mut self, id: &EnvelopeId, name: &RefName) {
+        let lies = self.held_out.entry(*id).or_default();
+        if !lies.insert(name.clone()) {
             return;
         }
         if let Some(place) = self.graph.place(id) {
+            self.graph.note_lies(place, lies);
             self.judge_again([place]);
+            self.refs.recompute(&self.graph, &[place]);
         }
     }
 
     /// Updates known to lie about the git graph, whether they are here or not, ascending.
     pub fn held_out(&self) -> impl Iterator<Item = &EnvelopeId> {
-        self.held_out.iter()
+        self.held_out.keys()
     }
 
     /// `prev`, if it is here, must be the one before on the same chain.
@@ -431,6 +434,9 @@ impl Project {
             self.settle(shaken);
             return;
         }
+        if let Some(lies) = self.held_out.get(verified.id()) {
+            self.graph.note_lies(place, lies);
+        }
         let shaken = self.authority.take(&self.graph, place);
         let standing = self.judge(place);
         self.graph.set_standing(place, standing);
@@ -446,7 +452,7 @@ impl Project {
 
     /// What an envelope is worth by its past, by what has ended since, and by the git graph.
     fn judge(&self, place: Place) -> Standing {
-        let lies = self.held_out.contains(self.graph.id(place))
+        let lies = self.held_out.contains_key(self.graph.id(place))
             && self.graph.statement(place).update().is_some();
         if lies {
             return Standing::Void(VoidReason::HeldOut);

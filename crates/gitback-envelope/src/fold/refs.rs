@@ -9,7 +9,7 @@ use gitback_identity::{EnvoyKey, PuddleKey, hex};
 
 use super::graph::{Graph, Place};
 use super::line::Line;
-use super::standing::{Standing, VoidReason};
+use super::standing::Standing;
 use crate::act::{Change, Update};
 use crate::id::{EnvelopeId, Oid};
 use crate::refname::RefName;
@@ -200,9 +200,8 @@ impl Replaced {
 
 /// What `change` of the update at `place` takes the place of.
 ///
-/// Being contained passes through updates that lost their authority: what such a one contained is contained in
-/// whatever contains it. It does not pass through one that was held out, whose word is known to be false. Being
-/// forced away passes through nothing.
+/// Being contained passes through updates that do not count: what such a one contained is contained in whatever contains
+/// it. It does not pass through what is known to be false about this ref. Being forced away passes through nothing.
 fn replaced(graph: &Graph, place: Place, change: &Change) -> Replaced {
     let name = &change.name;
     let named = |by, id| named_update(graph, by, id, name);
@@ -214,7 +213,7 @@ fn replaced(graph: &Graph, place: Place, change: &Change) -> Replaced {
     let mut open = Vec::from([(place, change)]);
     while let Some((by, change)) = open.pop() {
         for inner in change.contained.iter().filter_map(|id| named(by, id)) {
-            if replaced.contained.insert(inner) && passes_on(graph.node(inner).standing) {
+            if replaced.contained.insert(inner) && passes_on(graph, inner, name) {
                 open.extend(change_at(graph, inner, name).map(|change| (inner, change)));
             }
         }
@@ -222,10 +221,13 @@ fn replaced(graph: &Graph, place: Place, change: &Change) -> Replaced {
     replaced
 }
 
-const fn passes_on(standing: Standing) -> bool {
-    match standing {
-        Standing::Void(VoidReason::HeldOut) | Standing::Valid | Standing::Beyond => false,
-        Standing::Void(_) => true,
+/// Whether what an update contained of a ref is contained in whatever contains it: it counts no more, and what it said
+/// about this ref is not known to be false. What it said about others does not matter: their objects may not be
+/// everywhere, and every envoy must come to the same answer.
+fn passes_on(graph: &Graph, place: Place, name: &RefName) -> bool {
+    match graph.node(place).standing {
+        Standing::Valid | Standing::Beyond => false,
+        Standing::Void(_) => !graph.lies_about(place, name),
     }
 }
 

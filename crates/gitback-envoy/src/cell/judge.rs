@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use gitback_envelope::{Claim, EnvelopeId};
+use gitback_envelope::{Claim, EnvelopeId, REF_NAME_MAX, RefName};
 use gitback_identity::hex;
 
 use super::{Cell, State, git};
@@ -11,12 +11,14 @@ use crate::disk;
 use crate::fault::{Fault, pack_fault};
 
 /// First line of the file `judged`, up to the number.
-const JUDGED_HEADER: &str = "judged records 1: ";
+const JUDGED_HEADER: &str = "judged records 2: ";
 
-enum Verdict {
-    True,
-    Lie,
-    Later,
+/// What became of the claims of one update.
+struct Verdict {
+    /// The refs about which it says something false.
+    lies: Vec<RefName>,
+    /// Whether objects are missing, so that more may be false.
+    later: bool,
 }
 
 impl Cell {
@@ -27,12 +29,12 @@ impl Cell {
     pub(crate) fn judge(&self, state: &mut State) -> Result<(), Fault> {
         let (mut later, caught) = (Vec::new(), state.held_out.len());
         for id in std::mem::take(&mut state.unjudged) {
-            match self.judge_one(&state.fold.claims(&id))? {
-                Verdict::True => {}
-                Verdict::Later => later.push(id),
-                Verdict::Lie => {
-                    state.hold_out(id);
-                }
+            let verdict = self.judge_one(&state.fold.claims(&id))?;
+            for name in verdict.lies {
+                state.hold_out(id, name);
+            }
+            if verdict.later {
+                later.push(id);
             }
         }
         state.unjudged = later;
@@ -48,11 +50,14 @@ impl Cell {
 
     fn judge_one(&self, claims: &[Claim]) -> Result<Verdict, Fault> {
         let fault = pack_fault(self.id, "look into");
-        let mut later = false;
+        let mut verdict = Verdict {
+            lies: Vec::new(),
+            later: false,
+        };
         for claim in claims {
             let lives = !claim.new.is_zero();
             if lives && !self.repo.has(&git(claim.new)).map_err(&fault)? {
-                later = true;
+                verdict.later = true;
                 continue;
             }
             for old in &claim.contains {
@@ -64,11 +69,12 @@ impl Cell {
                         .is_ancestor(&git(*old), &git(claim.new))
                         .map_err(&fault)?;
                 if !reached {
-                    return Ok(Verdict::Lie);
+                    verdict.lies.push(claim.name.clone());
+                    break;
                 }
             }
         }
-        Ok(if later { Verdict::Later } else { Verdict::True })
+        Ok(verdict)
     }
 
     /// Notes how far judging has come, so that the next start need not do it again. Losing the note costs time only.
@@ -81,8 +87,9 @@ impl Cell {
         for id in &state.unjudged {
             text.push_str(&format!("unjudged {id}\n"));
         }
-        for id in &state.held_out {
-            text.push_str(&format!("held-out {id}\n"));
+        for (id, name) in &state.held_out {
+            let name = hex::encode(name.as_bytes());
+            text.push_str(&format!("held-out {id} {name}\n"));
         }
         state.judged_records = records;
         let path = self.log_dir.join("judged");
@@ -99,7 +106,7 @@ pub(super) struct Judged {
     /// Updates among the first so many records of the log were judged, those listed as unjudged excepted.
     pub(super) records: usize,
     pub(super) unjudged: BTreeSet<EnvelopeId>,
-    pub(super) held_out: Vec<EnvelopeId>,
+    pub(super) held_out: Vec<(EnvelopeId, RefName)>,
 }
 
 /// Reads the note; one that is missing or damaged means that everything is judged again.
@@ -115,11 +122,15 @@ fn parse_judged(text: &str) -> Option<Judged> {
         ..Judged::default()
     };
     for line in lines {
-        let (verdict, id) = line.split_once(' ')?;
+        let (verdict, about) = line.split_once(' ')?;
+        let (id, name) = about.split_once(' ').unwrap_or((about, ""));
         let id = EnvelopeId::from_bytes(&hex::decode_exact::<32>(id)?);
         match verdict {
-            "unjudged" => drop(judged.unjudged.insert(id)),
-            "held-out" => judged.held_out.push(id),
+            "unjudged" if name.is_empty() => drop(judged.unjudged.insert(id)),
+            "held-out" => {
+                let name = hex::decode(name, REF_NAME_MAX)?;
+                judged.held_out.push((id, RefName::new(&name).ok()?));
+            }
             _ => return None,
         }
     }
@@ -133,7 +144,8 @@ mod tests {
     #[test]
     fn the_note_of_what_was_judged_reads_back_and_a_damaged_one_is_ignored() {
         let id = "ab".repeat(32);
-        let text = format!("{JUDGED_HEADER}7\nunjudged {id}\nheld-out {id}\n");
+        let name = hex::encode(b"refs/heads/main");
+        let text = format!("{JUDGED_HEADER}7\nunjudged {id}\nheld-out {id} {name}\n");
         let judged = parse_judged(&text).expect("as it is written");
         assert_eq!(
             (judged.records, judged.unjudged.len(), judged.held_out.len()),
@@ -141,7 +153,9 @@ mod tests {
         );
         for damaged in [
             "",
-            "judged records 1: x\n",
+            "judged records 2: x\n",
+            &text.replace("judged records 2", "judged records 1"),
+            &text.replace(&name, ""),
             &text.replace("held-out", "hold-out"),
             &text[..40],
         ] {

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 
 use gitback_envelope::{
-    Act, Envelope, EnvelopeId, Incarnation, Inserted, Oid, Project, Reject, Tip, Update, Verdict,
-    Verified, VoidReason,
+    Act, Envelope, EnvelopeId, Incarnation, Inserted, Oid, Project, RefName, Reject, Tip, Update,
+    Verdict, Verified, VoidReason,
 };
 use gitback_identity::{EnvoyKey, PuddleKey, hex};
 use gitback_log::Log;
@@ -28,7 +28,7 @@ pub(crate) struct State {
     /// Log records covered by the note on disk.
     pub(super) judged_records: usize,
     /// Updates that were caught lying about the graph.
-    pub(super) held_out: BTreeSet<EnvelopeId>,
+    pub(super) held_out: BTreeSet<(EnvelopeId, RefName)>,
     /// Objects that heads name and the repository lacks.
     pub(super) lacking: BTreeSet<Oid>,
     /// Something folded that may move refs, and refs have not followed it yet, so that `lacking` does not speak of it.
@@ -108,8 +108,8 @@ impl State {
             }
         }
         self.judged_records = judged.records;
-        for id in judged.held_out {
-            self.hold_out(id);
+        for (id, name) in judged.held_out {
+            self.hold_out(id, name);
         }
     }
 
@@ -273,8 +273,8 @@ impl State {
             // It folded before, and its past is durable as well.
             let _ = fold.insert(envelope.clone());
         }
-        for id in &self.held_out {
-            fold.hold_out(id);
+        for (id, name) in &self.held_out {
+            fold.hold_out(id, name);
         }
         self.unjudged.retain(|id| fold.contains(id));
         self.fold = fold;
@@ -305,9 +305,9 @@ impl State {
         }
     }
 
-    pub(super) fn hold_out(&mut self, id: EnvelopeId) {
-        self.fold.hold_out(&id);
-        self.held_out.insert(id);
+    pub(super) fn hold_out(&mut self, id: EnvelopeId, name: RefName) {
+        self.fold.hold_out(&id, &name);
+        self.held_out.insert((id, name));
     }
 
     pub(super) fn insert(&mut self, envelope: Verified) -> Result<Inserted, Reject> {
@@ -364,7 +364,7 @@ impl State {
     }
 
     /// Where update `id` put the ref `name`.
-    pub(crate) fn oid_of(&self, id: &EnvelopeId, name: &gitback_envelope::RefName) -> Option<Oid> {
+    pub(crate) fn oid_of(&self, id: &EnvelopeId, name: &RefName) -> Option<Oid> {
         self.update(id)?
             .changes
             .iter()

@@ -130,8 +130,14 @@ pub(super) fn fold<'a>(
     for (hop, id) in &world.pins {
         project.pin(*hop, id);
     }
-    world.lies.iter().for_each(|id| project.hold_out(id));
+    hold_out(&mut project, world);
     project
+}
+
+fn hold_out(project: &mut Project, world: &World) {
+    for (id, name) in &world.lies {
+        project.hold_out(id, name);
+    }
 }
 
 /// In another order, some of it twice, and what an envoy knows beside at any time, pins after other pins.
@@ -155,7 +161,7 @@ pub(super) fn fold_anyhow(world: &World, die: &mut Die) -> Project {
             }
         }
         if at == when_lies {
-            world.lies.iter().for_each(|id| project.hold_out(id));
+            hold_out(&mut project, world);
         }
         put(&mut project, verified);
         if die.chance(20) {

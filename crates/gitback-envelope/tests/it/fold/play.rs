@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gitback_envelope::{
-    Act, Change, Delegate, EnvelopeId, Grant, Incarnation, Invite, Policy, Revoke, Role, Scope,
-    Tombstone, Ungrant, Update, Verified,
+    Act, Change, Delegate, EnvelopeId, Grant, Incarnation, Invite, Policy, RefName, Revoke, Role,
+    Scope, Tombstone, Ungrant, Update, Verified,
 };
 use gitback_identity::{PuddleKey, Signature};
 use sha2::{Digest as _, Sha256};
@@ -46,7 +46,8 @@ pub(crate) struct World {
     pub(crate) voices: Vec<Voice>,
     pub(crate) pins: BTreeMap<u64, EnvelopeId>,
     /// Updates that lie about the git graph.
-    pub(crate) lies: BTreeSet<EnvelopeId>,
+    /// Updates that say something false, and about which ref.
+    pub(crate) lies: BTreeSet<(EnvelopeId, RefName)>,
 }
 
 /// Plays one world, in which each step follows from one number.
@@ -525,13 +526,20 @@ impl Play {
         pins
     }
 
-    fn lies(&self, die: &mut Die) -> BTreeSet<EnvelopeId> {
+    fn lies(&self, die: &mut Die) -> BTreeSet<(EnvelopeId, RefName)> {
         let percent = if die.chance(50) { 0 } else { 12 };
-        let numbers = 0..self.stage.len();
-        let chosen = numbers.filter(|number| {
-            matches!(self.stage.act(*number), Act::Update(_)) && die.chance(percent)
-        });
-        chosen.map(|number| self.stage.id(number)).collect()
+        let mut lies = BTreeSet::new();
+        for number in 0..self.stage.len() {
+            let Act::Update(update) = self.stage.act(number) else {
+                continue;
+            };
+            for change in &update.changes {
+                if die.chance(percent) {
+                    lies.insert((self.stage.id(number), change.name.clone()));
+                }
+            }
+        }
+        lies
     }
 
     fn speak(&mut self, who: usize, act: Act) -> usize {

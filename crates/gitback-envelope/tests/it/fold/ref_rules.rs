@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gitback_envelope::{Act, Change, Claim, Oid, Project, Update, Verdict, VoidReason};
 use gitback_identity::{PuddleKey, SecretKey, hex};
 
-use super::world::{Author, founder_and_envoys, name, oid, union, update, values};
+use super::world::{Author, founder_and_envoys, hold_out, name, oid, union, update, values};
 
 const MAIN: &str = "refs/heads/main";
 
@@ -82,12 +82,37 @@ fn what_a_void_force_push_removed_comes_back() {
     venus.meet(&mars);
     let forced = venus.force(MAIN, 2);
     assert_eq!(values(&venus.view, MAIN), [2]);
-    venus.view.hold_out(&forced);
+    hold_out(&mut venus.view, &forced);
     assert_eq!(values(&venus.view, MAIN), [1]);
     assert_eq!(
         venus.view.verdict(&forced),
         Verdict::Void(VoidReason::HeldOut)
     );
+}
+
+#[test]
+fn being_contained_passes_through_what_an_update_says_about_another_ref_than_it_lies_about() {
+    let (_, mut mars, mut venus) = founder_and_envoys();
+    let first = mars.push(MAIN, 1);
+    venus.meet(&mars);
+    let change = |ref_name: &str, contained: Vec<_>| Change {
+        name: name(ref_name),
+        new: oid(2),
+        contained,
+        forced: vec![],
+    };
+    let both = venus.say(update(vec![
+        change(MAIN, vec![first]),
+        change("refs/heads/other", vec![]),
+    ]));
+    mars.meet(&venus);
+    let third = mars.change(MAIN, 3, vec![both], vec![]);
+    let other = name("refs/heads/other");
+    mars.view.hold_out(&both, &other);
+    assert_eq!(mars.view.verdict(&both), Verdict::Void(VoidReason::HeldOut));
+    assert_eq!(values(&mars.view, MAIN), [3], "{third} contains {first}");
+    mars.view.hold_out(&both, &name(MAIN));
+    assert_eq!(values(&mars.view, MAIN).len(), 2);
 }
 
 #[test]
@@ -125,7 +150,7 @@ fn being_contained_does_not_pass_through_a_lie() {
     mars.meet(&venus);
     mars.push(MAIN, 3);
     assert_eq!(values(&mars.view, MAIN), [3]);
-    mars.view.hold_out(&lie);
+    hold_out(&mut mars.view, &lie);
     let mut seen = values(&mars.view, MAIN);
     seen.sort_unstable();
     assert_eq!(seen, [1, 3], "nobody has said truly that 3 contains 1");
@@ -165,7 +190,7 @@ fn change(
 fn a_lie_can_be_held_out_before_it_arrives() {
     let (_, mut mars, mut venus) = founder_and_envoys();
     let lie = mars.push(MAIN, 1);
-    venus.view.hold_out(&lie);
+    venus.view.hold_out(&lie, &name(MAIN));
     venus.meet(&mars);
     assert_eq!(venus.view.verdict(&lie), Verdict::Void(VoidReason::HeldOut));
     assert!(venus.view.refs().is_empty());
@@ -307,7 +332,7 @@ fn head_follows_the_latest_word() {
         "refs/heads/three"
     };
     assert_eq!(mars.view.head_target(), Some(name(expected)));
-    mars.view.hold_out(&two.min(three));
+    hold_out(&mut mars.view, &two.min(three));
     let left = if two < three {
         "refs/heads/three"
     } else {

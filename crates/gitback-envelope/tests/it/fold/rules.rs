@@ -6,8 +6,8 @@ use gitback_envelope::{
 use gitback_identity::{PuddleKey, SecretKey};
 
 use super::world::{
-    Author, UID, founder_and_envoys, founder_key, handle, init, name, oid, project_id, union,
-    values,
+    Author, UID, founder_and_envoys, founder_key, handle, hold_out, init, name, oid, project_id,
+    union, values,
 };
 
 const MAIN: &str = "refs/heads/main";
@@ -313,7 +313,7 @@ fn deps_reach_past_an_update_that_was_held_out() {
     let honest = mars.push(MAIN, 1);
     venus.meet(&mars);
     let lie = venus.push(MAIN, 2);
-    venus.view.hold_out(&lie);
+    hold_out(&mut venus.view, &lie);
     assert_eq!(venus.view.deps_after(None), vec![honest]);
     // The liar's own chain goes on, and what it says next counts again.
     let next = venus.push(MAIN, 3);

@@ -434,3 +434,12 @@ pub(crate) fn founder_and_envoys() -> (Author, Author, Author) {
     venus.meet(&founder);
     (founder, mars, venus)
 }
+
+/// Says that an update that is here lies about every ref that it touches.
+pub(crate) fn hold_out(project: &mut Project, id: &EnvelopeId) {
+    let update = project.get(id).expect("it is here").statement().update();
+    let changes = update.expect("an update").changes.clone();
+    for change in changes {
+        project.hold_out(id, &change.name);
+    }
+}

@@ -381,8 +381,8 @@ impl Oracle {
             .map(Alarm::Contest)
             .collect();
         alarms.extend(self.equivocations().into_iter().map(Alarm::Equivocation));
-        let lies = self.held_out.iter();
-        let lies = lies.filter(|id| self.past.contains_key(*id)).copied();
+        let lies: BTreeSet<EnvelopeId> = self.held_out.iter().map(|(id, _)| *id).collect();
+        let lies = lies.into_iter().filter(|id| self.past.contains_key(id));
         alarms.extend(lies.map(Alarm::Lie));
         if self.successors().len() > 1 {
             alarms.push(Alarm::Successors(self.successors()));

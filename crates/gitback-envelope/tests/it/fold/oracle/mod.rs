@@ -15,7 +15,7 @@ mod refs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gitback_envelope::{Act, EnvelopeId, Statement, Verdict, Verified, VoidReason};
+use gitback_envelope::{Act, EnvelopeId, RefName, Statement, Verdict, Verified, VoidReason};
 use gitback_identity::PuddleKey;
 
 pub(super) use answers::Answers;
@@ -32,7 +32,7 @@ pub(super) struct Oracle {
     /// What folds and has effect in this version.
     known: Ids,
     pins: BTreeMap<u64, EnvelopeId>,
-    held_out: Ids,
+    held_out: BTreeSet<(EnvelopeId, RefName)>,
     line: line::Line,
     /// §6: tombstones, and what lies within all of them.
     tombstones: Ids,
@@ -48,7 +48,7 @@ impl Oracle {
     pub(super) fn new<'a>(
         envelopes: impl IntoIterator<Item = &'a Verified>,
         pins: &BTreeMap<u64, EnvelopeId>,
-        held_out: &Ids,
+        held_out: &BTreeSet<(EnvelopeId, RefName)>,
     ) -> Self {
         let envelopes = envelopes.into_iter();
         let mut oracle = Self {
@@ -184,7 +184,8 @@ impl Oracle {
         if !self.known.contains(id) {
             return Verdict::Waiting;
         }
-        let lies = matches!(self.act(id), Act::Update(_)) && self.held_out.contains(id);
+        let lies = matches!(self.act(id), Act::Update(_))
+            && self.held_out.iter().any(|(lie, _)| lie == id);
         if lies {
             return Verdict::Void(VoidReason::HeldOut);
         }

@@ -1,6 +1,6 @@
 //! §7: refs.
 
-use gitback_envelope::{Act, Change, Claim, EnvelopeId, Oid, RefName, Verdict, VoidReason};
+use gitback_envelope::{Act, Change, Claim, EnvelopeId, Oid, RefName, Verdict};
 
 use super::{Ids, Oracle};
 
@@ -30,7 +30,7 @@ impl Oracle {
         };
         for inner in self.named(id, &change.contained, name) {
             let void = matches!(self.verdict(&inner), Verdict::Void(_));
-            if void && self.verdict(&inner) != Verdict::Void(VoidReason::HeldOut) {
+            if void && !self.held_out.contains(&(inner, name.clone())) {
                 all.extend(self.contained(&inner, name));
             }
             all.insert(inner);
