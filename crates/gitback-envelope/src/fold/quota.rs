@@ -4,26 +4,58 @@ use alloc::collections::BTreeMap;
 
 use gitback_identity::PuddleKey;
 
-use super::authority::Authority;
+use super::authority::{Access, Authority};
 use super::graph::{Graph, Place};
 use super::standing::Standing;
 use crate::act::Act;
 use crate::envelope::Verified;
 use crate::reject::Reject;
 
-/// The most envelopes without effect, joins, leaves and rejoins that are kept of one puddle that may do nothing in the
+/// The most envelopes without effect, joins, leaves and rejoins that are kept of one puddle that may not write to the
 /// project now.
 pub const VOID_MAX: usize = 4_096;
 /// The most envelopes without effect that are kept of all puddles together that never were part of the project.
 pub const STRANGERS_VOID_MAX: usize = 4_096;
+/// From how many bytes on no more of them are taken, of one puddle or of all that never were part.
+const VOID_BYTES_MAX: usize = 16 << 20;
 
 /// Counts envelopes without effect, now or before an upgrade, and those that a puddle may write about its own
 /// membership. What another envelope or a cut names is taken in whatever the count.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
-    by_puddle: BTreeMap<PuddleKey, usize>,
-    total: usize,
+    by_puddle: BTreeMap<PuddleKey, Used>,
+    total: Used,
     void: usize,
+}
+
+/// How many, and how large they are together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    count: usize,
+    bytes: usize,
+}
+
+impl Used {
+    fn of(verified: &Verified) -> Self {
+        Self {
+            count: 1,
+            bytes: verified.bytes().len(),
+        }
+    }
+
+    const fn add(&mut self, other: Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
+    const fn take(&mut self, other: Self) {
+        self.count = self.count.saturating_sub(other.count);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+
+    const fn is_full(self, most: usize) -> bool {
+        self.count >= most || self.bytes >= VOID_BYTES_MAX
+    }
 }
 
 impl Quota {
@@ -34,22 +66,20 @@ impl Quota {
 
     /// Whether one more of `puddle` is taken.
     pub(super) fn check(&self, authority: &Authority, puddle: &PuddleKey) -> Result<(), Reject> {
-        if authority.founder().is_none() || authority.access(puddle).is_some() {
+        if authority.founder().is_none() || authority.access(puddle) >= Some(Access::Member) {
             return Ok(());
         }
         let full = if authority.is_party(puddle) {
-            self.by_puddle
-                .get(puddle)
-                .is_some_and(|count| *count >= VOID_MAX)
+            let used = self.by_puddle.get(puddle).copied();
+            used.is_some_and(|used| used.is_full(VOID_MAX))
         } else {
-            let party = |(puddle, _): &(&PuddleKey, &usize)| authority.is_party(puddle);
-            let parties: usize = self
-                .by_puddle
-                .iter()
-                .filter(party)
-                .map(|(_, count)| count)
-                .sum();
-            self.total.saturating_sub(parties) >= STRANGERS_VOID_MAX
+            let mut strangers = self.total;
+            for (puddle, used) in &self.by_puddle {
+                if authority.is_party(puddle) {
+                    strangers.take(*used);
+                }
+            }
+            strangers.is_full(STRANGERS_VOID_MAX)
         };
         if full { Err(Reject::VoidFull) } else { Ok(()) }
     }
@@ -58,8 +88,12 @@ impl Quota {
         let statement = verified.statement();
         self.void += usize::from(matches!(standing, Standing::Void(_)));
         if standing != Standing::Valid || is_about_itself(&statement.act) {
-            *self.by_puddle.entry(statement.puddle).or_default() += 1;
-            self.total += 1;
+            let used = Used::of(verified);
+            self.by_puddle
+                .entry(statement.puddle)
+                .or_default()
+                .add(used);
+            self.total.add(used);
         }
     }
 
@@ -72,15 +106,19 @@ impl Quota {
             if was_void == is_void {
                 continue;
             }
-            let counted = usize::from(!is_about_itself(&statement.act));
-            let count = self.by_puddle.entry(statement.puddle).or_default();
+            let used = if is_about_itself(&statement.act) {
+                Used::default()
+            } else {
+                Used::of(&graph.node(*place).verified)
+            };
+            let by_puddle = self.by_puddle.entry(statement.puddle).or_default();
             if is_void {
-                *count += counted;
-                self.total += counted;
+                by_puddle.add(used);
+                self.total.add(used);
                 self.void += 1;
             } else {
-                *count = count.saturating_sub(counted);
-                self.total = self.total.saturating_sub(counted);
+                by_puddle.take(used);
+                self.total.take(used);
                 self.void = self.void.saturating_sub(1);
             }
         }

@@ -1,7 +1,8 @@
 //! How much of those who may do nothing is kept.
 
 use gitback_envelope::{
-    Act, EnvelopeId, Inserted, Project, Reject, Role, STRANGERS_VOID_MAX, VOID_MAX, Verified,
+    Act, CHANGES_MAX, Change, EnvelopeId, Inserted, Oid, Project, RefName, Reject, Role,
+    STRANGERS_VOID_MAX, Update, VOID_MAX, Verified,
 };
 
 use super::world::{Author, club, key, union};
@@ -166,4 +167,54 @@ fn each_puddle_that_lost_its_place_has_a_quota_of_its_own() {
     assert!(matches!(joined, Ok(Inserted::Folded(_))), "{joined:?}");
     let taken = one_more(&mut all, &club.mia, 2);
     assert!(matches!(taken, Ok(Inserted::Folded(_))), "{taken:?}");
+}
+
+/// Rita may fetch, on mars and elsewhere.
+fn reader() -> Author {
+    let mut founder = Author::founder();
+    let mut rita = Author::person(22);
+    let invite = founder.invite(rita.puddle, Role::Reader);
+    rita.meet(&founder);
+    rita.join(invite);
+    rita
+}
+
+#[test]
+fn who_may_only_read_has_a_quota_too() {
+    let rita = reader();
+    let mut all = union(&[&rita]);
+    // Her join counts against her as well.
+    flood(&mut all, &rita, 1, VOID_MAX - 1);
+    assert_eq!(one_more(&mut all, &rita, 2), Err(Reject::VoidFull));
+}
+
+#[test]
+fn what_has_no_effect_is_bounded_by_its_size_as_well() {
+    let mut rita = reader();
+    let change = |number: usize| Change {
+        name: RefName::new(format!("refs/heads/{number:0>64}").as_bytes()).expect("valid"),
+        new: Oid::from_bytes(&[1; 20]),
+        contained: Vec::new(),
+        forced: Vec::new(),
+    };
+    let update = Update {
+        changes: (0..CHANGES_MAX).map(change).collect(),
+        head: None,
+        pack: None,
+    };
+    let mut bytes = 0;
+    for _ in 0..100 {
+        let statement = rita.draft(Act::Update(update.clone()));
+        let verified = rita.seal(statement);
+        bytes += verified.bytes().len();
+        match rita.view.insert(verified) {
+            Ok(_) => {}
+            Err(reject) => {
+                assert_eq!(reject, Reject::VoidFull);
+                assert!(bytes > 16 << 20, "{bytes}");
+                return;
+            }
+        }
+    }
+    panic!("{bytes} bytes without effect are kept");
 }
