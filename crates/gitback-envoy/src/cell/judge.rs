@@ -22,19 +22,27 @@ struct Verdict {
 }
 
 impl Cell {
-    /// Checks the claims of updates that were not judged yet. Updates whose objects are not here stay unjudged.
+    /// Checks the claims of updates that were not judged yet. Updates whose objects are not here, or cannot be read,
+    /// stay unjudged.
     ///
     /// An update that says it contains a commit which its own history does not reach is held out of the fold: every
     /// envoy sees the same graph and comes to the same verdict.
     pub(crate) fn judge(&self, state: &mut State) -> Result<(), Fault> {
-        let (mut later, caught) = (Vec::new(), state.held_out.len());
+        let (mut later, caught, mut failed) = (Vec::new(), state.held_out.len(), None);
         for id in std::mem::take(&mut state.unjudged) {
-            let verdict = self.judge_one(&state.fold.claims(&id))?;
-            for name in verdict.lies {
-                state.hold_out(id, name);
-            }
-            if verdict.later {
-                later.push(id);
+            match self.judge_one(&state.fold.claims(&id)) {
+                Ok(verdict) => {
+                    for name in verdict.lies {
+                        state.hold_out(id, name);
+                    }
+                    if verdict.later {
+                        later.push(id);
+                    }
+                }
+                Err(fault) => {
+                    failed.get_or_insert(fault);
+                    later.push(id);
+                }
             }
         }
         state.unjudged = later;
@@ -45,7 +53,7 @@ impl Cell {
             // Losing the note costs time only.
             tracing::warn!(project = %self.id, error = %crate::daemon::chain(&fault), "cannot note what was judged");
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn judge_one(&self, claims: &[Claim]) -> Result<Verdict, Fault> {
@@ -61,17 +69,23 @@ impl Cell {
                 continue;
             }
             for old in &claim.contains {
-                // What `new` reaches is here whenever `new` is; what is not here, it does not reach.
+                // What `new` reaches is here whenever `new` is whole; what is not here, it does not reach.
+                let here = self.repo.has(&git(*old)).map_err(&fault)?;
                 let reached = lives
-                    && self.repo.has(&git(*old)).map_err(&fault)?
+                    && here
                     && self
                         .repo
                         .is_ancestor(&git(*old), &git(claim.new))
                         .map_err(&fault)?;
-                if !reached {
-                    verdict.lies.push(claim.name.clone());
-                    break;
+                if reached {
+                    continue;
                 }
+                if lives && !here && !self.repo.complete(&[git(claim.new)]).map_err(&fault)? {
+                    verdict.later = true;
+                    continue;
+                }
+                verdict.lies.push(claim.name.clone());
+                break;
             }
         }
         Ok(verdict)
@@ -139,7 +153,85 @@ fn parse_judged(text: &str) -> Option<Judged> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use gitback_envelope::{
+        Act, Change, Grant, Incarnation, Oid, RefName, Statement, Update, Verified,
+    };
+    use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey};
+
+    use super::super::Drafting;
     use super::*;
+
+    fn seal(statement: Statement, key: &SecretKey) -> Verified {
+        let signature = key.sign(&statement.signing_bytes().expect("encodes"));
+        statement.seal(signature).expect("its own")
+    }
+
+    /// A project with an update of main to `old`, and one that says to contain it with `new`.
+    fn claiming(dir: &Path, old: Oid, new: Oid) -> Cell {
+        let founder = SecretKey::from_seed(&[255; 32]);
+        let puddle = PuddleKey::new(founder.public());
+        let handle: Handle = "notes".parse().expect("valid");
+        let init = seal(Statement::init(&puddle, &handle), &founder);
+        let id = ProjectId::derive(&puddle, &handle);
+        let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes")).expect("opens");
+        let envoy = EnvoyKey::new(SecretKey::from_seed(&[254; 32]).public());
+        let life = Incarnation::from_bytes(&[1; 16]);
+        let mut drafting = Drafting::outside(id, puddle, envoy, life, *init.id());
+        let grant = Grant {
+            envoy,
+            uid: 0,
+            expires_ms: None,
+        };
+        drafting.add(Act::Grant(grant)).expect("encodes");
+        let to = |new, contained| {
+            let change = Change {
+                name: RefName::new(b"refs/heads/main").expect("valid"),
+                new,
+                contained,
+                forced: Vec::new(),
+            };
+            Act::Update(Update {
+                changes: vec![change],
+                head: None,
+                pack: None,
+            })
+        };
+        let first = drafting.add(to(old, Vec::new())).expect("encodes");
+        drafting.add(to(new, vec![first])).expect("encodes");
+        let mut batch = vec![init];
+        let statements = drafting.into_statements().into_iter();
+        batch.extend(statements.map(|statement| seal(statement, &founder)));
+        let admitted = cell.lock().admit(batch).expect("the disk works");
+        assert!(
+            admitted.refused.is_empty() && !admitted.waiting,
+            "{admitted:?}"
+        );
+        cell
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_judged_again() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (old, new) = (Oid::from_bytes(&[0xaa; 20]), Oid::from_bytes(&[0xbb; 20]));
+        let cell = claiming(dir.path(), old, new);
+        let objects = cell.repo().path().join("objects");
+        for oid in [old, new] {
+            let name = oid.to_string();
+            let (folder, name) = name.split_at(2);
+            fs::create_dir(objects.join(folder)).expect("made");
+            fs::write(objects.join(folder).join(name), b"damaged").expect("written");
+        }
+        let mut state = cell.lock();
+        assert_eq!(state.unjudged.len(), 2);
+        cell.judge(&mut state).expect_err("the objects are damaged");
+        let claim = *state.unjudged.last().expect("it is not judged");
+        assert_eq!(state.update(&claim).expect("an update").changes[0].new, new);
+        drop(state);
+        let noted = read_judged(cell.log_dir());
+        assert!(noted.unjudged.contains(&claim), "also by the note");
+    }
 
     #[test]
     fn the_note_of_what_was_judged_reads_back_and_a_damaged_one_is_ignored() {
