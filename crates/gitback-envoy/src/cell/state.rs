@@ -277,6 +277,16 @@ impl State {
             fold.hold_out(id, name);
         }
         self.unjudged.retain(|id| fold.contains(id));
+        let grants = fold.iter().filter_map(|envelope| {
+            let statement = envelope.statement();
+            let grant = statement.grant()?;
+            Some((grant.envoy, (statement.puddle, grant.uid)))
+        });
+        let grants: BTreeSet<_> = grants.collect();
+        self.ever_granted.retain(|envoy, by| {
+            by.retain(|one| grants.contains(&(*envoy, *one)));
+            !by.is_empty()
+        });
         self.fold = fold;
     }
 

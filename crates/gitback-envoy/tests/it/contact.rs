@@ -9,8 +9,8 @@ use gitback_envelope::{Act, Delegate, Envelope, EnvelopeId, Verified};
 use gitback_helper::{Reply, Role, Wish};
 use gitback_identity::{ProjectId, SecretKey, hex};
 use gitback_peer::{
-    Caller, Digests, PushAnswer, PushBody, Refusal, RefusalKind, Server, Service, SyncAnswer,
-    SyncRequest,
+    CallError, Caller, Digests, PushAnswer, PushBody, Refusal, RefusalKind, Server, Service,
+    SyncAnswer, SyncRequest,
 };
 
 use crate::world::{World, main_at, seal};
@@ -213,4 +213,19 @@ fn what_a_former_partner_is_told_does_not_grow_when_the_founder_line_goes_on() {
     world.invite(&SecretKey::from_seed(&[22; 32]), Role::Member);
     pass_on(&world, &SecretKey::from_seed(&[50; 32]));
     assert_eq!(told(), before, "that is no business of whoever was revoked");
+}
+
+#[test]
+fn a_grant_that_was_refused_leaves_the_envoy_a_stranger() {
+    let world = World::new();
+    world.found();
+    let alice = SecretKey::from_seed(&[21; 32]);
+    let invite = world.invite(&alice, Role::Member);
+    let laptop = SecretKey::from_seed(&[40; 32]);
+    let grant = world.grant_by(&alice, &laptop, &[&invite]);
+    let codes = [&[&grant][..], &[]].map(|token| match world.sync(&laptop, token) {
+        Err(CallError::Refused(refusal)) => refusal.code,
+        other => panic!("must be refused: {other:?}"),
+    });
+    assert_eq!(codes, ["not-member", "not-of-the-fleet"]);
 }
