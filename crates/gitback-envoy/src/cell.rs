@@ -207,8 +207,10 @@ pub(crate) fn own(oid: &gitback_pack::Oid) -> Oid {
 mod tests {
     use super::*;
 
-    use gitback_envelope::{Statement, Verified};
-    use gitback_identity::{Handle, PuddleKey, SecretKey};
+    use gitback_envelope::{
+        Act, EnvelopeId, Incarnation, STRANGERS_VOID_MAX, Statement, Verdict, Verified,
+    };
+    use gitback_identity::{EnvoyKey, Handle, PuddleKey, SecretKey};
 
     fn cell(dir: &Path) -> (Cell, Verified) {
         let founder = SecretKey::from_seed(&[3; 32]);
@@ -244,6 +246,52 @@ mod tests {
         assert!(state.holds(init.id()));
         state.retreat();
         assert!(state.fold().founder().is_some(), "what is durable stays");
+    }
+
+    #[test]
+    fn what_was_taken_in_because_another_names_it_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (cell, init) = cell(dir.path());
+        let envoy = EnvoyKey::new(SecretKey::from_seed(&[5; 32]).public());
+        let by = |seed: u8, past: &[EnvelopeId], count: usize| -> Vec<Verified> {
+            let key = SecretKey::from_seed(&[seed; 32]);
+            let (puddle, life) = (PuddleKey::new(key.public()), [seed; 16]);
+            let life = Incarnation::from_bytes(&life);
+            let first = *past.first().expect("some past");
+            let mut drafting = Drafting::outside(cell.id, puddle, envoy, life, first);
+            for _ in 0..count {
+                drafting.add(Act::Merge).expect("encodes");
+            }
+            let statements = drafting.into_statements().into_iter();
+            let sealed = statements.map(|statement| {
+                let signature = key.sign(&statement.signing_bytes().expect("encodes"));
+                statement.seal(signature).expect("its own")
+            });
+            sealed.collect()
+        };
+        let mut words = by(9, &[*init.id()], STRANGERS_VOID_MAX + 1);
+        let one_too_many = words.pop().expect("many");
+        let naming = by(3, &[*one_too_many.id()], 1).remove(0);
+        let last = *naming.id();
+        let mut state = cell.lock();
+        state.admit(vec![init]).expect("the disk works");
+        state.admit(words).expect("the disk works");
+        let alone = state.admit(vec![one_too_many.clone()]);
+        assert_eq!(alone.expect("the disk works").refused.len(), 1);
+        let both = state.admit(vec![naming, one_too_many]);
+        assert_eq!(both.expect("the disk works").folded.len(), 2);
+        state.retreat();
+        assert_eq!(state.fold().verdict(&last), Verdict::Valid);
+        drop(state);
+        let id = cell.id;
+        drop(cell);
+        let again = Cell::open(
+            id,
+            &dir.path().join("projects"),
+            &dir.path().join("envelopes"),
+        );
+        let again = again.expect("opens");
+        assert_eq!(again.lock().fold().verdict(&last), Verdict::Valid);
     }
 
     #[test]

@@ -74,6 +74,31 @@ impl Admitted {
     }
 }
 
+/// Folds an envelope that had folded before, each in the order of that time. What was taken in beyond a quota, because
+/// another one that was waiting named it, comes before that one then: it is `left_out` until the other one is back.
+fn refold(
+    fold: &mut Project,
+    envelope: Verified,
+    left_out: &mut BTreeMap<EnvelopeId, Verified>,
+) -> Vec<EnvelopeId> {
+    let mut folded = Vec::new();
+    match fold.insert(envelope.clone()) {
+        Ok(Inserted::Folded(ids)) => folded = ids,
+        Err(Reject::VoidFull) => drop(left_out.insert(*envelope.id(), envelope)),
+        Ok(Inserted::Duplicate | Inserted::Waiting) | Err(_) => {}
+    }
+    while !left_out.is_empty() {
+        let mut missing = fold.missing().into_iter();
+        let Some(named) = missing.find_map(|id| left_out.remove(&id)) else {
+            break;
+        };
+        if let Ok(Inserted::Folded(ids)) = fold.insert(named) {
+            folded.extend(ids);
+        }
+    }
+    folded
+}
+
 impl State {
     pub(super) fn new(fold: Project, log: Log, log_dir: PathBuf, incarnation: Incarnation) -> Self {
         Self {
@@ -94,9 +119,14 @@ impl State {
     }
 
     pub(super) fn replay(&mut self, records: Vec<([u8; 32], Vec<u8>)>, judged: Judged) {
+        let mut left_out = BTreeMap::new();
         for (index, (id, bytes)) in records.into_iter().enumerate() {
             match Envelope::decode(&bytes).and_then(Envelope::verify) {
-                Ok(envelope) => drop(self.insert(envelope)),
+                Ok(envelope) => {
+                    for id in refold(&mut self.fold, envelope, &mut left_out) {
+                        self.note(&id);
+                    }
+                }
                 Err(reject) => tracing::error!(
                     id = hex::encode(&id),
                     code = reject.code(),
@@ -269,9 +299,10 @@ impl State {
     pub(super) fn retreat(&mut self) {
         let mut fold = Project::with_pins(*self.fold.id(), self.fold.pins().clone());
         let durable = |envelope: &&Verified| self.log.contains(envelope.id().as_bytes());
+        let mut left_out = BTreeMap::new();
         for envelope in self.fold.iter().filter(durable) {
             // It folded before, and its past is durable as well.
-            let _ = fold.insert(envelope.clone());
+            refold(&mut fold, envelope.clone(), &mut left_out);
         }
         for (id, name) in &self.held_out {
             fold.hold_out(id, name);
