@@ -25,6 +25,7 @@ const CONFIG: &str = "\
 \tsharedRepository = umask
 [gc]
 \tauto = 0
+\tpruneExpire = never
 [transfer]
 \thideRefs = refs/gitback
 [uploadpack]

@@ -34,6 +34,26 @@ fn makes_a_repository_that_git_takes() {
 }
 
 #[test]
+fn a_person_who_collects_garbage_loses_nothing_that_a_ref_may_go_back_to() {
+    let world = World::new();
+    let clone = world.clone_with_commit("work");
+    let left = world.seed(&clone);
+    clone.git(&["commit", "-q", "--amend", "-m", "instead of the first"]);
+    let forced = world.seed(&clone);
+    assert_ne!(left, forced);
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 30);
+    for file in fs::read_dir(world.path().join("objects/pack")).expect("readable") {
+        let path = file.expect("readable").path();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
+        let file = fs::File::options().write(true).open(&path).expect("ours");
+        file.set_modified(long_ago).expect("ours");
+    }
+    git(world.path(), &["gc", "-q"]);
+    let kind = git(world.path(), &["cat-file", "-t", &left.to_string()]);
+    assert_eq!(kind, "commit");
+}
+
+#[test]
 fn completes_a_repository_that_was_half_made() {
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("deep/er/half.git");
