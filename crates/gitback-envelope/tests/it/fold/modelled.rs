@@ -1,7 +1,8 @@
 //! Worlds of the kinds that the executable model knows, folded by both.
 //!
-//! The model is no part of this repository. It is looked for where `GITBACK_MODEL` says, or in `../shared/model` beside
-//! the repository; where it is not, the comparison is skipped, and the vectors in `tests/vectors/fold` stand for it.
+//! The model is no part of this repository. It is looked for where `GITBACK_MODEL` says, or in a folder `shared/model`
+//! next to the repository; where it is not, the comparison is skipped, and the vectors in `tests/vectors/fold` stand for
+//! it.
 //!
 //! Four things are kept out of these worlds, in which the specification goes further: an heir that is invited as well;
 //! several leaves of a membership that is revoked; pins of what is no candidate; and changes that name fewer updates
@@ -14,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use gitback_envelope::{
@@ -526,8 +527,12 @@ fn delegate_json(delegate: &Delegate, cut: &str) -> String {
 
 /// The model's directory, if it is there.
 fn model() -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/model");
-    let directory = std::env::var_os("GITBACK_MODEL").map_or(beside.into(), PathBuf::from);
+    let named = std::env::var_os("GITBACK_MODEL").map(PathBuf::from);
+    let next_to_it = || {
+        let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        Some(above.nth(3)?.join("shared").join("model"))
+    };
+    let directory = named.or_else(next_to_it)?;
     directory.join("fold.py").is_file().then_some(directory)
 }
 

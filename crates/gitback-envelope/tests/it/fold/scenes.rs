@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use gitback_envelope::{
-    Act, EnvelopeId, MembershipState, Project, Role, Scope, Verdict, Verified, VoidReason,
+    Act, EnvelopeId, MembershipState, Project, RefName, Role, Scope, Verdict, Verified, VoidReason,
 };
 use gitback_identity::hex;
 
@@ -29,7 +29,8 @@ pub(crate) struct Scene {
     note: String,
     envelopes: Vec<Verified>,
     pins: BTreeMap<u64, EnvelopeId>,
-    held_out: BTreeSet<EnvelopeId>,
+    /// Updates, each with the ref about which it lies.
+    held_out: BTreeSet<(EnvelopeId, RefName)>,
 }
 
 /// A scene and the envelope in it that is void.
@@ -387,7 +388,9 @@ fn held_out() -> Vec<Shown> {
     founder.push(MAIN, 1);
     let lie = founder.push(MAIN, 2);
     let mut scene = scene("an update lies about the git graph", &[&founder]);
-    scene.held_out.insert(lie);
+    scene
+        .held_out
+        .insert((lie, MAIN.parse().expect("a ref name")));
     vec![(scene, lie)]
 }
 
@@ -424,7 +427,9 @@ fn worlds() -> File {
 impl Scene {
     fn fold(&self) -> Project {
         let mut project = Project::with_pins(project_id(), self.pins.clone());
-        self.held_out.iter().for_each(|id| project.hold_out(id));
+        for (id, name) in &self.held_out {
+            project.hold_out(id, name);
+        }
         for verified in &self.envelopes {
             project.insert(verified.clone()).expect("within the rules");
         }
@@ -443,7 +448,8 @@ impl File {
             let _ = writeln!(text, "\n[[case]]\nnote = \"{}\"", scene.note);
             let pins = scene.pins.iter().map(|(hop, id)| format!("{hop} {id}"));
             list(&mut text, "pins", pins);
-            let held_out = scene.held_out.iter().map(EnvelopeId::to_string);
+            let lies = scene.held_out.iter();
+            let held_out = lies.map(|(id, name)| format!("{id} {name}"));
             list(&mut text, "held_out", held_out);
             let bytes = scene.envelopes.iter().map(Verified::bytes);
             list(&mut text, "envelopes", bytes.map(hex::encode));

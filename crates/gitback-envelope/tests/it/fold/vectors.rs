@@ -103,7 +103,8 @@ impl Case {
         let first = envelopes.first().expect("an envelope at least");
         let mut project = Project::new(first.statement().project);
         for held_out in &self.held_out {
-            project.hold_out(&id(held_out));
+            let (lie, name) = held_out.split_once(' ').expect("an id and a ref");
+            project.hold_out(&id(lie), &name.parse().expect("a ref name"));
         }
         for verified in envelopes {
             project.insert(verified).expect("within the rules");
