@@ -20,10 +20,27 @@ pub(crate) struct Arguments {
     /// How many pairs of first publishes and of clones.
     #[arg(long, default_value_t = 3)]
     whole_runs: u32,
+    /// Measure instead what it costs to verify and fold envelopes.
+    #[arg(long)]
+    fold: bool,
 }
 
 /// Builds the release programs and measures.
 pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
+    if arguments.fold {
+        return cargo::run(
+            [
+                "run",
+                "--release",
+                "--quiet",
+                "--package",
+                "gitback-benches",
+                "--example",
+                "fold",
+            ],
+            &[],
+        );
+    }
     let plan = Plan {
         repo: arguments.repo.clone(),
         runs: arguments.runs,
