@@ -160,6 +160,17 @@ fn each_puddle_that_lost_its_place_has_a_quota_of_its_own() {
     let invite = club.founder.view.get(&again).expect("here").clone();
     all.insert(invite).expect("within the rules");
     assert_eq!(one_more(&mut all, &club.mia, 2), Err(Reject::VoidFull));
+    // Only her own join, and only after the invitation, ends the time in which she may do nothing.
+    let mut blind = club.mia.elsewhere(7).draft(Act::Join { invite: again });
+    blind.deps = vec![*super::world::init().id()];
+    let blind = club.mia.seal(blind);
+    assert_eq!(all.insert(blind), Err(Reject::VoidFull));
+    flood(&mut all, &club.nico, 2, VOID_MAX - 2);
+    assert_eq!(one_more(&mut all, &club.nico, 3), Err(Reject::VoidFull));
+    club.nico.meet(&club.founder);
+    let stolen = club.nico.elsewhere(8).draft(Act::Join { invite: again });
+    let stolen = club.nico.seal(stolen);
+    assert_eq!(all.insert(stolen), Err(Reject::VoidFull));
     club.mia.meet(&club.founder);
     let join = club.mia.join(again);
     let join = club.mia.view.get(&join).expect("here").clone();

@@ -378,3 +378,28 @@ fn the_digest_is_the_sum_of_the_hashed_ids() {
     }
     assert_eq!(founder.view.digest(), sum);
 }
+
+#[test]
+fn counts_what_has_folded_what_waits_and_what_nobody_knows() {
+    let mut founder = Author::founder();
+    let first = founder.push(MAIN, 1);
+    let first = founder.view.get(&first).expect("here").clone();
+    let mut project = Project::new(project_id());
+    let counts = |project: &Project| {
+        let waiting = project.waiting_len();
+        (
+            project.is_empty(),
+            project.len(),
+            waiting,
+            project.unknown_len(),
+        )
+    };
+    assert_eq!(counts(&project), (true, 0, 0, 0));
+    project.insert(first).expect("within the rules");
+    assert_eq!(counts(&project), (true, 0, 1, 0));
+    project.insert(init()).expect("within the rules");
+    assert_eq!(counts(&project), (false, 2, 0, 0));
+    let news = founder.seal_unknown(0);
+    project.insert(news).expect("within the rules");
+    assert_eq!(counts(&project), (false, 3, 0, 1));
+}
