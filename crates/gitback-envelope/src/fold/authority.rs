@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use gitback_identity::{EnvoyKey, Handle, PuddleKey};
 
+use super::awaited::{Awaited, Rests};
 use super::bound::{Bound, narrow};
+use super::grants::Grants;
 use super::graph::{Graph, Place};
 use super::line::Line;
 use super::standing::VoidReason;
@@ -87,6 +89,31 @@ pub(super) enum Shaken {
     Everybody,
 }
 
+impl Shaken {
+    /// Both together.
+    fn and(self, other: Self, graph: &Graph) -> Self {
+        match (self, other) {
+            (Self::Nobody, other) | (other, Self::Nobody) => other,
+            (Self::Everybody, _) | (_, Self::Everybody) => Self::Everybody,
+            (one, other) => {
+                let mut places = one.places(graph);
+                places.extend(other.places(graph));
+                Self::These(places)
+            }
+        }
+    }
+
+    /// Which envelopes, in the order in which they folded within each puddle.
+    pub(super) fn places(self, graph: &Graph) -> Vec<Place> {
+        match self {
+            Self::Nobody => Vec::new(),
+            Self::These(places) => places,
+            Self::Puddle(puddle) => graph.said_for(&puddle).to_vec(),
+            Self::Everybody => graph.places().collect(),
+        }
+    }
+}
+
 /// Who may do what, as far as it has folded.
 #[derive(Debug, Default)]
 pub(super) struct Authority {
@@ -98,13 +125,10 @@ pub(super) struct Authority {
     end: Option<Bound>,
     instances: BTreeMap<EnvelopeId, Instance>,
     invited: BTreeMap<PuddleKey, Vec<EnvelopeId>>,
-    /// Counting grants, by envoy and puddle.
-    grants: BTreeMap<EnvoyKey, BTreeMap<PuddleKey, Vec<Place>>>,
-    /// For each grant that was taken back: by what, and what that lets count.
-    taken_back: BTreeMap<Place, (Vec<Place>, Bound)>,
+    grants: Grants,
     policies: Vec<Place>,
     /// Named in a cut that counts, and not here yet.
-    awaited: BTreeSet<EnvelopeId>,
+    awaited: Awaited,
 }
 
 impl Authority {
@@ -188,32 +212,54 @@ impl Authority {
 
     /// The counting grants to `envoy` that nobody has taken back, with what their puddles may do now.
     pub(super) fn live_grants(&self, envoy: &EnvoyKey) -> impl Iterator<Item = (Place, Access)> {
-        let by_puddle = self.grants.get(envoy).into_iter().flatten();
-        by_puddle.flat_map(move |(puddle, grants)| {
-            let access = self.access(puddle);
-            let live = grants.iter().filter(|at| !self.taken_back.contains_key(at));
-            live.filter_map(move |place| Some((*place, access?)))
-        })
+        let live = self.grants.live(envoy);
+        live.filter_map(|(puddle, place)| Some((place, self.access(puddle)?)))
     }
 
     /// Takes note that an envelope is here, whatever it says: a cut may have named it.
     pub(super) fn arrive(&mut self, graph: &Graph, place: Place) -> Shaken {
-        if self.awaited.contains(graph.id(place)) {
+        let rests = self.awaited.come(graph.id(place));
+        if rests.contains(&Rests::Everything) {
             self.rebuild(graph);
-            Shaken::Everybody
-        } else {
+            return Shaken::Everybody;
+        }
+        let mut puddles = BTreeSet::new();
+        for one in rests {
+            match one {
+                Rests::Everything => {}
+                Rests::Membership(invite) => {
+                    self.rebuild_instance(graph, &invite);
+                    puddles.extend(self.instances.get(&invite).map(|one| one.puddle));
+                }
+                Rests::Grants(puddle) => {
+                    puddles.insert(puddle);
+                }
+            }
+        }
+        let mut shaken = Vec::new();
+        for puddle in puddles {
+            self.rebuild_grants(graph, &puddle);
+            shaken.extend_from_slice(graph.said_for(&puddle));
+        }
+        if shaken.is_empty() {
             Shaken::Nobody
+        } else {
+            Shaken::These(shaken)
         }
     }
 
     /// Takes note of an envelope that has just been added, and says whom that shakes. Nothing here descends from it.
     pub(super) fn take(&mut self, graph: &Graph, place: Place) -> Shaken {
+        let by_coming = self.arrive(graph, place);
+        self.note(graph, place);
+        let by_word = self.heed(graph, place);
+        by_coming.and(by_word, graph)
+    }
+
+    /// Lets an envelope take effect, if it counts, and says whom that shakes.
+    fn heed(&mut self, graph: &Graph, place: Place) -> Shaken {
         let statement = graph.statement(place);
         let puddle = statement.puddle;
-        self.note(graph, place);
-        if self.arrive(graph, place) == Shaken::Everybody {
-            return Shaken::Everybody;
-        }
         let counts = self.judge(graph, place).is_ok();
         match &statement.act {
             Act::Init { .. } => {
@@ -259,14 +305,18 @@ impl Authority {
                     Shaken::Puddle(subject)
                 })
             }
-            Act::Grant(grant) if counts => {
-                let by_puddle = self.grants.entry(grant.envoy).or_default();
-                by_puddle.entry(puddle).or_default().push(place);
+            Act::Grant(_) if counts => {
+                self.grants.add(graph, place);
                 Shaken::Nobody
             }
-            Act::Ungrant(_) if counts => {
-                self.rebuild_grants(graph, &puddle);
-                Shaken::Puddle(puddle)
+            Act::Ungrant(ungrant) if counts => {
+                self.grants.take_back(graph, place);
+                let rests = Rests::Grants(puddle);
+                self.awaited.expect(graph, &ungrant.cut, rests);
+                let said = graph.said_for(&puddle).iter();
+                let by_envoy =
+                    said.filter(|at| graph.statement(**at).signer == *ungrant.envoy.key());
+                Shaken::These(by_envoy.copied().collect())
             }
             Act::Policy(_)
             | Act::Merge
@@ -332,6 +382,12 @@ impl Authority {
             return;
         };
         self.line = Line::follow(graph, genesis, &self.acts.delegates, &self.pins);
+        self.awaited = Awaited::default();
+        let delegates = self.line.hops().iter().filter_map(|hop| hop.delegate);
+        for place in delegates.filter_map(|id| graph.place(&id)) {
+            let cut = graph.statement(place).act.cut().unwrap_or_default();
+            self.awaited.expect(graph, cut, Rests::Everything);
+        }
         self.rebuild_end(graph);
         self.instances.clear();
         self.invited.clear();
@@ -349,12 +405,10 @@ impl Authority {
                 self.policies.push(place);
             }
         }
-        self.grants.clear();
-        self.taken_back.clear();
+        self.grants = Grants::default();
         for puddle in self.acts.grants.keys().copied().collect::<Vec<_>>() {
             self.rebuild_grants(graph, &puddle);
         }
-        self.rebuild_awaited(graph);
     }
 
     fn rebuild_end(&mut self, graph: &Graph) {
@@ -363,6 +417,7 @@ impl Authority {
         for place in self.acts.tombstones.iter().copied() {
             if self.line.speaks(graph, place).is_ok() {
                 let cut = graph.statement(place).act.cut().unwrap_or_default();
+                self.awaited.expect(graph, cut, Rests::Everything);
                 let bound = Bound::cut(graph, cut).and_past(graph, place);
                 narrow(&mut self.end, bound);
                 self.tombstones.push(place);
@@ -453,45 +508,18 @@ impl Authority {
 
     /// Works out again which grants of a puddle count, and which were taken back.
     fn rebuild_grants(&mut self, graph: &Graph, puddle: &PuddleKey) {
-        let granted = self.acts.grants.get(puddle).cloned().unwrap_or_default();
-        for by_puddle in self.grants.values_mut() {
-            by_puddle.remove(puddle);
-        }
-        self.grants.retain(|_, by_puddle| !by_puddle.is_empty());
-        let ungrants = self.acts.ungrants.get(puddle).cloned().unwrap_or_default();
-        let counts = |place: &Place| self.judge(graph, *place).is_ok();
-        let ungrants: Vec<Place> = ungrants.into_iter().filter(counts).collect();
-        for place in granted {
-            self.taken_back.remove(&place);
-            let Some(grant) = graph.statement(place).grant() else {
-                continue;
-            };
-            if self.judge(graph, place).is_err() {
-                continue;
-            }
-            let by_puddle = self.grants.entry(grant.envoy).or_default();
-            by_puddle.entry(*puddle).or_default().push(place);
-            let ends = |by: &Place| match &graph.statement(*by).act {
-                Act::Ungrant(act) => act.envoy == grant.envoy && graph.is_ancestor(place, *by),
-                _ => false,
-            };
-            let enders: Vec<Place> = ungrants.iter().copied().filter(ends).collect();
-            let mut bound = None;
-            for by in &enders {
-                let later = enders.iter().any(|other| graph.is_ancestor(*other, *by));
-                if !later {
-                    let cut = graph.statement(*by).act.cut().unwrap_or_default();
-                    narrow(&mut bound, Bound::cut(graph, cut));
-                }
-            }
-            if let Some(bound) = bound {
-                self.taken_back.insert(place, (enders, bound));
+        self.grants.forget(puddle);
+        for place in self.acts.grants.get(puddle).cloned().unwrap_or_default() {
+            if self.judge(graph, place).is_ok() {
+                self.grants.add(graph, place);
             }
         }
-        for place in ungrants {
-            let cut = graph.statement(place).act.cut().unwrap_or_default();
-            let missing = cut.iter().filter(|id| !graph.contains(id));
-            self.awaited.extend(missing);
+        for place in self.acts.ungrants.get(puddle).cloned().unwrap_or_default() {
+            if self.judge(graph, place).is_ok() {
+                self.grants.take_back(graph, place);
+                let cut = graph.statement(place).act.cut().unwrap_or_default();
+                self.awaited.expect(graph, cut, Rests::Grants(*puddle));
+            }
         }
     }
 
@@ -500,27 +528,8 @@ impl Authority {
         let revokes = self.instances.get(invite).map(|one| one.revokes.as_slice());
         for place in revokes.unwrap_or_default() {
             let cut = graph.statement(*place).act.cut().unwrap_or_default();
-            self.awaited
-                .extend(cut.iter().filter(|id| !graph.contains(id)));
+            self.awaited.expect(graph, cut, Rests::Membership(*invite));
         }
-    }
-
-    /// Notes what any cut that counts names and is not here.
-    fn rebuild_awaited(&mut self, graph: &Graph) {
-        let delegates = self.line.hops().iter().filter_map(|hop| hop.delegate);
-        let delegates = delegates.filter_map(|id| graph.place(&id));
-        let revokes = self.instances.values().flat_map(|one| &one.revokes);
-        let ungrants = self.taken_back.values().flat_map(|(enders, _)| enders);
-        let cutting = delegates
-            .chain(self.tombstones.iter().copied())
-            .chain(revokes.copied())
-            .chain(ungrants.copied());
-        let mut awaited = BTreeSet::new();
-        for place in cutting {
-            let cut = graph.statement(place).act.cut().unwrap_or_default();
-            awaited.extend(cut.iter().filter(|id| !graph.contains(id)).copied());
-        }
-        self.awaited = awaited;
     }
 
     /// Whether the envelope at `place` counts, by its past and by what has ended since.
@@ -679,29 +688,8 @@ impl Authority {
         if self.standing_at(graph, place)? == Access::Reader {
             return Err(VoidReason::Reader);
         }
-        self.judge_signer(graph, place)?;
+        self.grants.judge(graph, place)?;
         self.judge_protection(graph, place)
-    }
-
-    /// Whether the puddle signed itself, or lets the envoy sign that did.
-    fn judge_signer(&self, graph: &Graph, place: Place) -> Result<(), VoidReason> {
-        let statement = graph.statement(place);
-        if statement.by_puddle() {
-            return Ok(());
-        }
-        let by_puddle = self.grants.get(&EnvoyKey::new(statement.signer));
-        let grants = by_puddle.and_then(|by_puddle| by_puddle.get(&statement.puddle));
-        let mut reason = VoidReason::NotGranted;
-        for grant in grants.into_iter().flatten() {
-            if !graph.is_ancestor(*grant, place) {
-                continue;
-            }
-            match self.taken_back.get(grant) {
-                Some((_, bound)) if !bound.contains(graph, place) => reason = VoidReason::Ungranted,
-                Some(_) | None => return Ok(()),
-            }
-        }
-        Err(reason)
     }
 
     /// Whether an update leaves alone what the policy in its past protects.

@@ -5,8 +5,10 @@
 //! Source: docs/spec/fold.md.
 
 mod authority;
+mod awaited;
 mod bound;
 mod clock;
+mod grants;
 mod graph;
 mod heads;
 mod line;
@@ -464,15 +466,8 @@ impl Project {
     }
 
     fn settle(&mut self, shaken: Shaken) {
-        match shaken {
-            Shaken::Nobody => {}
-            Shaken::These(places) => self.judge_again(places),
-            Shaken::Puddle(puddle) => {
-                let places = self.graph.said_for(&puddle).to_vec();
-                self.judge_again(places);
-            }
-            Shaken::Everybody => self.judge_again(self.graph.places()),
-        }
+        let places = shaken.places(&self.graph);
+        self.judge_again(places);
     }
 
     /// Judges envelopes again, and works out again what rests on those whose standing has changed.

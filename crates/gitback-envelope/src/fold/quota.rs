@@ -11,16 +11,16 @@ use crate::act::Act;
 use crate::envelope::Verified;
 use crate::reject::Reject;
 
-/// The most envelopes without effect, joins, leaves and rejoins that are kept of one puddle that may not write to the
-/// project now.
+/// The most envelopes that are kept of one puddle that may not write to the project now: those without effect, and those
+/// that it may write about itself, which are joins, leaves, rejoins, grants and ungrants.
 pub const VOID_MAX: usize = 4_096;
 /// The most envelopes without effect that are kept of all puddles together that never were part of the project.
 pub const STRANGERS_VOID_MAX: usize = 4_096;
 /// From how many bytes on no more of them are taken, of one puddle or of all that never were part.
 const VOID_BYTES_MAX: usize = 16 << 20;
 
-/// Counts envelopes without effect, now or before an upgrade, and those that a puddle may write about its own
-/// membership. What another envelope or a cut names is taken in whatever the count.
+/// Counts envelopes without effect, now or before an upgrade, and those that a puddle may write about itself. What another
+/// envelope or a cut names is taken in whatever the count.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
     by_puddle: BTreeMap<PuddleKey, Used>,
@@ -128,6 +128,6 @@ impl Quota {
 const fn is_about_itself(act: &Act) -> bool {
     matches!(
         act,
-        Act::Join { .. } | Act::Leave { .. } | Act::Rejoin { .. }
+        Act::Join { .. } | Act::Leave { .. } | Act::Rejoin { .. } | Act::Grant(_) | Act::Ungrant(_)
     )
 }
