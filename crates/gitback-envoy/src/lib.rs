@@ -13,6 +13,7 @@
 //! ```
 
 mod access;
+mod catch_up;
 mod cell;
 mod clock;
 mod config;

@@ -9,8 +9,8 @@ use gitback_identity::{ProjectId, PuddleKey};
 use super::drafts::{self, Author, Needed};
 use super::failures::{denied, unknown_project};
 use crate::access::{self, Denial, Standing};
+use crate::catch_up::catch_up;
 use crate::cell::{Cell, Foothold, State};
-use crate::contact::catch_up;
 use crate::daemon::{Envoy, chain};
 
 /// Who asks for what.
