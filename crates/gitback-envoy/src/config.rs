@@ -29,6 +29,9 @@ pub struct Config {
     min_free_percent: u8,
     contact_interval: Duration,
     push_wait: Duration,
+    push_check: Duration,
+    lan_discovery: bool,
+    advertise: Option<Vec<String>>,
     peers: Vec<Peer>,
 }
 
@@ -39,8 +42,8 @@ pub struct Peer {
     pub name: String,
     /// Its TLS identity; a connection that cannot prove it is dropped.
     pub key: EnvoyKey,
-    /// `host:port`.
-    pub address: String,
+    /// `host:port`; none when it is to be found by its address record or on the local network.
+    pub address: Option<String>,
 }
 
 /// Why a configuration was not taken.
@@ -86,6 +89,9 @@ struct Raw {
     min_free_percent: Option<u8>,
     contact_interval_ms: Option<u64>,
     push_wait_ms: Option<u64>,
+    push_check_ms: Option<u64>,
+    lan_discovery: Option<bool>,
+    advertise: Option<Vec<String>>,
     #[serde(default)]
     peers: Vec<RawPeer>,
 }
@@ -95,7 +101,7 @@ struct Raw {
 struct RawPeer {
     name: String,
     key: String,
-    address: String,
+    address: Option<String>,
 }
 
 impl Config {
@@ -126,8 +132,9 @@ impl Config {
     /// Parses the text of an `envoy.toml`.
     ///
     /// Shape: `name`, `listen` ("ip:port"), `allow_uids` (numbers), `min_free_percent` (0 to 99, default 10),
-    /// `contact_interval_ms` (default 10000), `push_wait_ms` (default 3000), and a `[[peers]]` table each with `name`,
-    /// `key` (64 hex digits) and `address` ("host:port").
+    /// `contact_interval_ms` (default 10000), `push_wait_ms` (default 3000), `push_check_ms` (default 1000),
+    /// `lan_discovery` (default true), `advertise` (a list of "host:port"), and a `[[peers]]` table each with `name`,
+    /// `key` (64 hex digits) and, optionally, `address` ("host:port").
     ///
     /// # Errors
     ///
@@ -158,6 +165,9 @@ impl Config {
             min_free_percent,
             contact_interval: bounded("contact_interval_ms", raw.contact_interval_ms, 10_000, 50)?,
             push_wait: bounded("push_wait_ms", raw.push_wait_ms, 3_000, 0)?,
+            push_check: bounded("push_check_ms", raw.push_check_ms, 1_000, 0)?,
+            lan_discovery: raw.lan_discovery.unwrap_or(true),
+            advertise: raw.advertise.map(advertised).transpose()?,
             peers: peers(raw.peers)?,
         })
     }
@@ -197,6 +207,21 @@ impl Config {
     pub(crate) fn push_wait(&self) -> Duration {
         self.push_wait
     }
+
+    /// How long a push may ask the other envoys whether they know of something newer.
+    pub(crate) fn push_check(&self) -> Duration {
+        self.push_check
+    }
+
+    /// Whether other envoys are looked for on the local network, and told there where this one is.
+    pub(crate) fn lan_discovery(&self) -> bool {
+        self.lan_discovery
+    }
+
+    /// What the fleet is told of where this envoy is; nothing: what its interfaces say.
+    pub(crate) fn advertise(&self) -> Option<&[String]> {
+        self.advertise.as_deref()
+    }
 }
 
 fn peers(raw: Vec<RawPeer>) -> Result<Vec<Peer>, ConfigError> {
@@ -212,15 +237,8 @@ fn peers(raw: Vec<RawPeer>) -> Result<Vec<Peer>, ConfigError> {
         let key: EnvoyKey = peer.key.parse().map_err(|_| {
             value("peers.key", format!("the key of {} is not an envoy key of 64 hex digits; `vigo envoy key` on {} prints it", peer.name, peer.name))
         })?;
-        let port = peer
-            .address
-            .rsplit_once(':')
-            .map(|(host, port)| (host.is_empty(), port.parse::<u16>()));
-        if !matches!(port, Some((false, Ok(1..)))) {
-            return Err(value(
-                "peers.address",
-                format!("{:?} is not host:port", peer.address),
-            ));
+        if let Some(address) = &peer.address {
+            check_address("peers.address", address)?;
         }
         if let Some(other) = found
             .iter()
@@ -238,6 +256,32 @@ fn peers(raw: Vec<RawPeer>) -> Result<Vec<Peer>, ConfigError> {
         });
     }
     Ok(found)
+}
+
+/// Most addresses an envoy tells of itself.
+const ADVERTISED_MAX: usize = 8;
+
+/// Longest of them, in bytes.
+const ADDRESS_MAX: usize = 255;
+
+fn advertised(addresses: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    if addresses.len() > ADVERTISED_MAX {
+        let problem = format!("{} of them; at most {ADVERTISED_MAX}", addresses.len());
+        return Err(value("advertise", problem));
+    }
+    for address in &addresses {
+        check_address("advertise", address)?;
+    }
+    Ok(addresses)
+}
+
+fn check_address(field: &str, address: &str) -> Result<(), ConfigError> {
+    let parts = address.rsplit_once(':');
+    let parts = parts.map(|(host, port)| (host.is_empty(), port.parse::<u16>()));
+    if matches!(parts, Some((false, Ok(1..)))) && address.len() <= ADDRESS_MAX {
+        return Ok(());
+    }
+    Err(value(field, format!("{address:?} is not host:port")))
 }
 
 fn bounded(
@@ -312,6 +356,7 @@ mod tests {
         assert!(problem("nmae = \"mars\"").contains("nmae"));
         assert!(problem("name = \"a b\"").contains("name"));
         assert!(problem("contact_interval_ms = 0").contains("contact_interval_ms"));
+        assert!(problem("advertise = [\"mars\"]").contains("advertise"));
         assert!(
             problem("[[peers]]\nname=\"venus\"\nkey=\"00\"\naddress=\"a:1\"")
                 .contains("vigo envoy key")

@@ -15,6 +15,9 @@ use crate::config::Peer;
 /// How long requests for contact that are not urgent are gathered.
 const SOON: Duration = Duration::from_millis(500);
 
+/// Why a peer cannot be reached of which nobody has said where it is.
+const NO_ADDRESS: &str = "where it is is not known yet";
+
 /// Pushes sent to one peer at the same time, at most: a slow user holds as much there as here.
 const RELAYS_MAX: usize = 8;
 
@@ -22,9 +25,17 @@ const RELAYS_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Neighbour {
     peer: Peer,
+    places: Mutex<Places>,
     seen: Mutex<Seen>,
     wake: Condvar,
     relays: Semaphore,
+}
+
+/// Where a peer may be reached, the best first, and which of them is tried now.
+#[derive(Debug, Default)]
+struct Places {
+    addresses: Vec<String>,
+    at: usize,
 }
 
 /// What a peer has shown of itself.
@@ -38,6 +49,8 @@ pub(crate) struct Seen {
     introduced: BTreeSet<ProjectId>,
     /// Requests to be invited again that it has taken.
     heard: BTreeSet<EnvelopeId>,
+    /// It was asked something that cannot wait, and has not answered anything since.
+    unresponsive: bool,
     poked: bool,
     soon: bool,
     stopping: bool,
@@ -67,8 +80,10 @@ pub(crate) struct Holding {
 
 impl Neighbour {
     pub(crate) fn new(peer: Peer) -> Self {
+        let addresses = peer.address.iter().cloned().collect();
         Self {
             peer,
+            places: Mutex::new(Places { addresses, at: 0 }),
             seen: Mutex::default(),
             wake: Condvar::new(),
             relays: Semaphore::new(RELAYS_MAX),
@@ -83,11 +98,47 @@ impl Neighbour {
         &self.peer.key
     }
 
+    /// Where it is tried next; an empty address when none is known.
     pub(crate) fn address(&self) -> PeerAddress {
+        let places = self.places();
+        let address = places.addresses.get(places.at).cloned();
         PeerAddress {
             key: self.peer.key,
-            address: self.peer.address.clone(),
+            address: address.unwrap_or_default(),
         }
+    }
+
+    /// The address in the configuration, if there is one.
+    pub(crate) fn configured_address(&self) -> Option<&str> {
+        self.peer.address.as_deref()
+    }
+
+    /// Notes where it may be reached, the best first. The one in use stays in use while it is among them.
+    pub(crate) fn note_addresses(&self, addresses: Vec<String>) {
+        let mut places = self.places();
+        let current = places.addresses.get(places.at);
+        let at = addresses.iter().position(|one| Some(one) == current);
+        *places = Places {
+            at: at.unwrap_or(0),
+            addresses,
+        };
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places
+            .lock()
+            .expect("no thread panics with a peer's addresses")
+    }
+
+    /// Whether it answered the last time that it was asked, so that a user may be kept waiting for it.
+    pub(crate) fn is_present(&self) -> bool {
+        let seen = self.seen();
+        seen.away.is_none() && seen.last_seen_ms.is_some() && !seen.unresponsive
+    }
+
+    /// Notes that a user waited for it in vain.
+    pub(crate) fn note_unresponsive(&self) {
+        self.seen().unresponsive = true;
     }
 
     /// The right to send this peer a push while it still arrives.
@@ -106,6 +157,7 @@ impl Neighbour {
         let mut seen = self.seen();
         seen.last_seen_ms = Some(clock::now_ms());
         seen.away = None;
+        seen.unresponsive = false;
     }
 
     /// Notes that a call failed; the time of the first of a row of failures stays.
@@ -116,7 +168,7 @@ impl Neighbour {
                 return;
             }
             CallError::Refused(refusal) => (refusal.reason.clone(), true),
-            _ => (error.reason(), false),
+            _ => (self.next_address().unwrap_or_else(|| error.reason()), false),
         };
         let now = clock::now_ms();
         let mut seen = self.seen();
@@ -129,6 +181,17 @@ impl Neighbour {
         if refused {
             seen.last_seen_ms = Some(now);
         }
+    }
+
+    /// Goes on to the next address, for the present one did not answer. Says so when there is none.
+    fn next_address(&self) -> Option<String> {
+        let mut places = self.places();
+        places.at += 1;
+        if places.at >= places.addresses.len() {
+            places.at = 0;
+        }
+        let none = places.addresses.is_empty();
+        none.then(|| NO_ADDRESS.to_owned())
     }
 
     /// Notes what the peer holds of a project. Returns whether that is news.
