@@ -37,6 +37,7 @@ const OUTSIDE_WORLD: &[&str] = &[
 const PRODUCTION: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
+    "gitback-gossip",
     "gitback-log",
     "gitback-pack",
     "gitback-puddle",
@@ -51,6 +52,7 @@ const PRODUCTION: &[&str] = &[
 const LIBRARIES: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
+    "gitback-gossip",
     "gitback-log",
     "gitback-pack",
     "gitback-puddle",

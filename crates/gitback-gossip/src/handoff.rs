@@ -1,0 +1,1 @@
+//! Who hands a push on to whom.

@@ -1,0 +1,24 @@
+//! Who tells whom what is new, and who catches up from whom.
+//!
+//! This crate decides which peers hear of a change, which are asked what they hold, from whom a project is caught up
+//! and what is still owed to whom. It never reads a file, a clock, a socket or the environment and starts no thread:
+//! a driver hands in what happened and when, takes commands back, and says how each ended. Randomness comes from a
+//! seed: the same inputs give the same outputs.
+//!
+//! Nothing here is trusted. A notice says only that somebody may hold something; what it is proves itself.
+//!
+//! Source: docs/spec/gossip.md.
+
+mod address;
+mod backoff;
+mod handoff;
+mod mesh;
+mod millis;
+mod node;
+mod notice;
+mod owed;
+mod reconcile;
+mod rounds;
+mod turn;
+
+pub use millis::Millis;

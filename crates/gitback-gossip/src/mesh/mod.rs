@@ -1,0 +1,1 @@
+//! Which peers hear from which: a swarm that mends itself.

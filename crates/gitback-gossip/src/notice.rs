@@ -1,0 +1,1 @@
+//! What is spread through the fleet.

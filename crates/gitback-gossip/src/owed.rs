@@ -1,0 +1,1 @@
+//! What a peer has not got yet and is to get.

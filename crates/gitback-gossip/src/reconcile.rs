@@ -1,0 +1,1 @@
+//! Which envelopes two holders do not share.

@@ -1,0 +1,1 @@
+//! Which peers to compare with at a tick.

@@ -1,0 +1,1 @@
+//! Who goes first when two move one ref at once.
