@@ -15,7 +15,7 @@ use crate::act::{Act, Role};
 use crate::id::EnvelopeId;
 
 /// Every folded act of authority, whether it counts or not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Acts {
     founding: Option<(PuddleKey, Handle)>,
     delegates: BTreeMap<u64, Vec<Place>>,
@@ -28,7 +28,7 @@ struct Acts {
     ungrants: BTreeMap<PuddleKey, Vec<Place>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct About {
     joins: Vec<Place>,
     leaves: Vec<Place>,
@@ -115,7 +115,7 @@ impl Shaken {
 }
 
 /// Who may do what, as far as it has folded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Authority {
     acts: Acts,
     pins: BTreeMap<u64, EnvelopeId>,

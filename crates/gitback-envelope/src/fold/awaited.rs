@@ -19,7 +19,7 @@ pub(super) enum Rests {
 }
 
 /// Envelopes that cuts name and that are not here, and what rests on those cuts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Awaited(BTreeMap<EnvelopeId, BTreeSet<Rests>>);
 
 impl Awaited {

@@ -11,14 +11,14 @@ use super::standing::VoidReason;
 use crate::act::Act;
 
 /// The grants that count, and the ungrants.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Grants {
     counting: BTreeMap<EnvoyKey, BTreeMap<PuddleKey, Vec<Place>>>,
     taken_back: BTreeMap<Place, TakenBack>,
 }
 
 /// What has ended one grant, none of it after another, and what lies within the cuts of all that.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TakenBack {
     by: Vec<Place>,
     within: Bound,

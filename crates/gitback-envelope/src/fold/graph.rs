@@ -39,7 +39,7 @@ impl Chain {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) verified: Verified,
     pub(super) standing: Standing,
@@ -49,7 +49,7 @@ pub(super) struct Node {
 
 /// A run of envelopes in which each is the `prev` of the next. A chain that never says two things at one number has
 /// exactly one; each second statement at a number begins another, which shares what came before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Branch {
     /// The branch that holds the envelope before the first one here.
     parent: Option<u32>,
@@ -58,7 +58,7 @@ struct Branch {
     places: Vec<Place>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Graph {
     nodes: Vec<Node>,
     places: BTreeMap<EnvelopeId, Place>,

@@ -54,7 +54,7 @@ pub const UNKNOWN_MAX: usize = 1024;
 ///
 /// An envelope folds when its whole past is here; until then it waits. Putting one into a project of 100,000 costs
 /// about what it costs in a project of 100, unless it ends what others rest on: then those are judged again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Project {
     id: ProjectId,
     graph: Graph,

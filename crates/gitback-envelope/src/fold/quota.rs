@@ -21,7 +21,7 @@ const VOID_BYTES_MAX: usize = 16 << 20;
 
 /// Counts envelopes without effect, now or before an upgrade, and those that a puddle may write about itself. What another
 /// envelope or a cut names is taken in whatever the count.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Quota {
     by_puddle: BTreeMap<PuddleKey, Used>,
     total: Used,

@@ -56,7 +56,7 @@ pub struct Claim {
     pub forces: Vec<Oid>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Refs {
     tracks: BTreeMap<RefName, Track>,
     /// Updates that say where HEAD points, in the order in which they folded.
@@ -65,7 +65,7 @@ pub(super) struct Refs {
     head_heads: BTreeSet<Place>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Track {
     /// Every update of this ref, in the order in which they folded, whether it counts or not.
     updates: Vec<Place>,

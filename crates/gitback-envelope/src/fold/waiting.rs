@@ -12,7 +12,7 @@ pub const WAITING_MAX: usize = 8_192;
 /// The most bytes that waiting envelopes have together: 64 MiB.
 pub const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     parked: BTreeMap<EnvelopeId, Parked>,
     /// For each envelope that is not folded: those that wait for it.
@@ -20,7 +20,7 @@ pub(super) struct Waiting {
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Parked {
     verified: Verified,
     missing: usize,
