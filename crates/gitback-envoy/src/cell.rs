@@ -8,6 +8,7 @@ mod drafting;
 mod foothold;
 mod incarnation;
 mod judge;
+mod kept;
 mod pins;
 mod settle;
 mod state;

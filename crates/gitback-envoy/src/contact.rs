@@ -22,6 +22,7 @@ const REQUESTS_MAX: usize = 16;
 /// Runs until the daemon stops: contact with one peer at every interval, at once when poked.
 pub(crate) fn keep_contact(envoy: &Arc<Envoy>, neighbour: &Neighbour) {
     loop {
+        neighbour.note_contact_begins();
         let (to, ours) = (neighbour.address(), envoy.digests(neighbour.key()));
         match envoy.handle().block_on(envoy.client().digests(&to, &ours)) {
             Ok(theirs) => {
@@ -37,6 +38,7 @@ pub(crate) fn keep_contact(envoy: &Arc<Envoy>, neighbour: &Neighbour) {
                 neighbour.note_failure(&error);
             }
         }
+        neighbour.note_contact_ends();
         if !neighbour.wait(jittered(envoy.config().contact_interval())) {
             return;
         }
@@ -72,7 +74,7 @@ fn compare(envoy: &Arc<Envoy>, neighbour: &Neighbour, theirs: &[(ProjectId, [u8;
         if partner != Partner::Full {
             continue;
         }
-        neighbour.note_behind(*cell.id(), "has not taken it in yet".to_owned());
+        neighbour.note_absent(*cell.id());
         if neighbour.introduce(cell.id()) {
             // It may hold the project and not know yet that this envoy has a part in it.
             catch_up_in_turn(envoy, cell, neighbour);

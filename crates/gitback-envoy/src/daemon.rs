@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use crate::access::Partner;
 use crate::cell::{Cell, State};
+use crate::changes::Changes;
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::peers::Neighbour;
@@ -103,6 +104,7 @@ pub(crate) struct Envoy {
     client: Client,
     handle: Handle,
     started_ms: u64,
+    changes: Arc<Changes>,
 }
 
 impl Envoy {
@@ -153,6 +155,11 @@ impl Envoy {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The count of what has changed that status shows.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -248,12 +255,13 @@ pub fn run(
     let listener =
         Listener::bind(&layout.helper_socket, layout.socket_mode()).map_err(RunError::Helper)?;
     let local_address = bound.local_addr();
+    let changes = Arc::new(Changes::default());
     let envoy = Arc::new(Envoy {
         neighbours: config
             .peers()
             .iter()
             .cloned()
-            .map(Neighbour::new)
+            .map(|peer| Neighbour::new(peer, Arc::clone(&changes)))
             .map(Arc::new)
             .collect(),
         client: Client::new(&key).map_err(RunError::Client)?,
@@ -265,6 +273,7 @@ pub fn run(
         uid,
         key,
         store,
+        changes,
     });
     let threads = Threads::start(&envoy, listener)?;
     tracing::info!(name = envoy.name(), key = %envoy.public, address = %local_address, "envoy runs");
@@ -358,6 +367,7 @@ impl Threads {
     /// Ends what can end now; a conversation that is in the middle of a push gets a bounded time.
     fn end(self, envoy: &Envoy) {
         self.stopper.stop();
+        envoy.changes().end();
         drop(self.watching);
         for neighbour in envoy.neighbours() {
             neighbour.stop();

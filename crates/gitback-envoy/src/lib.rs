@@ -15,6 +15,7 @@
 mod access;
 mod catch_up;
 mod cell;
+mod changes;
 mod clock;
 mod config;
 mod contact;

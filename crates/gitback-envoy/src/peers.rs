@@ -1,7 +1,7 @@
 //! What is known of each peer: when it was seen, why it is away, what it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use gitback_envelope::{EnvelopeId, Tip};
@@ -9,6 +9,7 @@ use gitback_identity::{EnvoyKey, ProjectId};
 use gitback_peer::{CallError, PeerAddress};
 use tokio::sync::Semaphore;
 
+use crate::changes::Changes;
 use crate::clock;
 use crate::config::Peer;
 
@@ -29,6 +30,7 @@ pub(crate) struct Neighbour {
     seen: Mutex<Seen>,
     wake: Condvar,
     relays: Semaphore,
+    changes: Arc<Changes>,
 }
 
 /// Where a peer may be reached, the best first, and which of them is tried now.
@@ -51,6 +53,9 @@ pub(crate) struct Seen {
     heard: BTreeSet<EnvelopeId>,
     /// It was asked something that cannot wait, and has not answered anything since.
     unresponsive: bool,
+    /// How many comparisons with it have begun, and the number of the last one that has ended.
+    pub(crate) contacts_begun: u64,
+    pub(crate) contacts_done: u64,
     poked: bool,
     soon: bool,
     stopping: bool,
@@ -71,6 +76,10 @@ pub(crate) struct Holding {
     pub(crate) digest: [u8; 32],
     /// Its chains, when it has told them.
     pub(crate) tips: Vec<Tip>,
+    /// The digest that it had when it told its chains.
+    pub(crate) tips_digest: [u8; 32],
+    /// It answered, and does not list the project.
+    pub(crate) absent: bool,
     /// Since when it is known to hold less than we do, or something else.
     pub(crate) differs_since_ms: Option<u64>,
     pub(crate) reason: Option<String>,
@@ -79,7 +88,8 @@ pub(crate) struct Holding {
 }
 
 impl Neighbour {
-    pub(crate) fn new(peer: Peer) -> Self {
+    /// What is noted of it counts as a change in `changes`.
+    pub(crate) fn new(peer: Peer, changes: Arc<Changes>) -> Self {
         let addresses = peer.address.iter().cloned().collect();
         Self {
             peer,
@@ -87,6 +97,7 @@ impl Neighbour {
             seen: Mutex::default(),
             wake: Condvar::new(),
             relays: Semaphore::new(RELAYS_MAX),
+            changes,
         }
     }
 
@@ -155,9 +166,27 @@ impl Neighbour {
     /// Notes that the peer answered.
     pub(crate) fn note_answer(&self) {
         let mut seen = self.seen();
+        let news = seen.away.is_some() || seen.last_seen_ms.is_none();
         seen.last_seen_ms = Some(clock::now_ms());
         seen.away = None;
         seen.unresponsive = false;
+        drop(seen);
+        if news {
+            self.changes.note();
+        }
+    }
+
+    /// Notes that it is being compared with what is here.
+    pub(crate) fn note_contact_begins(&self) {
+        self.seen().contacts_begun += 1;
+    }
+
+    /// Notes that the comparison that began last has ended, well or not.
+    pub(crate) fn note_contact_ends(&self) {
+        let mut seen = self.seen();
+        seen.contacts_done = seen.contacts_begun;
+        drop(seen);
+        self.changes.note();
     }
 
     /// Notes that a call failed; the time of the first of a row of failures stays.
@@ -181,6 +210,8 @@ impl Neighbour {
         if refused {
             seen.last_seen_ms = Some(now);
         }
+        drop(seen);
+        self.changes.note();
     }
 
     /// Goes on to the next address, for the present one did not answer. Says so when there is none.
@@ -205,10 +236,13 @@ impl Neighbour {
         let mut seen = self.seen();
         let holding = seen.projects.entry(project).or_default();
         let news = holding.digest != digest;
+        let told = tips.is_some();
         holding.digest = digest;
         if let Some(tips) = tips {
             holding.tips = tips;
+            holding.tips_digest = digest;
         }
+        holding.absent = false;
         holding.reason = None;
         holding.refused = false;
         holding.differs_since_ms = if same_as_ours {
@@ -216,7 +250,29 @@ impl Neighbour {
         } else {
             holding.differs_since_ms.or(Some(clock::now_ms()))
         };
+        drop(seen);
+        if news || told {
+            self.changes.note();
+        }
         news
+    }
+
+    /// Notes that it does not list a project which it should hold. Why it would not take it stays known.
+    pub(crate) fn note_absent(&self, project: ProjectId) {
+        let mut seen = self.seen();
+        let holding = seen.projects.entry(project).or_default();
+        let news = !holding.absent;
+        *holding = Holding {
+            absent: true,
+            differs_since_ms: holding.differs_since_ms.or(Some(clock::now_ms())),
+            reason: holding.reason.take().filter(|_| holding.refused),
+            refused: holding.refused,
+            ..Holding::default()
+        };
+        drop(seen);
+        if news {
+            self.changes.note();
+        }
     }
 
     /// Notes why the peer does not have the newest of a project.
@@ -237,6 +293,8 @@ impl Neighbour {
         holding.differs_since_ms = holding.differs_since_ms.or(Some(now));
         holding.reason = Some(reason);
         holding.refused = refused;
+        drop(seen);
+        self.changes.note();
     }
 
     /// Whether it was never asked for this project, which it does not list. From now on it was.

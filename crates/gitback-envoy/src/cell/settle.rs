@@ -2,7 +2,7 @@
 //!
 //! A ref that followed an update which has no effect any more goes back to where the fold says. The objects that it
 //! leaves stay reachable under `refs/gitback/void/<update>/<object>`, which nobody is shown, so that no git ever
-//! drops them.
+//! drops them. What an update that counts has forced away or deleted is kept as well, see [`super::kept`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,7 @@ use gitback_envelope::{EnvelopeId, Oid, Verdict};
 use gitback_identity::hex;
 use gitback_pack::{Expect, RefChange, RefError};
 
+use super::kept::Left;
 use super::{Cell, Foothold, State, git, own};
 use crate::daemon::chain;
 use crate::fault::{Fault, pack_fault};
@@ -69,8 +70,10 @@ impl Cell {
         let mut changes: Vec<RefChange> = gone.map(|name| change(name, None)).collect();
         let here = moved.iter().filter(|(_, oid)| !state.lacking.contains(oid));
         changes.extend(here.map(|(name, oid)| change(name, Some(*oid))));
-        let undone = self.undone(state, &on_disk, &changes)?;
+        let left = self.left(&on_disk, &changes)?;
+        let undone = undone(state, &left);
         self.keep_undone(&undone)?;
+        self.keep_replaced(state, &left, &undone, &after(&on_disk, &changes))?;
         self.move_refs(&changes)?;
         for Undone { name, from, update } in &undone {
             let name = String::from_utf8_lossy(name);
@@ -87,63 +90,6 @@ impl Cell {
                 .map_err(pack_fault(self.id, "set HEAD of"))?;
         }
         Ok(())
-    }
-
-    /// The refs among `changes` that leave an object which only an update without effect had put there.
-    fn undone(
-        &self,
-        state: &State,
-        on_disk: &BTreeMap<Vec<u8>, Oid>,
-        changes: &[RefChange],
-    ) -> Result<Vec<Undone>, Fault> {
-        if state.fold.void_len() == 0 {
-            return Ok(Vec::new());
-        }
-        let mut left: BTreeMap<Oid, &[u8]> = BTreeMap::new();
-        for change in changes {
-            let Some(from) = on_disk.get(&change.name) else {
-                continue;
-            };
-            if self.is_left(from, change.new.as_ref())? {
-                left.insert(*from, &change.name);
-            }
-        }
-        if left.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut undone = Vec::new();
-        for envelope in state.fold.iter() {
-            let changes = envelope.statement().update().map(|update| &update.changes);
-            for change in changes.into_iter().flatten() {
-                if let Some(name) = left.get(&change.new)
-                    && state.void(envelope.id()).is_some()
-                {
-                    undone.push(Undone {
-                        name: name.to_vec(),
-                        from: change.new,
-                        update: *envelope.id(),
-                    });
-                }
-            }
-        }
-        Ok(undone)
-    }
-
-    /// Whether the object is here, and a ref that goes from it to `new` does not lead to it any more.
-    fn is_left(&self, from: &Oid, new: Option<&gitback_pack::Oid>) -> Result<bool, Fault> {
-        let fault = pack_fault(self.id, "walk");
-        if !self.repo.has(&git(*from)).map_err(&fault)? {
-            return Ok(false);
-        }
-        let Some(new) = new else {
-            return Ok(true);
-        };
-        match self.repo.is_ancestor(&git(*from), new) {
-            Ok(contained) => Ok(!contained),
-            // Its own history is not all here, so nobody has it from its tip on.
-            Err(gitback_pack::Fault::NoObject { .. }) => Ok(true),
-            Err(other) => Err(fault(other)),
-        }
     }
 
     fn keep_undone(&self, undone: &[Undone]) -> Result<(), Fault> {
@@ -178,7 +124,7 @@ impl Cell {
     }
 
     /// Moves refs; one that cannot be keeps no other from moving.
-    fn move_refs(&self, changes: &[RefChange]) -> Result<(), Fault> {
+    pub(super) fn move_refs(&self, changes: &[RefChange]) -> Result<(), Fault> {
         let refs = |source| Fault::Refs {
             project: self.id.to_string(),
             source,
@@ -246,14 +192,49 @@ impl Cell {
     }
 }
 
+/// Those of the values which only an update without effect had put there, or such a one as well.
+fn undone(state: &State, left: &Left) -> Vec<Undone> {
+    if left.is_empty() || state.fold.void_len() == 0 {
+        return Vec::new();
+    }
+    let mut undone = Vec::new();
+    for envelope in state.fold.iter() {
+        let changes = envelope.statement().update().map(|update| &update.changes);
+        for change in changes.into_iter().flatten() {
+            if let Some(name) = left.get(&change.new)
+                && state.void(envelope.id()).is_some()
+            {
+                undone.push(Undone {
+                    name: name.clone(),
+                    from: change.new,
+                    update: *envelope.id(),
+                });
+            }
+        }
+    }
+    undone
+}
+
+/// The refs as `changes` leave them.
+fn after(on_disk: &BTreeMap<Vec<u8>, Oid>, changes: &[RefChange]) -> BTreeMap<Vec<u8>, Oid> {
+    let mut after = on_disk.clone();
+    for change in changes {
+        match &change.new {
+            Some(new) => drop(after.insert(change.name.clone(), own(new))),
+            None => drop(after.remove(&change.name)),
+        }
+    }
+    after
+}
+
 /// A ref that followed an update which has no effect any more.
-struct Undone {
+pub(super) struct Undone {
     name: Vec<u8>,
-    from: Oid,
+    pub(super) from: Oid,
     update: EnvelopeId,
 }
 
-fn change(name: &[u8], new: Option<Oid>) -> RefChange {
+pub(super) fn change(name: &[u8], new: Option<Oid>) -> RefChange {
     RefChange {
         name: name.to_vec(),
         old: Expect::Any,

@@ -1,0 +1,139 @@
+//! Keeping what refs leave: the values that an update which counts has forced away or deleted.
+//!
+//! They stay reachable under `refs/gitback/old/<object>`, which nobody is shown, so that no git ever drops them and
+//! `restore` can bring them back.
+//!
+//! Source: docs/spec/log.md, "Refs that nobody is shown".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+
+use gitback_envelope::{Oid, Verdict};
+use gitback_pack::RefChange;
+
+use super::settle::{Undone, change};
+use super::{Cell, State, git};
+use crate::disk;
+use crate::fault::{Fault, pack_fault};
+
+/// Below it lie the values that refs had and that nothing else leads to.
+const OLD: &str = "refs/gitback/old/";
+
+/// Values that refs leave, each with the name of one that leaves it.
+pub(super) type Left = BTreeMap<Oid, Vec<u8>>;
+
+impl Cell {
+    /// What the refs among `changes` leave, and do not lead to afterwards.
+    pub(super) fn left(
+        &self,
+        on_disk: &BTreeMap<Vec<u8>, Oid>,
+        changes: &[RefChange],
+    ) -> Result<Left, Fault> {
+        let mut left = Left::new();
+        for change in changes {
+            let Some(from) = on_disk.get(&change.name) else {
+                continue;
+            };
+            if self.is_left(from, change.new.as_ref())? {
+                left.insert(*from, change.name.clone());
+            }
+        }
+        Ok(left)
+    }
+
+    /// Whether the object is here, and a ref that goes from it to `new` does not lead to it any more.
+    fn is_left(&self, from: &Oid, new: Option<&gitback_pack::Oid>) -> Result<bool, Fault> {
+        let here = self.repo.has(&git(*from));
+        if !here.map_err(pack_fault(self.id, "walk"))? {
+            return Ok(false);
+        }
+        match new {
+            Some(new) => Ok(!self.leads_to(new, from)?),
+            None => Ok(true),
+        }
+    }
+
+    fn leads_to(&self, from: &gitback_pack::Oid, to: &Oid) -> Result<bool, Fault> {
+        match self.repo.is_ancestor(&git(*to), from) {
+            Ok(contained) => Ok(contained),
+            // Its own history is not all here, so nobody has it from its tip on.
+            Err(gitback_pack::Fault::NoObject { .. }) => Ok(false),
+            Err(other) => Err(pack_fault(self.id, "walk")(other)),
+        }
+    }
+
+    /// Keeps what is left by refs, before they move, durably: that of updates without effect is kept elsewhere.
+    ///
+    /// `after` are the refs as they are going to be. Nothing is noted twice: what a ref still points at, or what is in
+    /// the history of the branch that HEAD names, is reachable as it is. When that branch is forced away, it is kept.
+    pub(super) fn keep_replaced(
+        &self,
+        state: &State,
+        left: &Left,
+        undone: &[Undone],
+        after: &BTreeMap<Vec<u8>, Oid>,
+    ) -> Result<(), Fault> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        let counted = counted(state, left, undone);
+        let served: BTreeSet<&Oid> = after.values().collect();
+        let head = state.fold.head_target();
+        let head = head.and_then(|name| after.get(name.as_bytes()));
+        let mut kept = Vec::new();
+        for oid in left.keys() {
+            let is_undone = undone.iter().any(|one| one.from == *oid);
+            if served.contains(oid) || (is_undone && !counted.contains(oid)) {
+                continue;
+            }
+            if let Some(head) = head
+                && self.leads_to(&git(*head), oid)?
+            {
+                continue;
+            }
+            kept.push(change(format!("{OLD}{oid}").as_bytes(), Some(*oid)));
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.move_refs(&kept)?;
+        self.sync_kept(&kept)
+    }
+
+    /// Other refs follow from the log, these do not: a loss of power must not take them.
+    fn sync_kept(&self, kept: &[RefChange]) -> Result<(), Fault> {
+        for change in kept {
+            let name = String::from_utf8_lossy(&change.name);
+            let path = self.repo.path().join(name.as_ref());
+            let synced = match File::open(&path).and_then(|file| file.sync_all()) {
+                // It was there before, and is packed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other.and_then(|()| path.parent().map_or(Ok(()), disk::sync_dir)),
+            };
+            synced.map_err(|source| Fault::File {
+                doing: "sync",
+                path,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Those of the values that an update which counts has put there as well as one that does not.
+fn counted(state: &State, left: &Left, undone: &[Undone]) -> BTreeSet<Oid> {
+    let mut counted = BTreeSet::new();
+    if undone.is_empty() {
+        return counted;
+    }
+    for envelope in state.fold.iter() {
+        let update = envelope.statement().update();
+        for change in update.map_or(&[][..], |update| &update.changes) {
+            if left.contains_key(&change.new) && state.fold.verdict(envelope.id()) == Verdict::Valid
+            {
+                counted.insert(change.new);
+            }
+        }
+    }
+    counted
+}
