@@ -10,15 +10,20 @@
 //! Source: docs/spec/gossip.md.
 
 mod address;
+mod agenda;
 mod backoff;
-mod handoff;
+mod dice;
+pub mod handoff;
 mod mesh;
 mod millis;
 mod node;
 mod notice;
 mod owed;
-mod reconcile;
+pub mod reconcile;
 mod rounds;
 mod turn;
 
+pub use backoff::Backoff;
 pub use millis::Millis;
+pub use node::{Difference, Failure, Input, News, Node, Output, Presence, Settings, Standing};
+pub use owed::{Debt, OWED_MAX, OWED_PER_PEER_MAX, Owed};
