@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +15,7 @@ use rustix::fs::inotify;
 use rustix::process::{Signal, kill_process_group};
 
 use crate::process::{End, end_group, ended, pid_of, timespec};
-use crate::{Invocation, Person, Stop};
+use crate::{Invocation, Net, PORT, Person, Stop};
 
 /// The longest that a daemon may take from its start until it says that it is ready.
 pub const READY_MAX: Duration = Duration::from_secs(60);
@@ -28,9 +29,39 @@ pub struct Envoy {
     person: Person,
     name: String,
     key: String,
-    port: u16,
+    place: Place,
     outlives_us: bool,
     running: Option<Running>,
+}
+
+/// Where an envoy's daemon runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// On this machine's loopback.
+    Loopback {
+        /// Where it listens.
+        port: u16,
+    },
+    /// At a numbered place of a network of our own.
+    Net(Arc<Net>, usize),
+}
+
+impl Place {
+    /// Where peers reach it.
+    fn address(&self) -> String {
+        match self {
+            Self::Loopback { port } => format!("127.0.0.1:{port}"),
+            Self::Net(net, index) => format!("{}:{PORT}", net.address(*index)),
+        }
+    }
+
+    /// Where it listens itself: in a namespace everywhere, since its address may change.
+    fn listen(&self) -> String {
+        match self {
+            Self::Loopback { .. } => self.address(),
+            Self::Net(..) => format!("0.0.0.0:{PORT}"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +71,8 @@ struct Running {
 }
 
 impl Envoy {
-    pub(crate) fn new(person: Person, name: &str, port: u16, outlives_us: bool) -> Result<Self> {
+    pub(crate) fn new(person: Person, place: Place, outlives_us: bool) -> Result<Self> {
+        let name = person.envoy().to_owned();
         let root = person.root().to_owned();
         // As on a machine: these are there and open to all before any daemon makes its own, private ones below.
         for dir in ["etc/vigo", "home", "var/lib", "var/run"] {
@@ -49,9 +81,9 @@ impl Envoy {
         }
         let mut envoy = Self {
             person,
-            name: name.to_owned(),
+            name,
             key: String::new(),
-            port,
+            place,
             outlives_us,
             running: None,
         };
@@ -80,7 +112,11 @@ impl Envoy {
     /// Where its peers reach it.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.place.address()
+    }
+
+    pub(crate) fn listen(&self) -> String {
+        self.place.listen()
     }
 
     /// Its root directory.
@@ -107,12 +143,12 @@ impl Envoy {
         self.running.as_ref().map(|running| running.child.id())
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
-    pub(crate) fn move_to(&mut self, port: u16) {
-        self.port = port;
+    pub(crate) fn move_to(&mut self, place: Place) {
+        self.place = place;
     }
 
     /// The command that runs its daemon.
@@ -137,6 +173,9 @@ impl Envoy {
         let from = log.metadata()?.len();
         let news = News::of(&self.log_file())?;
         let mut command = self.command();
+        if let Place::Net(net, index) = &self.place {
+            command = net.command(*index, command);
+        }
         if !self.outlives_us && Path::new("/usr/bin/setpriv").exists() {
             // If this process is killed, nobody drops the fleet: let the kernel end the daemon then.
             command = command.under("/usr/bin/setpriv", ["--pdeathsig", "KILL", "--"]);

@@ -1,5 +1,7 @@
 //! Several envoys on one machine, as one thing that is started and, whatever happens, ended.
 
+mod puddle;
+
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -7,23 +9,20 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::daemon::{Envoy, config};
+use crate::daemon::{Envoy, Place, config};
 use crate::link::Link;
-use crate::{Options, Person};
+use crate::{Net, Options, Person};
 
 /// The most envoys in one fleet; one machine would hold more, but nobody has asked yet.
 pub const ENVOYS_MAX: usize = 64;
 
 /// How often a start is tried again when a port was taken by somebody else meanwhile.
 const STARTS_MAX: usize = 5;
-
-/// How long a puddle stays unlocked: longer than any test, and short enough that the process that holds the key does not
-/// stay for long when this one is killed and cannot lock it.
-const UNLOCKED: &str = "1h";
 
 /// Ports below the range from which the kernel takes those of outgoing connections.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
@@ -35,6 +34,7 @@ pub struct Fleet {
     people: Vec<Person>,
     /// From and to which envoy.
     links: BTreeMap<(usize, usize), Link>,
+    net: Option<Arc<Net>>,
     options: Options,
     kept: bool,
     dir: TempDir,
@@ -58,7 +58,7 @@ impl Fleet {
     pub fn started(mut self) -> Result<Self> {
         for _ in 1..STARTS_MAX {
             match self.start_all() {
-                Err(error) if taken(&error) => self.change_ports()?,
+                Err(error) if self.net.is_none() && taken(&error) => self.change_ports()?,
                 other => return other.map(|()| self),
             }
         }
@@ -98,16 +98,24 @@ impl Fleet {
                 )
             })
             .collect();
-        let ports = free_ports(options.envoys)?;
+        let net = options.net.then(|| Net::new(options.envoys)).transpose()?;
+        let net = net.map(Arc::new);
+        let places = match &net {
+            Some(net) => (0..options.envoys)
+                .map(|index| Place::Net(Arc::clone(net), index))
+                .collect(),
+            None => loopback(options.envoys)?,
+        };
         let made = people
             .iter()
-            .zip(ports)
-            .map(|(person, port)| Envoy::new(person.clone(), person.envoy(), port, options.keep));
+            .zip(places)
+            .map(|(person, place)| Envoy::new(person.clone(), place, options.keep));
         let envoys = made.collect::<Result<Vec<Envoy>>>()?;
         let mut fleet = Self {
             envoys,
             people,
             links: BTreeMap::new(),
+            net,
             options,
             kept: false,
             dir,
@@ -125,12 +133,26 @@ impl Fleet {
         self.links.clear();
         for (from, _) in self.envoys.iter().enumerate() {
             for (to, envoy) in self.envoys.iter().enumerate() {
-                if from != to {
-                    self.links.insert((from, to), Link::new(envoy.port())?);
+                if let Place::Loopback { port } = envoy.place()
+                    && from != to
+                {
+                    self.links.insert((from, to), Link::new(*port)?);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The network of this fleet, in which place N is that of envoy N.
+    ///
+    /// # Panics
+    ///
+    /// When its options did not ask for one; see [`Options::net`].
+    #[must_use]
+    pub fn net(&self) -> &Net {
+        self.net
+            .as_ref()
+            .expect("a fleet whose options asked for a network")
     }
 
     /// Cuts envoy `index` off from all others, both ways. Needs [`Options::links`].
@@ -231,108 +253,6 @@ impl Fleet {
         self.envoy_mut(index).start(stop.as_ref())
     }
 
-    /// The file with the passphrase of the puddle.
-    #[must_use]
-    pub fn passphrase_file(&self) -> PathBuf {
-        self.dir.path().join("passphrase")
-    }
-
-    /// Makes a puddle on the first envoy, carries its wrapped key to the others, and unlocks it there.
-    ///
-    /// # Errors
-    ///
-    /// When one of the commands fails.
-    pub fn make_puddle(&mut self, name: &str) -> Result<()> {
-        self.create_puddle(0, name)?;
-        for index in 1..self.len() {
-            self.carry_puddle(0, index)?;
-        }
-        for index in 1..self.len() {
-            self.unlock(index)?;
-        }
-        Ok(())
-    }
-
-    /// Makes a puddle on envoy `index`, unlocked there.
-    ///
-    /// # Errors
-    ///
-    /// When the command fails.
-    pub fn create_puddle(&mut self, index: usize, name: &str) -> Result<()> {
-        let file = self.passphrase_file().to_string_lossy().into_owned();
-        let args = [
-            "swarm",
-            "puddle",
-            "init",
-            "--for",
-            UNLOCKED,
-            "--name",
-            name,
-            "--passphrase-file",
-            &file,
-        ];
-        let command = self.person(index).vigo(args);
-        command.run()?.success()?;
-        self.puddle_made(name);
-        Ok(())
-    }
-
-    /// Notes that a puddle was made by other means, so that dropping the fleet locks it.
-    pub fn puddle_made(&mut self, name: &str) {
-        self.options.puddle = Some(name.to_owned());
-    }
-
-    /// Copies the wrapped key of the puddle from one envoy to another, as a person with a USB stick would.
-    ///
-    /// # Errors
-    ///
-    /// When the file is not there or cannot be written.
-    pub fn carry_puddle(&self, from: usize, to: usize) -> Result<()> {
-        const WRAPPED: &str = "home/.vigo-puddle/identity.wrapped";
-        let source = self.person(from).root().join(WRAPPED);
-        let target = self.person(to).root().join(WRAPPED);
-        let dir = target.parent().context("a file in a directory")?;
-        fs::create_dir_all(dir)?;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-        fs::copy(&source, &target).with_context(|| format!("cannot copy {}", source.display()))?;
-        fs::set_permissions(&target, fs::Permissions::from_mode(0o600))?;
-        Ok(())
-    }
-
-    /// Unlocks the puddle on envoy `index`.
-    ///
-    /// # Errors
-    ///
-    /// When the command fails.
-    pub fn unlock(&self, index: usize) -> Result<()> {
-        let file = self.passphrase_file().to_string_lossy().into_owned();
-        let args = [
-            "swarm",
-            "puddle",
-            "unlock",
-            "--for",
-            UNLOCKED,
-            "--passphrase-file",
-            &file,
-        ];
-        let command = self.person(index).vigo(args);
-        command.run()?.success()?;
-        Ok(())
-    }
-
-    /// Locks the puddle on envoy `index`.
-    ///
-    /// # Errors
-    ///
-    /// When the command fails.
-    pub fn lock(&self, index: usize) -> Result<()> {
-        self.person(index)
-            .vigo(["swarm", "puddle", "lock"])
-            .run()?
-            .success()?;
-        Ok(())
-    }
-
     /// Writes every envoy's configuration again, for the ports that they have now.
     ///
     /// # Errors
@@ -372,7 +292,7 @@ impl Fleet {
             .map(|peer| (peer.name, peer.key, peer.address));
         let peers: Vec<_> = peers.chain(extra).collect();
         config(
-            (envoy.name(), &envoy.address()),
+            (envoy.name(), &envoy.listen()),
             &self.options.settings,
             &peers,
         )
@@ -402,25 +322,13 @@ impl Fleet {
     }
 
     fn change_ports(&mut self) -> Result<()> {
-        let ports = free_ports(self.envoys.len())?;
-        for (envoy, port) in self.envoys.iter_mut().zip(ports) {
+        let places = loopback(self.envoys.len())?;
+        for (envoy, place) in self.envoys.iter_mut().zip(places) {
             envoy.kill()?;
-            envoy.move_to(port);
+            envoy.move_to(place);
         }
         self.lay_links()?;
         self.configure()
-    }
-
-    /// Locks the puddles, so that no process stays that holds a key.
-    fn lock_all(&self) {
-        if self.options.puddle.is_none() {
-            return;
-        }
-        for person in self.people.iter().filter(|person| person.root().exists()) {
-            // What does not lock in time is killed with the stragglers.
-            let lock = person.vigo(["swarm", "puddle", "lock"]).stop(None);
-            let _ = lock.deadline(std::time::Duration::from_secs(10)).run();
-        }
     }
 }
 
@@ -475,6 +383,11 @@ fn short_dir() -> Result<TempDir> {
     let dir = dir.with_context(|| format!("cannot make a directory in {}", parent.display()))?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
     Ok(dir)
+}
+
+fn loopback(count: usize) -> Result<Vec<Place>> {
+    let ports = free_ports(count)?.into_iter();
+    Ok(ports.map(|port| Place::Loopback { port }).collect())
 }
 
 /// Ports that nobody listens on, held until all are found so that none comes twice.

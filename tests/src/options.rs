@@ -27,6 +27,7 @@ pub struct Options {
     pub(crate) keep: bool,
     pub(crate) puddle: Option<String>,
     pub(crate) links: bool,
+    pub(crate) net: bool,
 }
 
 impl Options {
@@ -42,6 +43,7 @@ impl Options {
             keep: false,
             puddle: None,
             links: false,
+            net: false,
         }
     }
 
@@ -70,6 +72,14 @@ impl Options {
     #[must_use]
     pub fn links(mut self) -> Self {
         self.links = true;
+        self
+    }
+
+    /// Puts each envoy into a network namespace of its own; see [`Net`](crate::Net), and ask
+    /// [`Net::possible`](crate::Net::possible) first.
+    #[must_use]
+    pub fn net(mut self) -> Self {
+        self.net = true;
         self
     }
 
