@@ -3,6 +3,7 @@
 mod call;
 mod dial;
 mod feed;
+mod heal;
 mod outgoing;
 mod pool;
 mod source;
@@ -14,11 +15,11 @@ use std::time::Duration;
 
 use gitback_identity::{EnvoyKey, ProjectId, SecretKey};
 
-use crate::limits::{DIGESTS_MAX, PUSH_ANSWER_MAX, Patience, SYNC_ANSWER_MAX};
+use crate::limits::{DIGESTS_MAX, PUSH_ANSWER_MAX, Patience, SUMMARY_ABOVE, SYNC_ANSWER_MAX};
 use crate::refusal::Refusal;
 use crate::reject::Reject;
 use crate::tls::{Identity, TlsFault};
-use crate::wire::{Digests, PushAnswer, SyncAnswer, SyncRequest};
+use crate::wire::{Compared, Comparison, Digests, Handoff, PushAnswer, SyncAnswer, SyncRequest};
 use dial::TlsDialer;
 pub use dial::{Dialer, Link};
 use pool::Pool;
@@ -149,16 +150,44 @@ impl Client {
         }
     }
 
-    /// Compares what both envoys hold.
+    /// Compares what both envoys hold. A list of more than
+    /// [`SUMMARY_ABOVE`](crate::limits::SUMMARY_ABOVE) projects is sent only if the peer's has another
+    /// summary, with a second request; when the lists are the same, ours is returned under the
+    /// peer's name.
     ///
     /// # Errors
     ///
     /// A [`CallError`] that says what went wrong.
     pub async fn digests(&self, to: &PeerAddress, ours: &Digests) -> Result<Digests, CallError> {
-        let body = ours.encode().map_err(unsendable)?;
+        if ours.projects.len() > SUMMARY_ABOVE {
+            let summary = Comparison::Summary {
+                name: ours.name.clone(),
+                summary: ours.summary(),
+            };
+            match self.compare(to, &summary).await? {
+                Compared::Summary { name, same: true } => {
+                    let projects = ours.projects.clone();
+                    return Ok(Digests { name, projects });
+                }
+                Compared::Summary { same: false, .. } => {}
+                Compared::Full(_) => return Err(not_asked_for()),
+            }
+        }
+        match self.compare(to, &Comparison::Full(ours.clone())).await? {
+            Compared::Full(theirs) => Ok(theirs),
+            Compared::Summary { .. } => Err(not_asked_for()),
+        }
+    }
+
+    async fn compare(
+        &self,
+        to: &PeerAddress,
+        comparison: &Comparison,
+    ) -> Result<Compared, CallError> {
+        let body = comparison.encode().map_err(unsendable)?;
         let path = "/swarm/gitback/digests".to_owned();
         let answer = self.query(to, path, body, DIGESTS_MAX).await?;
-        Digests::decode(&answer).map_err(protocol)
+        Compared::decode(&answer).map_err(protocol)
     }
 
     /// Asks for one page of envelopes.
@@ -191,8 +220,26 @@ impl Client {
         envelopes: Vec<Vec<u8>>,
         pack: Option<PackFile>,
     ) -> Result<PushAnswer, CallError> {
+        let nothing = Handoff::default();
+        self.push_handing_on(to, project, envelopes, pack, nothing)
+            .await
+    }
+
+    /// Sends a push as [`Self::push`] does, and asks the peer to hand it on.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`] that says what went wrong.
+    pub async fn push_handing_on(
+        &self,
+        to: &PeerAddress,
+        project: &ProjectId,
+        envelopes: Vec<Vec<u8>>,
+        pack: Option<PackFile>,
+        handoff: Handoff,
+    ) -> Result<PushAnswer, CallError> {
         sendable(&envelopes).map_err(unsendable)?;
-        let source = Settled::new(envelopes, pack);
+        let source = Settled::new(envelopes, pack, handoff);
         self.push_from(to, project, source).await
     }
 
@@ -278,6 +325,12 @@ fn unreachable_reason(source: &io::Error) -> String {
 
 fn protocol(source: Reject) -> CallError {
     CallError::Protocol { source }
+}
+
+fn not_asked_for() -> CallError {
+    protocol(Reject::Malformed {
+        what: "the answer to the digests",
+    })
 }
 
 fn unsendable(source: Reject) -> CallError {

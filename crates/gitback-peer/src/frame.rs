@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     End,
     PackEnd,
     Wait,
+    Message,
 }
 
 impl Kind {
@@ -28,6 +29,7 @@ impl Kind {
             4 => Self::End,
             5 => Self::PackEnd,
             6 => Self::Wait,
+            7 => Self::Message,
             _ => return None,
         })
     }
@@ -40,6 +42,7 @@ impl Kind {
             Self::End => 4,
             Self::PackEnd => 5,
             Self::Wait => 6,
+            Self::Message => 7,
         }
     }
 }
@@ -174,6 +177,13 @@ impl<R: Read> Frames<R> {
     }
 }
 
+impl Frames<&[u8]> {
+    /// Whether no byte is left.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.input.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +197,7 @@ mod tests {
             Kind::End,
             Kind::PackEnd,
             Kind::Wait,
+            Kind::Message,
         ] {
             let head = Head {
                 kind,
@@ -204,7 +215,7 @@ mod tests {
             "unexpected-frame"
         );
         assert_eq!(
-            Head::from_bytes([7, 0, 0, 0, 0]).unwrap_err().code(),
+            Head::from_bytes([8, 0, 0, 0, 0]).unwrap_err().code(),
             "unexpected-frame"
         );
         let mut frames = Frames::new(&[3, 0xff, 0xff, 0xff, 0xff][..]);

@@ -47,4 +47,7 @@ pub use reject::Reject;
 pub use server::Server;
 pub use service::{Caller, Service};
 pub use tls::TlsFault;
-pub use wire::{Digests, PackInfo, PushAnswer, PushHeader, SyncAnswer, SyncRequest, Tip};
+pub use wire::{
+    Digests, Fresh, FreshAnswer, Handoff, PackInfo, PushAnswer, PushHeader, SyncAnswer,
+    SyncRequest, Tip,
+};

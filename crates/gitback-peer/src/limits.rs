@@ -33,8 +33,10 @@ pub const ENVELOPE_MAX: usize = MIB + 4 * KIB;
 pub const ENVELOPES_MAX: u32 = 65_536;
 /// Most bytes of envelopes in one push.
 pub const PUSH_ENVELOPES_MAX: u64 = 64 * MIB as u64;
-/// Longest JSON header of a push, in bytes.
-pub const PUSH_HEADER_MAX: usize = 4 * KIB;
+/// Longest JSON header of a push, in bytes; [`FORWARD_MAX`] keys fit.
+pub const PUSH_HEADER_MAX: usize = 72 * KIB;
+/// Most envoys that the receiver of a push forwards it to.
+pub const FORWARD_MAX: usize = 1024;
 /// Longest JSON at the end of a pack, in bytes.
 pub const PACK_END_MAX: usize = 4 * KIB;
 /// Longest payload of one pack frame, in bytes.
@@ -44,6 +46,30 @@ pub const PUSH_ANSWER_MAX: usize = 4 * MIB;
 
 /// Longest `git-upload-pack` request, in bytes.
 pub const UPLOAD_REQUEST_MAX: usize = 4 * MIB;
+
+/// Most gossip messages in one request.
+pub const GOSSIP_MESSAGES_MAX: usize = 64;
+/// Longest gossip message, in bytes.
+pub const GOSSIP_MESSAGE_MAX: usize = 16 * KIB;
+/// Longest body of a `gossip` request: the messages, and a head for each frame.
+pub const GOSSIP_MAX: usize = GOSSIP_MESSAGES_MAX * (GOSSIP_MESSAGE_MAX + 5) + 5;
+/// Most refs in one `fresh` request.
+pub const FRESH_REFS_MAX: usize = 1000;
+/// Longest name of a ref, in bytes.
+pub const REF_NAME_MAX: usize = KIB;
+/// Longest body of a `fresh` request or answer, in bytes; so many names fit in hex.
+pub const FRESH_MAX: usize = 2 * MIB + 64 * KIB;
+/// Longest message of a reconciliation, in either direction, in bytes.
+pub const RECONCILE_MAX: usize = 64 * KIB;
+/// Most ids of envelopes in one `envelopes` request.
+pub const ASKED_IDS_MAX: usize = 4096;
+/// Most ids of envelopes in one receipt, a `held` request.
+pub const HELD_IDS_MAX: usize = 1024;
+/// Longest JSON list of ids, in bytes; [`ASKED_IDS_MAX`] fit.
+pub const IDS_BODY_MAX: usize = 320 * KIB;
+/// A list of at most so many projects is sent to `digests` at once; of a longer one its summary
+/// first.
+pub const SUMMARY_ABOVE: usize = 16;
 
 /// Longest body of a refusal that a client reads, in bytes.
 pub const REFUSAL_MAX: usize = 64 * KIB;
@@ -60,6 +86,12 @@ pub const CONNECTIONS_MAX: usize = 256;
 pub const REQUESTS_MAX: usize = 128;
 /// Requests in progress for one envoy key, unless configured otherwise.
 pub const KEY_REQUESTS_MAX: usize = 16;
+/// Requests of one envoy key that may come at once, after it was quiet; unless configured otherwise.
+pub const BURST_MAX: u32 = 2000;
+/// Requests of one envoy key in a second, in the long run; unless configured otherwise.
+pub const RATE_MAX: u32 = 500;
+/// Envoy keys whose rate is remembered.
+pub(crate) const RATES_MAX: usize = 4096;
 /// A body that is collected whole must arrive within so many times [`Limits::idle`].
 pub const SMALL_BODY_FACTOR: u32 = 4;
 /// HTTP/2 streams a peer may have open on one connection.
@@ -100,13 +132,17 @@ pub struct Limits {
     pub requests: usize,
     /// Requests in progress at the same time for one envoy key ([`KEY_REQUESTS_MAX`]).
     pub key_requests: usize,
+    /// Requests of one envoy key in a second, in the long run ([`RATE_MAX`]).
+    pub key_rate: u32,
+    /// Requests of one envoy key at once, after it was quiet ([`BURST_MAX`]).
+    pub key_burst: u32,
     /// Service methods running at the same time ([`BLOCKING_MAX`]), at most 1024.
     pub jobs: usize,
     /// Time from the accepted connection to the end of the TLS handshake (10 s); also how long a
     /// new connection may take to send its first request, and a push to send its header.
     pub handshake: Duration,
     /// Time without a byte moving before a body is given up (30 s). A body that is collected before
-    /// it is looked at (digests, sync) has [`SMALL_BODY_FACTOR`] times as long to arrive.
+    /// it is looked at (all but those of a push and of `git-upload-pack`) has [`SMALL_BODY_FACTOR`] times as long to arrive.
     pub idle: Duration,
     /// Time in which a push may bring nothing but wait frames (1 h).
     pub wait: Duration,
@@ -123,6 +159,8 @@ impl Default for Limits {
             connections: CONNECTIONS_MAX,
             requests: REQUESTS_MAX,
             key_requests: KEY_REQUESTS_MAX,
+            key_rate: RATE_MAX,
+            key_burst: BURST_MAX,
             jobs: BLOCKING_MAX,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(30),

@@ -6,13 +6,15 @@ use std::fmt;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use gitback_identity::EnvoyKey;
+
 use crate::frame::{Frames, Head, Kind};
 use crate::limits::{
     ENVELOPE_MAX, ENVELOPES_MAX, PACK_END_MAX, PACK_FRAME_MAX, PUSH_ENVELOPES_MAX, PUSH_HEADER_MAX,
 };
 use crate::refusal::Refusal;
 use crate::reject::Reject;
-use crate::wire::{PackInfo, PushHeader};
+use crate::wire::{Handoff, PackInfo, PushHeader};
 
 /// The body of a push while it arrives. Holds one frame at a time in memory.
 ///
@@ -84,6 +86,24 @@ impl PushBody {
         })
     }
 
+    /// What the sender asks beside taking the push.
+    #[must_use]
+    pub fn handoff(&self) -> &Handoff {
+        &self.header.handoff
+    }
+
+    /// Who is told where the push is durable, beside the sender.
+    #[must_use]
+    pub fn origin(&self) -> Option<&EnvoyKey> {
+        self.header.handoff.origin.as_ref()
+    }
+
+    /// To whom the sender asks to forward the push.
+    #[must_use]
+    pub fn forward(&self) -> &[EnvoyKey] {
+        &self.header.handoff.forward
+    }
+
     /// Reads the next part; `None` after the end frame.
     ///
     /// # Errors
@@ -107,7 +127,7 @@ impl PushBody {
                 } else {
                     Due::Envelopes
                 };
-                Ok(Some(Part::Header(self.header)))
+                Ok(Some(Part::Header(self.header.clone())))
             }
             Due::Pack => {
                 self.due = Due::PackEnd;

@@ -1,6 +1,7 @@
 //! The accept loop and the life of one connection.
 
 mod admission;
+mod rate;
 mod routes;
 mod seats;
 mod stream;
@@ -191,6 +192,9 @@ impl Door {
         };
         match outcome {
             Ok(Ok((stream, key))) => {
+                if self.app.knows(&key) {
+                    seat.welcome();
+                }
                 let caller = Caller { key, address };
                 self.serve(stream, caller, seat, stopping).await;
             }
@@ -285,7 +289,11 @@ async fn respond(
 ) -> Result<Response, Infallible> {
     visit.seat.asked();
     let admission = app.admission();
-    let ticket = match admission.enter(visit.caller.key, visit.seat.standing()) {
+    let ticket = match admission.enter(
+        visit.caller.key,
+        visit.seat.standing(),
+        std::time::Instant::now(),
+    ) {
         Ok(ticket) => ticket,
         Err(refusal) => return Ok(refusal.into_response()),
     };

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use gitback_identity::{EnvoyKey, ProjectId};
 
 use crate::push::PushBody;
-use crate::refusal::Refusal;
-use crate::wire::{Digests, PushAnswer, SyncAnswer, SyncRequest};
+use crate::refusal::{Refusal, RefusalKind};
+use crate::wire::{Digests, Fresh, FreshAnswer, PushAnswer, SyncAnswer, SyncRequest};
 
 /// Who asks. The key was proven in the TLS handshake; what it may do is the service's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,23 @@ pub struct Caller {
 /// here, so each method first decides whether `caller` may ask, against the state of the moment. A
 /// panic is answered as an internal error.
 pub trait Service: Send + Sync + 'static {
+    /// Whether `key` is that of an envoy this one knows, so that its connections count as welcome
+    /// from the start: strangers, who share less room, cannot crowd it out. Asked once for each
+    /// connection, on the runtime: must not block for long.
+    fn knows(&self, _key: &EnvoyKey) -> bool {
+        false
+    }
+
+    /// Returns what [`Self::digests`] would answer the caller now, and notes nothing; `None`: this
+    /// service does not say, and lists are compared in full.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn listed(&self, _caller: &Caller) -> Result<Option<Digests>, Refusal> {
+        Ok(None)
+    }
+
     /// Compares what both hold.
     ///
     /// # Errors
@@ -71,4 +88,84 @@ pub trait Service: Send + Sync + 'static {
         input: &mut (dyn Read + Send),
         output: &mut (dyn Write + Send),
     ) -> Result<(), Refusal>;
+
+    /// Takes gossip messages, in the order in which they were sent: at most
+    /// [`GOSSIP_MESSAGES_MAX`](crate::limits::GOSSIP_MESSAGES_MAX) of at most
+    /// [`GOSSIP_MESSAGE_MAX`](crate::limits::GOSSIP_MESSAGE_MAX) bytes.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn gossip(&self, _caller: &Caller, _messages: Vec<Vec<u8>>) -> Result<(), Refusal> {
+        Err(not_offered())
+    }
+
+    /// Says what is held here, and whether a push of this envoy goes first.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn fresh(
+        &self,
+        _caller: &Caller,
+        _project: &ProjectId,
+        _question: Fresh,
+    ) -> Result<FreshAnswer, Refusal> {
+        Err(not_offered())
+    }
+
+    /// Answers one message of a reconciliation; both are at most
+    /// [`RECONCILE_MAX`](crate::limits::RECONCILE_MAX) bytes, and nothing is kept between two.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn reconcile(
+        &self,
+        _caller: &Caller,
+        _project: &ProjectId,
+        _message: Vec<u8>,
+    ) -> Result<Vec<u8>, Refusal> {
+        Err(not_offered())
+    }
+
+    /// Gives envelopes by their ids: those that are here, ancestors first, at most
+    /// [`SYNC_PAGE_MAX`](crate::limits::SYNC_PAGE_MAX) bytes of them. The caller asks again for what it
+    /// still wants. At most [`ASKED_IDS_MAX`](crate::limits::ASKED_IDS_MAX) ids.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn envelopes(
+        &self,
+        _caller: &Caller,
+        _project: &ProjectId,
+        _ids: Vec<[u8; 32]>,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
+        Err(not_offered())
+    }
+
+    /// Takes a receipt: the envelopes of these ids, and all that they need, are durable at the
+    /// caller. At most [`HELD_IDS_MAX`](crate::limits::HELD_IDS_MAX) ids.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn held(
+        &self,
+        _caller: &Caller,
+        _project: &ProjectId,
+        _ids: Vec<[u8; 32]>,
+    ) -> Result<(), Refusal> {
+        Err(not_offered())
+    }
+}
+
+/// The answer of a service that does not take part in what a route is for.
+fn not_offered() -> Refusal {
+    Refusal::new(
+        RefusalKind::NotFound,
+        "not-offered",
+        "this envoy does not offer that",
+    )
 }

@@ -5,25 +5,27 @@
 //!
 //! Source: docs/spec/peer.md §5.
 
-use gitback_identity::{ProjectId, hex};
+mod digests;
+mod heal;
+mod push;
+
+use gitback_identity::hex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::frame::{self, Frames, Head, Kind};
 use crate::limits::{
-    DIGESTS_MAX, ENVELOPE_MAX, ENVELOPES_MAX, HAVES_MAX, NAME_MAX, PACK_END_MAX, PROJECTS_MAX,
-    PUSH_ANSWER_MAX, PUSH_HEADER_MAX, SYNC_HEADER_MAX, SYNC_PAGE_MAX, SYNC_REQUEST_MAX, TIPS_MAX,
+    ENVELOPE_MAX, ENVELOPES_MAX, HAVES_MAX, PUSH_ANSWER_MAX, SYNC_HEADER_MAX, SYNC_PAGE_MAX,
+    SYNC_REQUEST_MAX, TIPS_MAX,
 };
 use crate::reject::Reject;
-
-/// What an envoy holds: a digest for each project it shares with the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Digests {
-    /// The envoy's display name, at most [`NAME_MAX`] bytes, no control characters.
-    pub name: String,
-    /// A project and the digest of its folded envelopes.
-    pub projects: Vec<(ProjectId, [u8; 32])>,
-}
+pub use digests::Digests;
+pub(crate) use digests::{Compared, Comparison};
+pub use heal::{Fresh, FreshAnswer};
+pub(crate) use heal::{
+    decode_ids, decode_messages, decode_page, encode_ids, encode_messages, encode_page,
+};
+pub use push::{Handoff, PackInfo, PushHeader};
 
 /// The last envelope of one branch of one chain, as a holder knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,23 +70,6 @@ pub struct SyncAnswer {
     pub tips: Vec<Tip>,
 }
 
-/// The pack that a push carried, told when it is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PackInfo {
-    /// Its exact length.
-    pub bytes: u64,
-    /// Its BLAKE3 digest. The receiver of the bytes checks it, not this crate.
-    #[serde(with = "hexed")]
-    pub blake3: [u8; 32],
-}
-
-/// What a push declares before anything else: little, since the sender may not know more yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PushHeader {
-    /// Whether a pack follows.
-    pub pack: bool,
-}
-
 /// What became of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PushAnswer {
@@ -97,12 +82,6 @@ pub enum PushAnswer {
         /// Objects it has, to build a pack on.
         haves: Vec<[u8; 20]>,
     },
-}
-
-#[derive(Serialize, Deserialize)]
-struct DigestsBody {
-    name: String,
-    projects: Vec<(Hex<32>, Hex<32>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,42 +106,6 @@ struct SyncAnswerHead {
 enum PushAnswerBody {
     Durable,
     Need { tips: Vec<Tip>, haves: Vec<Hex<20>> },
-}
-
-impl Digests {
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
-        self.check()?;
-        let body = DigestsBody {
-            name: self.name.clone(),
-            projects: self
-                .projects
-                .iter()
-                .map(|(project, digest)| (Hex(*project.as_bytes()), Hex(*digest)))
-                .collect(),
-        };
-        to_json(&body, "digests", DIGESTS_MAX)
-    }
-
-    pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
-        let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
-        let digests = Self {
-            name: body.name,
-            projects: body
-                .projects
-                .into_iter()
-                .map(|(project, digest)| (ProjectId::from_bytes(&project.0), digest.0))
-                .collect(),
-        };
-        digests.check()?;
-        Ok(digests)
-    }
-
-    fn check(&self) -> Result<(), Reject> {
-        if self.name.len() > NAME_MAX || self.name.chars().any(char::is_control) {
-            return Err(Reject::Malformed { what: "the name" });
-        }
-        at_most(self.projects.len(), PROJECTS_MAX, "projects")
-    }
 }
 
 impl SyncRequest {
@@ -215,39 +158,6 @@ impl SyncAnswer {
             digest: head.digest.0,
             tips: head.tips,
         })
-    }
-}
-
-impl PushHeader {
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
-        to_json(self, "the push header", PUSH_HEADER_MAX)
-    }
-
-    pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
-        from_json(json, "the push header", PUSH_HEADER_MAX)
-    }
-}
-
-impl PackInfo {
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
-        self.check()?;
-        to_json(self, "the end of the pack", PACK_END_MAX)
-    }
-
-    pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
-        let info: Self = from_json(json, "the end of the pack", PACK_END_MAX)?;
-        info.check()?;
-        Ok(info)
-    }
-
-    /// No pack is empty: it has a header and a checksum at least.
-    fn check(&self) -> Result<(), Reject> {
-        if self.bytes == 0 {
-            return Err(Reject::Malformed {
-                what: "the length of the pack",
-            });
-        }
-        Ok(())
     }
 }
 

@@ -75,6 +75,7 @@ impl<S: PushSource> Feeder<S> {
     fn run(&mut self) -> Result<(), Stop> {
         let header = PushHeader {
             pack: self.source.has_pack(),
+            handoff: self.source.handoff(),
         };
         let json = header.encode()?;
         self.put(framed(Kind::Header, &json, PUSH_HEADER_MAX)?)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::limits::{ENVELOPE_MAX, PUSH_ENVELOPES_MAX};
 use crate::reject::Reject;
-use crate::wire::{PackInfo, envelope_count};
+use crate::wire::{Handoff, PackInfo, envelope_count};
 
 /// What a push sends, asked for piece by piece on a blocking thread: the pack to its end, what it
 /// was, then the envelopes.
@@ -17,6 +17,12 @@ use crate::wire::{PackInfo, envelope_count};
 pub trait PushSource: Send + 'static {
     /// Whether the push carries a pack. Asked first, once.
     fn has_pack(&self) -> bool;
+
+    /// What the receiver is asked to do beside taking the push. Asked once, after
+    /// [`Self::has_pack`].
+    fn handoff(&self) -> Handoff {
+        Handoff::default()
+    }
 
     /// Reads pack bytes; 0 at the end. Asked only when there is a pack.
     ///
@@ -74,15 +80,17 @@ pub(super) fn sendable(envelopes: &[Vec<u8>]) -> Result<(), Reject> {
 pub(super) struct Settled {
     envelopes: Vec<Vec<u8>>,
     pack: Option<PackFile>,
+    handoff: Handoff,
     file: Option<File>,
     read: u64,
 }
 
 impl Settled {
-    pub(super) fn new(envelopes: Vec<Vec<u8>>, pack: Option<PackFile>) -> Self {
+    pub(super) fn new(envelopes: Vec<Vec<u8>>, pack: Option<PackFile>, handoff: Handoff) -> Self {
         Self {
             envelopes,
             pack,
+            handoff,
             file: None,
             read: 0,
         }
@@ -92,6 +100,10 @@ impl Settled {
 impl PushSource for Settled {
     fn has_pack(&self) -> bool {
         self.pack.is_some()
+    }
+
+    fn handoff(&self) -> Handoff {
+        self.handoff.clone()
     }
 
     fn read_pack(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -7,7 +7,12 @@ const LIMIT: u64 = 1 << 20;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn header(pack: bool) -> Vec<u8> {
-    let json = PushHeader { pack }.encode().expect("plain values");
+    let json = PushHeader {
+        pack,
+        handoff: Handoff::default(),
+    }
+    .encode()
+    .expect("plain values");
     framed(Kind::Header, &json)
 }
 
@@ -265,7 +270,10 @@ fn refuses_what_the_header_may_not_say() {
     assert_eq!(fault(&[framed(Kind::Header, b"{}")]), "malformed");
     let old = br#"{"pack":{"bytes":1},"envelopes":0}"#;
     assert_eq!(fault(&[framed(Kind::Header, old)]), "malformed");
-    assert_eq!(fault(&[framed(Kind::Header, &[b' '; 5000])]), "too-long");
+    assert_eq!(
+        fault(&[framed(Kind::Header, &[b' '; PUSH_HEADER_MAX + 1])]),
+        "too-long"
+    );
     assert_eq!(fault(&[framed(Kind::Pack, b"a")]), "unexpected-frame");
     assert_eq!(fault(&[]), "truncated");
 }

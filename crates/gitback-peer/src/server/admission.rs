@@ -1,10 +1,13 @@
-//! How many requests are in progress, in total and for each key.
+//! How many requests are in progress, in total and for each key, and how often each key asks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use gitback_identity::EnvoyKey;
 
+use super::rate::Rates;
+use crate::limits::Limits;
 use crate::refusal::Refusal;
 
 /// Counts requests from their head to the last byte of their answer.
@@ -18,6 +21,7 @@ struct Shared {
     total_max: usize,
     key_max: usize,
     counts: Mutex<Counts>,
+    rates: Mutex<Rates>,
 }
 
 #[derive(Debug, Default)]
@@ -45,19 +49,33 @@ pub(super) struct Ticket {
 }
 
 impl Admission {
-    pub(super) fn new(total_max: usize, key_max: usize) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             shared: Arc::new(Shared {
-                total_max,
-                key_max,
+                total_max: limits.requests,
+                key_max: limits.key_requests,
                 counts: Mutex::default(),
+                rates: Mutex::new(Rates::new(limits.key_rate, limits.key_burst)),
             }),
         }
     }
 
     /// Admits a request of `key` on a connection that was `welcome` before, or is a stranger's;
     /// strangers share one half, so that they cannot shut out peers.
-    pub(super) fn enter(&self, key: EnvoyKey, standing: Standing) -> Result<Ticket, Refusal> {
+    pub(super) fn enter(
+        &self,
+        key: EnvoyKey,
+        standing: Standing,
+        now: Instant,
+    ) -> Result<Ticket, Refusal> {
+        // Nothing panics while the lock is held.
+        let rates = self.shared.rates.lock();
+        if !rates.unwrap_or_else(PoisonError::into_inner).take(key, now) {
+            return Err(Refusal::busy(
+                "too-fast",
+                "too many requests of this envoy in a short time",
+            ));
+        }
         let mut counts = self.shared.lock();
         let room = match standing {
             Standing::Welcome => counts.total < self.shared.total_max,
@@ -122,10 +140,19 @@ mod tests {
         EnvoyKey::new(SecretKey::from_seed(&[seed; 32]).public())
     }
 
+    fn bounded(requests: usize, key_requests: usize) -> Admission {
+        Admission::new(&Limits {
+            requests,
+            key_requests,
+            ..Limits::default()
+        })
+    }
+
     #[test]
     fn bounds_each_key_and_all_together() {
-        let admission = Admission::new(3, 2);
-        let enter = |seed| admission.enter(key(seed), Standing::Welcome);
+        let admission = bounded(3, 2);
+        let now = Instant::now();
+        let enter = |seed| admission.enter(key(seed), Standing::Welcome, now);
         let first = enter(1).expect("first of key 1");
         let _second = enter(1).expect("second of key 1");
         assert_eq!(enter(1).expect_err("third").code, "too-many-requests");
@@ -137,14 +164,28 @@ mod tests {
 
     #[test]
     fn strangers_leave_room_for_peers() {
-        let admission = Admission::new(2, 2);
-        let stranger = admission.enter(key(1), Standing::Stranger).expect("one");
-        let refusal = admission.enter(key(2), Standing::Stranger);
+        let (admission, now) = (bounded(2, 2), Instant::now());
+        let enter = |seed, standing| admission.enter(key(seed), standing, now);
+        let stranger = enter(1, Standing::Stranger).expect("one");
+        let refusal = enter(2, Standing::Stranger);
         assert_eq!(refusal.expect_err("a second stranger").code, "busy");
-        let _peer = admission.enter(key(3), Standing::Welcome).expect("a peer");
+        let _peer = enter(3, Standing::Welcome).expect("a peer");
         drop(stranger);
-        admission
-            .enter(key(2), Standing::Stranger)
-            .expect("room again");
+        enter(2, Standing::Stranger).expect("room again");
+    }
+
+    #[test]
+    fn bounds_how_often_a_key_asks() {
+        let limits = Limits {
+            key_rate: 1,
+            key_burst: 2,
+            ..Limits::default()
+        };
+        let (admission, now) = (Admission::new(&limits), Instant::now());
+        let enter = |seed| admission.enter(key(seed), Standing::Welcome, now);
+        drop(enter(1).expect("one"));
+        drop(enter(1).expect("another"));
+        assert_eq!(enter(1).expect_err("a third").code, "too-fast");
+        drop(enter(2).expect("of somebody else"));
     }
 }

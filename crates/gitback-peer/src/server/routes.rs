@@ -2,6 +2,8 @@
 //!
 //! Source: docs/spec/peer.md §3.
 
+mod heal;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use gitback_identity::ProjectId;
+use gitback_identity::{EnvoyKey, ProjectId};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -27,7 +29,7 @@ use crate::push::PushBody;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::reject::Reject;
 use crate::service::{Caller, Service};
-use crate::wire::{Digests, SyncRequest};
+use crate::wire::{Compared, Comparison, Digests, SyncRequest};
 
 /// What the routes share.
 pub(super) struct App {
@@ -52,6 +54,11 @@ pub(super) fn router(app: Arc<App>) -> Router {
             "/swarm/gitback/{project}/git-upload-pack",
             post(upload_pack),
         )
+        .route("/swarm/gossip", post(heal::gossip))
+        .route("/swarm/gitback/fresh/{project}", post(heal::fresh))
+        .route("/swarm/gitback/reconcile/{project}", post(heal::reconcile))
+        .route("/swarm/gitback/envelopes/{project}", post(heal::envelopes))
+        .route("/swarm/gitback/held/{project}", post(heal::held))
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .with_state(app)
@@ -63,13 +70,18 @@ impl App {
         Arc::new(Self {
             service,
             jobs: Arc::new(Semaphore::new(limits.jobs)),
-            admission: Admission::new(limits.requests, limits.key_requests),
+            admission: Admission::new(&limits),
             limits,
         })
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Whether the service knows the envoy that has connected.
+    pub(super) fn knows(&self, key: &EnvoyKey) -> bool {
+        self.service.knows(key)
     }
 
     pub(super) fn admission(&self) -> &Admission {
@@ -150,13 +162,40 @@ async fn digests(
 ) -> Result<Response, Refusal> {
     let patience = app.limits.idle * SMALL_BODY_FACTOR;
     let body = collect(request.into_body(), DIGESTS_MAX, patience, "digests").await?;
-    let theirs = Digests::decode(&body)?;
+    let comparison = Comparison::decode(&body)?;
+    drop(body);
     let job = move |service: &dyn Service, caller: &Caller| {
-        let ours = service.digests(caller, theirs)?;
-        ours.encode().map_err(own_fault)
+        let answer = match comparison {
+            Comparison::Full(theirs) => Compared::Full(service.digests(caller, theirs)?),
+            Comparison::Summary { name, summary } => summed_up(service, caller, name, &summary)?,
+        };
+        answer.encode().map_err(own_fault)
     };
     let answer = app.run(&visit, job).await?;
     Ok(typed(JSON, Body::from(answer)))
+}
+
+/// Whether the list that the caller would get has the summary of its own: then it is told to the
+/// service as if it had been sent.
+fn summed_up(
+    service: &dyn Service,
+    caller: &Caller,
+    name: String,
+    summary: &[u8; 32],
+) -> Result<Compared, Refusal> {
+    let other = |name| Compared::Summary { name, same: false };
+    let Some(ours) = service.listed(caller)? else {
+        return Ok(other(String::new()));
+    };
+    if ours.summary() != *summary {
+        return Ok(other(ours.name));
+    }
+    let projects = ours.projects;
+    let now = service.digests(caller, Digests { name, projects })?;
+    Ok(Compared::Summary {
+        same: now.summary() == *summary,
+        name: now.name,
+    })
 }
 
 async fn sync(

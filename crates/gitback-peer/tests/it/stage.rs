@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gitback_identity::{EnvoyKey, ProjectId, SecretKey};
 use gitback_peer::{
-    Caller, Client, Digests, Limits, Part, PeerAddress, PushAnswer, PushBody, Refusal, RefusalKind,
-    Server, Service, SyncAnswer, SyncRequest, TlsFault,
+    Caller, Client, Digests, Fresh, FreshAnswer, Limits, Part, PeerAddress, PushAnswer, PushBody,
+    Refusal, RefusalKind, Server, Service, SyncAnswer, SyncRequest, TlsFault,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -67,6 +67,13 @@ type OnPush = dyn Fn(&Caller, &mut PushBody) -> Result<PushAnswer, Refusal> + Se
 type OnUploadPack =
     dyn Fn(&mut (dyn Read + Send), &mut (dyn Write + Send)) -> Result<(), Refusal> + Send + Sync;
 
+type OnListed = dyn Fn(&Caller) -> Result<Option<Digests>, Refusal> + Send + Sync;
+type OnMessages = dyn Fn(&Caller, Vec<Vec<u8>>) -> Result<(), Refusal> + Send + Sync;
+type OnFresh = dyn Fn(&Caller, Fresh) -> Result<FreshAnswer, Refusal> + Send + Sync;
+type OnBytes = dyn Fn(&Caller, Vec<u8>) -> Result<Vec<u8>, Refusal> + Send + Sync;
+type OnAsked = dyn Fn(&Caller, Vec<[u8; 32]>) -> Result<Vec<Vec<u8>>, Refusal> + Send + Sync;
+type OnHeld = dyn Fn(&Caller, Vec<[u8; 32]>) -> Result<(), Refusal> + Send + Sync;
+
 /// A service that does what a test says, and counts how often it was asked.
 pub(crate) struct Script {
     pub(crate) calls: AtomicUsize,
@@ -74,6 +81,13 @@ pub(crate) struct Script {
     pub(crate) sync: Box<OnSync>,
     pub(crate) push: Box<OnPush>,
     pub(crate) upload_pack: Box<OnUploadPack>,
+    pub(crate) known: Vec<EnvoyKey>,
+    pub(crate) listed: Box<OnListed>,
+    pub(crate) gossip: Box<OnMessages>,
+    pub(crate) fresh: Box<OnFresh>,
+    pub(crate) reconcile: Box<OnBytes>,
+    pub(crate) envelopes: Box<OnAsked>,
+    pub(crate) held: Box<OnHeld>,
 }
 
 impl Default for Script {
@@ -84,6 +98,13 @@ impl Default for Script {
             sync: Box::new(|_, _| Err(forbidden())),
             push: Box::new(|_, body| read_all(body).map(|_| PushAnswer::Durable)),
             upload_pack: Box::new(|_, _| Err(forbidden())),
+            known: Vec::new(),
+            listed: Box::new(|_| Ok(None)),
+            gossip: Box::new(|_, _| Err(forbidden())),
+            fresh: Box::new(|_, _| Err(forbidden())),
+            reconcile: Box::new(|_, _| Err(forbidden())),
+            envelopes: Box::new(|_, _| Err(forbidden())),
+            held: Box::new(|_, _| Err(forbidden())),
         }
     }
 }
@@ -136,6 +157,58 @@ impl Service for Script {
         self.called();
         assert_eq!(*asked, project());
         (self.upload_pack)(input, output)
+    }
+
+    fn knows(&self, key: &EnvoyKey) -> bool {
+        self.known.contains(key)
+    }
+
+    fn listed(&self, caller: &Caller) -> Result<Option<Digests>, Refusal> {
+        (self.listed)(caller)
+    }
+
+    fn gossip(&self, caller: &Caller, messages: Vec<Vec<u8>>) -> Result<(), Refusal> {
+        self.called();
+        (self.gossip)(caller, messages)
+    }
+
+    fn fresh(
+        &self,
+        caller: &Caller,
+        asked: &ProjectId,
+        question: Fresh,
+    ) -> Result<FreshAnswer, Refusal> {
+        self.called();
+        assert_eq!(*asked, project());
+        (self.fresh)(caller, question)
+    }
+
+    fn reconcile(
+        &self,
+        caller: &Caller,
+        asked: &ProjectId,
+        message: Vec<u8>,
+    ) -> Result<Vec<u8>, Refusal> {
+        self.called();
+        assert_eq!(*asked, project());
+        (self.reconcile)(caller, message)
+    }
+
+    fn envelopes(
+        &self,
+        caller: &Caller,
+        asked: &ProjectId,
+        ids: Vec<[u8; 32]>,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.called();
+        assert_eq!(*asked, project());
+        (self.envelopes)(caller, ids)
+    }
+
+    fn held(&self, caller: &Caller, asked: &ProjectId, ids: Vec<[u8; 32]>) -> Result<(), Refusal> {
+        self.called();
+        assert_eq!(*asked, project());
+        (self.held)(caller, ids)
     }
 }
 
