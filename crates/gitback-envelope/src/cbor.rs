@@ -1,4 +1,4 @@
-//! The deterministic subset of CBOR that envelopes use.
+//! The deterministic subset of CBOR that envelopes use, and whatever else is signed or spread.
 //!
 //! Unsigned numbers, byte strings, text, arrays, and maps whose keys are strictly ascending unsigned numbers; every
 //! number and length in its shortest form. A value has exactly one encoding, so whatever the reader accepts encodes
@@ -20,33 +20,40 @@ const MAP: u8 = 5;
 pub(crate) const DEPTH_MAX: usize = 16;
 
 /// Writes items one after another. Counts and key order are the caller's promise.
-#[derive(Default)]
-pub(crate) struct Writer(Vec<u8>);
+#[derive(Debug, Default)]
+pub struct Writer(Vec<u8>);
 
 impl Writer {
-    pub(crate) fn uint(&mut self, number: u64) {
+    /// Writes a number.
+    pub fn uint(&mut self, number: u64) {
         self.item(UINT, number);
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+    /// Writes a byte string.
+    pub fn bytes(&mut self, bytes: &[u8]) {
         self.item(BYTES, length(bytes.len()));
         self.0.extend_from_slice(bytes);
     }
 
-    pub(crate) fn text(&mut self, text: &str) {
+    /// Writes a text.
+    pub fn text(&mut self, text: &str) {
         self.item(TEXT, length(text.len()));
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    pub(crate) fn array(&mut self, items: usize) {
+    /// Writes the head of an array: that many items follow.
+    pub fn array(&mut self, items: usize) {
         self.item(ARRAY, length(items));
     }
 
-    pub(crate) fn map(&mut self, pairs: usize) {
+    /// Writes the head of a map: that many pairs follow, their keys ascending.
+    pub fn map(&mut self, pairs: usize) {
         self.item(MAP, length(pairs));
     }
 
-    pub(crate) fn finish(self) -> Vec<u8> {
+    /// What was written.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
         self.0
     }
 
@@ -76,35 +83,61 @@ fn length(length: usize) -> u64 {
 }
 
 /// Reads items one after another, borrowing from the input and allocating nothing.
-pub(crate) struct Reader<'a>(&'a [u8]);
+#[derive(Debug)]
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+    /// Begins at the start of `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(crate) fn uint(&mut self) -> Result<u64, Malformed> {
+    /// Reads a number.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is not there in its one form.
+    pub fn uint(&mut self) -> Result<u64, Malformed> {
         self.expect(UINT)
     }
 
-    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    /// Reads a byte string.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is not there in its one form.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.expect(BYTES)?;
         self.take(length)
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
+    /// Reads a text.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is not there in its one form.
+    pub fn text(&mut self) -> Result<&'a str, Malformed> {
         let length = self.expect(TEXT)?;
         let bytes = self.take(length)?;
         str::from_utf8(bytes).map_err(|_| Malformed::NotUtf8)
     }
 
     /// The number of items that follow. Not yet checked against anything.
-    pub(crate) fn array(&mut self) -> Result<u64, Malformed> {
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is not there in its one form.
+    pub fn array(&mut self) -> Result<u64, Malformed> {
         self.expect(ARRAY)
     }
 
     /// The number of pairs that follow. Not yet checked against anything.
-    pub(crate) fn map(&mut self) -> Result<u64, Malformed> {
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is not there in its one form.
+    pub fn map(&mut self) -> Result<u64, Malformed> {
         self.expect(MAP)
     }
 
@@ -113,7 +146,12 @@ impl<'a> Reader<'a> {
         self.skip_within(DEPTH_MAX)
     }
 
-    pub(crate) const fn finish(&self) -> Result<(), Malformed> {
+    /// Checks that nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::Trailing`] if something is.
+    pub const fn finish(&self) -> Result<(), Malformed> {
         if self.0.is_empty() {
             Ok(())
         } else {
@@ -192,11 +230,16 @@ impl<'a> Reader<'a> {
 }
 
 /// The keys of one map, which must come in strictly ascending order.
-#[derive(Default)]
-pub(crate) struct Keys(Option<u64>);
+#[derive(Debug, Default)]
+pub struct Keys(Option<u64>);
 
 impl Keys {
-    pub(crate) fn next(&mut self, reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    /// Reads the next key.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is no number, or not above the one before.
+    pub fn next(&mut self, reader: &mut Reader<'_>) -> Result<u64, Malformed> {
         let key = reader.uint()?;
         if self.0.is_some_and(|last| last >= key) {
             return Err(Malformed::KeyOrder);

@@ -32,7 +32,7 @@
 extern crate alloc;
 
 mod act;
-mod cbor;
+pub mod cbor;
 mod decode;
 mod encode;
 mod envelope;
