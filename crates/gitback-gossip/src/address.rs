@@ -1,1 +1,471 @@
-//! What a peer says of where it can be reached, signed by it.
+//! What an envoy says of where it can be reached, signed by it.
+
+use std::collections::BTreeMap;
+
+use gitback_envelope::cbor::{Keys, Reader, Writer};
+use gitback_envelope::{Malformed, signing_bytes};
+use gitback_identity::{EnvoyKey, KeyReject, SecretKey, Signature};
+
+use crate::notice::NOTICE_MAX;
+
+/// The type under which an address record is signed. It does not begin as the types of envelopes do, so no envelope
+/// of a project can be one.
+pub const ADDRESS_TYPE: &str = "application/vnd.gitback-address.v1+cbor";
+/// The most addresses in one record.
+pub const ADDRESSES_MAX: usize = 8;
+/// The most bytes in one address.
+pub const HOST_PORT_MAX: usize = 255;
+/// The most bytes in the name of an envoy.
+pub const NAME_MAX: usize = 64;
+/// The most bytes of a whole record, so that it fits into a notice.
+pub const RECORD_MAX: usize = NOTICE_MAX - 8;
+/// The most envoys whose addresses are remembered.
+pub const BOOK_MAX: usize = 4096;
+
+/// Where an envoy says it can be reached. The signature holds: nothing else makes a value of this type.
+///
+/// It says where to knock, not who opens: whoever answers there still has to prove the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressRecord {
+    fields: Fields,
+    signature: Signature,
+}
+
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fields {
+    key: EnvoyKey,
+    name: String,
+    addresses: Vec<String>,
+    number: u64,
+    expires_ms: u64,
+}
+
+impl AddressRecord {
+    /// Signs a record for the envoy whose key this is.
+    ///
+    /// `name` is its display name, at most [`NAME_MAX`] bytes without control characters. `addresses` are `host:port`,
+    /// at most [`ADDRESSES_MAX`] of at most [`HOST_PORT_MAX`] bytes, best first; none at all says that it can only be
+    /// waited for. Of two records the one with the higher `number` holds. `expires_ms` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressReject`] if the record would not be accepted by who reads it.
+    pub fn sign(
+        secret: &SecretKey,
+        name: &str,
+        addresses: &[String],
+        number: u64,
+        expires_ms: u64,
+    ) -> Result<Self, AddressReject> {
+        let fields = Fields {
+            key: EnvoyKey::new(secret.public()),
+            name: name.to_owned(),
+            addresses: addresses.to_vec(),
+            number,
+            expires_ms,
+        };
+        fields.judge()?;
+        let signature = secret.sign(&signing_bytes(ADDRESS_TYPE, &fields.encode()));
+        let record = Self { fields, signature };
+        if record.encode().len() > RECORD_MAX {
+            return Err(AddressReject::TooLarge);
+        }
+        Ok(record)
+    }
+
+    /// Decodes one record and checks its signature.
+    ///
+    /// Shape: CBOR array of body (bytes) and signature (64 bytes); at most [`RECORD_MAX`] bytes, nothing trailing.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressReject`] if `bytes` is not exactly one record, signed by the envoy that it is about.
+    ///
+    /// Source: docs/spec/gossip.md §2.
+    pub fn decode(bytes: &[u8]) -> Result<Self, AddressReject> {
+        if bytes.len() > RECORD_MAX {
+            return Err(AddressReject::TooLarge);
+        }
+        let mut reader = Reader::new(bytes);
+        if reader.array()? != 2 {
+            return Err(Malformed::ItemCount.into());
+        }
+        let body = reader.bytes()?;
+        let signature = reader.bytes()?;
+        reader.finish()?;
+        let signature = signature.try_into().map_err(|_| AddressReject::Signature)?;
+        let signature = Signature::from_bytes(signature);
+        let fields = Fields::decode(body)?;
+        let signed = signing_bytes(ADDRESS_TYPE, body);
+        let verified = fields.key.key().verify(&signed, &signature);
+        verified.map_err(|_| AddressReject::Signature)?;
+        Ok(Self { fields, signature })
+    }
+
+    /// Writes the record. A value has one encoding: that which was signed.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.array(2);
+        writer.bytes(&self.fields.encode());
+        writer.bytes(self.signature.as_bytes());
+        writer.finish()
+    }
+
+    /// Whose record this is, and who signed it.
+    #[must_use]
+    pub const fn key(&self) -> &EnvoyKey {
+        &self.fields.key
+    }
+
+    /// What the envoy calls itself. It proves nothing.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.fields.name
+    }
+
+    /// Where it can be reached, `host:port`, best first.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.fields.addresses
+    }
+
+    /// Which of its records this is.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.fields.number
+    }
+
+    /// When it no longer holds, in milliseconds since 1970 by the clock of who reads it.
+    #[must_use]
+    pub const fn expires_ms(&self) -> u64 {
+        self.fields.expires_ms
+    }
+}
+
+mod field {
+    pub(super) const KEY: u64 = 0;
+    pub(super) const NAME: u64 = 1;
+    pub(super) const ADDRESSES: u64 = 2;
+    pub(super) const NUMBER: u64 = 3;
+    pub(super) const EXPIRES: u64 = 4;
+}
+
+impl Fields {
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.map(5);
+        writer.uint(field::KEY);
+        writer.bytes(self.key.as_bytes());
+        writer.uint(field::NAME);
+        writer.text(&self.name);
+        writer.uint(field::ADDRESSES);
+        writer.array(self.addresses.len());
+        for address in &self.addresses {
+            writer.text(address);
+        }
+        writer.uint(field::NUMBER);
+        writer.uint(self.number);
+        writer.uint(field::EXPIRES);
+        writer.uint(self.expires_ms);
+        writer.finish()
+    }
+
+    fn decode(body: &[u8]) -> Result<Self, AddressReject> {
+        let mut reader = Reader::new(body);
+        let mut keys = Keys::default();
+        let (mut key, mut name, mut addresses, mut number, mut expires_ms) =
+            (None, None, None, None, None);
+        for _ in 0..reader.map()? {
+            match keys.next(&mut reader)? {
+                field::KEY => key = Some(envoy_key(&mut reader)?),
+                field::NAME => name = Some(reader.text()?.to_owned()),
+                field::ADDRESSES => addresses = Some(list(&mut reader)?),
+                field::NUMBER => number = Some(reader.uint()?),
+                field::EXPIRES => expires_ms = Some(reader.uint()?),
+                _ => return Err(AddressReject::UnknownField),
+            }
+        }
+        reader.finish()?;
+        let fields = Self {
+            key: key.ok_or(AddressReject::MissingField)?,
+            name: name.ok_or(AddressReject::MissingField)?,
+            addresses: addresses.ok_or(AddressReject::MissingField)?,
+            number: number.ok_or(AddressReject::MissingField)?,
+            expires_ms: expires_ms.ok_or(AddressReject::MissingField)?,
+        };
+        fields.judge()?;
+        Ok(fields)
+    }
+
+    fn judge(&self) -> Result<(), AddressReject> {
+        if self.name.len() > NAME_MAX || self.name.chars().any(char::is_control) {
+            return Err(AddressReject::Name);
+        }
+        if self.addresses.len() > ADDRESSES_MAX {
+            return Err(AddressReject::TooManyAddresses);
+        }
+        if self.addresses.iter().all(|address| is_host_port(address)) {
+            Ok(())
+        } else {
+            Err(AddressReject::Address)
+        }
+    }
+}
+
+/// An envoy's key: 32 bytes that are a usable key.
+pub(crate) fn envoy_key(reader: &mut Reader<'_>) -> Result<EnvoyKey, AddressReject> {
+    let bytes = reader.bytes()?;
+    let bytes = bytes.try_into().map_err(|_| AddressReject::WrongLength)?;
+    EnvoyKey::from_bytes(bytes).map_err(AddressReject::Key)
+}
+
+/// At most one address more than a record may have: the judge then refuses it.
+fn list(reader: &mut Reader<'_>) -> Result<Vec<String>, AddressReject> {
+    let count = reader.array()?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count > ADDRESSES_MAX {
+        return Err(AddressReject::TooManyAddresses);
+    }
+    let mut addresses = Vec::with_capacity(count);
+    for _ in 0..count {
+        addresses.push(reader.text()?.to_owned());
+    }
+    Ok(addresses)
+}
+
+/// `host:port`: a host of visible ASCII, an IPv6 address in brackets, and a port from 1 to 65535 without leading zero.
+///
+/// Whether the host can be found is for who connects to it.
+#[must_use]
+pub fn is_host_port(text: &str) -> bool {
+    if text.len() > HOST_PORT_MAX {
+        return false;
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let port_ok = !port.starts_with('0')
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse::<u16>().is_ok();
+    let inner = host
+        .strip_prefix('[')
+        .map_or(Some(host), |rest| rest.strip_suffix(']'));
+    let bracketed = inner != Some(host);
+    let host_ok = inner.is_some_and(|inner| {
+        let allowed = |byte: u8| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'.' | b'-' | b'_')
+                || (bracketed && matches!(byte, b':' | b'%'))
+        };
+        !inner.is_empty() && inner.bytes().all(allowed)
+    });
+    port_ok && host_ok
+}
+
+/// Why an address record is refused. Always the sender's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressReject {
+    /// It is longer than any record.
+    #[error("an address record has at most {RECORD_MAX} bytes")]
+    TooLarge,
+    /// The bytes are not deterministic CBOR of the right shape.
+    #[error("not deterministic CBOR")]
+    Encoding(#[source] Malformed),
+    /// A field is missing.
+    #[error("a field is missing")]
+    MissingField,
+    /// There is a field that records do not have.
+    #[error("an unknown field")]
+    UnknownField,
+    /// The key has not 32 bytes.
+    #[error("the key has the wrong length")]
+    WrongLength,
+    /// The key is not usable.
+    #[error("not a usable key")]
+    Key(#[source] KeyReject),
+    /// The name is too long or has control characters.
+    #[error("the name is longer than {NAME_MAX} bytes or has control characters")]
+    Name,
+    /// There are more addresses than allowed.
+    #[error("more than {ADDRESSES_MAX} addresses")]
+    TooManyAddresses,
+    /// An address is not `host:port`.
+    #[error("an address is not host:port, or longer than {HOST_PORT_MAX} bytes")]
+    Address,
+    /// The signature is not that of the envoy over these bytes.
+    #[error("the signature does not belong to the envoy and these bytes")]
+    Signature,
+}
+
+impl AddressReject {
+    /// A stable word for this reason, as the test vectors spell it.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge => "record-too-large",
+            Self::Encoding(malformed) => malformed.code(),
+            Self::MissingField => "missing-field",
+            Self::UnknownField => "unknown-field",
+            Self::WrongLength => "wrong-length",
+            Self::Key(reason) => reason.code(),
+            Self::Name => "bad-name",
+            Self::TooManyAddresses => "too-many-addresses",
+            Self::Address => "bad-address",
+            Self::Signature => "bad-signature",
+        }
+    }
+}
+
+impl From<Malformed> for AddressReject {
+    fn from(malformed: Malformed) -> Self {
+        Self::Encoding(malformed)
+    }
+}
+
+/// The newest record of every envoy that is known.
+///
+/// Bounded by the envoys that [`Self::know`] was told of: what others say of anybody else is not kept.
+#[derive(Clone, Debug, Default)]
+pub struct AddressBook {
+    records: BTreeMap<EnvoyKey, Option<AddressRecord>>,
+}
+
+/// What became of a record that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Taken {
+    /// It is the newest of its envoy now.
+    New,
+    /// A record with this number or a higher one is here.
+    Old,
+    /// It does not hold any more.
+    Expired,
+    /// Its envoy is nobody we know.
+    Unknown,
+}
+
+impl AddressBook {
+    /// Keeps records of this envoy from now on. Beyond [`BOOK_MAX`] envoys nobody is added.
+    pub fn know(&mut self, key: EnvoyKey) {
+        if self.records.len() < BOOK_MAX {
+            self.records.entry(key).or_default();
+        }
+    }
+
+    /// Forgets this envoy and its record.
+    pub fn forget(&mut self, key: &EnvoyKey) {
+        self.records.remove(key);
+    }
+
+    /// Takes a record that came in when the wall clock said `wall_ms`, milliseconds since 1970.
+    pub fn take(&mut self, record: AddressRecord, wall_ms: u64) -> Taken {
+        let Some(place) = self.records.get_mut(record.key()) else {
+            return Taken::Unknown;
+        };
+        if record.expires_ms() <= wall_ms {
+            return Taken::Expired;
+        }
+        if place
+            .as_ref()
+            .is_some_and(|held| held.number() >= record.number())
+        {
+            return Taken::Old;
+        }
+        *place = Some(record);
+        Taken::New
+    }
+
+    /// The newest record of this envoy, if it still holds when the wall clock says `wall_ms`.
+    #[must_use]
+    pub fn find(&self, key: &EnvoyKey, wall_ms: u64) -> Option<&AddressRecord> {
+        let record = self.records.get(key)?.as_ref()?;
+        (record.expires_ms() > wall_ms).then_some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(seed: u8, number: u64, expires_ms: u64) -> AddressRecord {
+        let secret = SecretKey::from_seed(&[seed; 32]);
+        let addresses = ["10.0.0.1:9418".to_owned()];
+        AddressRecord::sign(&secret, "mars", &addresses, number, expires_ms).expect("signs")
+    }
+
+    fn sign(name: &str, addresses: &[&str]) -> Result<AddressRecord, AddressReject> {
+        let secret = SecretKey::from_seed(&[1; 32]);
+        let addresses: Vec<String> = addresses.iter().map(|&one| one.to_owned()).collect();
+        AddressRecord::sign(&secret, name, &addresses, 1, 1)
+    }
+
+    #[test]
+    fn the_newest_number_wins_whatever_comes_first() {
+        let mut book = AddressBook::default();
+        let key = *record(1, 1, 1).key();
+        book.know(key);
+        assert_eq!(book.take(record(1, 2, 100), 0), Taken::New);
+        assert_eq!(book.take(record(1, 1, 200), 0), Taken::Old);
+        assert_eq!(book.take(record(1, 2, 200), 0), Taken::Old);
+        assert_eq!(book.find(&key, 0).map(AddressRecord::number), Some(2));
+        assert_eq!(book.take(record(1, 3, 50), 0), Taken::New);
+        book.know(key);
+        assert_eq!(book.find(&key, 0).map(AddressRecord::number), Some(3));
+    }
+
+    #[test]
+    fn an_expired_record_is_neither_taken_nor_given() {
+        let mut book = AddressBook::default();
+        let key = *record(1, 1, 1).key();
+        book.know(key);
+        assert_eq!(book.take(record(1, 1, 100), 100), Taken::Expired);
+        assert_eq!(book.take(record(1, 1, 100), 99), Taken::New);
+        assert!(book.find(&key, 99).is_some());
+        assert!(book.find(&key, 100).is_none());
+    }
+
+    #[test]
+    fn keeps_nothing_of_strangers() {
+        let mut book = AddressBook::default();
+        assert_eq!(book.take(record(1, 1, 100), 0), Taken::Unknown);
+        let key = *record(1, 1, 1).key();
+        book.know(key);
+        assert_eq!(book.take(record(1, 1, 100), 0), Taken::New);
+        book.forget(&key);
+        assert!(book.find(&key, 0).is_none());
+        assert!(book.records.is_empty());
+    }
+
+    #[test]
+    fn signs_only_what_others_accept() {
+        let seventeen = "host:1".to_owned();
+        assert!(sign("", &[]).is_ok());
+        assert_eq!(sign("a\u{7}", &[]), Err(AddressReject::Name));
+        assert_eq!(sign(&"n".repeat(65), &[]), Err(AddressReject::Name));
+        assert_eq!(
+            sign("a", &[&seventeen; 9]),
+            Err(AddressReject::TooManyAddresses)
+        );
+        let long = format!("{}:1", "h".repeat(253));
+        assert!(sign("a", &[&long]).is_ok());
+        assert_eq!(sign("a", &[&long; 4]), Err(AddressReject::TooLarge));
+    }
+
+    #[test]
+    fn tells_addresses_from_other_texts() {
+        for good in ["a:1", "10.0.0.1:65535", "[::1]:80", "[fe80::1%eth0]:9418"] {
+            assert!(is_host_port(good), "{good}");
+        }
+        let bad = [
+            "", "a", "a:", ":1", "a:0", "a:01", "a:65536", "a:+1", "::1:80", "[::1]", "[]:1",
+            "[a:1", "a b:1", "a/b:1", "ä:1", "a@b:1",
+        ];
+        for bad in bad {
+            assert!(!is_host_port(bad), "{bad}");
+        }
+        assert!(!is_host_port(&format!("{}:1", "h".repeat(254))));
+    }
+}

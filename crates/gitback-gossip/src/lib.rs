@@ -23,7 +23,15 @@ pub mod reconcile;
 mod rounds;
 mod turn;
 
+pub use address::{
+    ADDRESS_TYPE, ADDRESSES_MAX, AddressBook, AddressRecord, AddressReject, BOOK_MAX,
+    HOST_PORT_MAX, NAME_MAX, RECORD_MAX, Taken, is_host_port,
+};
 pub use backoff::Backoff;
+pub use mesh::{
+    CONTENT_MAX, MESSAGE_MAX, Mesh, MeshOutput, MessageReject, NEIGHBOURS_MAX, TABLE_MAX,
+};
 pub use millis::Millis;
+pub use notice::{NOTICE_MAX, Notice, NoticeReject};
 pub use node::{Difference, Failure, Input, News, Node, Output, Presence, Settings, Standing};
 pub use owed::{Debt, OWED_MAX, OWED_PER_PEER_MAX, Owed};
