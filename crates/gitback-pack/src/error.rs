@@ -100,6 +100,9 @@ pub enum Fault {
         /// The name, printable.
         name: String,
     },
+    /// A quarantine holds commits without what they name, which may not enter the repository.
+    #[error("commits without their trees cannot enter the repository")]
+    NotWhole,
 }
 
 impl Fault {

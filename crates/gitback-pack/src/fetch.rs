@@ -38,6 +38,17 @@ pub enum FetchError {
 /// left out.
 #[must_use]
 pub fn request(wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
+    written(&["thin-pack"], wants, haves)
+}
+
+/// A request for the commits and tags alone that `wants` lead to and `haves` do not, as a pack
+/// that stands by itself. What is wanted itself comes, whatever it is.
+#[must_use]
+pub fn request_commits(wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
+    written(&["filter tree:0"], wants, haves)
+}
+
+fn written(capabilities: &[&str], wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
     let mut lines = Vec::new();
     let mut line =
         |text: &str| lines.extend_from_slice(format!("{:04x}{text}", text.len() + 4).as_bytes());
@@ -46,7 +57,9 @@ pub fn request(wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
     lines.extend_from_slice(b"0001");
     let mut line =
         |text: &str| lines.extend_from_slice(format!("{:04x}{text}", text.len() + 4).as_bytes());
-    line("thin-pack");
+    for capability in capabilities {
+        line(capability);
+    }
     line("no-progress");
     line("ofs-delta");
     for oid in wants {

@@ -83,11 +83,20 @@ impl Quarantine {
         limits: &Limits,
         incoming: &Incoming,
     ) -> Result<Ingested, Reject> {
-        let ingested = self.ingest_into(pack, limits, incoming);
+        let ingested = self.ingest_into(pack, limits, incoming, true);
         if ingested.is_err() {
             incoming.break_off();
         }
         ingested
+    }
+
+    /// As [`Quarantine::ingest`], without a look at what the objects name.
+    pub(crate) fn ingest_loose_ends(
+        &mut self,
+        pack: impl Read,
+        limits: &Limits,
+    ) -> Result<Ingested, Reject> {
+        self.ingest_into(pack, limits, &Incoming::new(), false)
     }
 
     fn ingest_into(
@@ -95,6 +104,7 @@ impl Quarantine {
         mut pack: impl Read,
         limits: &Limits,
         incoming: &Incoming,
+        strict: bool,
     ) -> Result<Ingested, Reject> {
         let mut header = [0; PACK_HEADER_BYTES];
         pack.read_exact(&mut header)
@@ -111,7 +121,7 @@ impl Quarantine {
         }
         let mut tee = Tee::begin(self, limits, incoming)?;
         if objects > 0 {
-            tee.indexer = Some(self.start_indexer(limits)?);
+            tee.indexer = Some(self.start_indexer(limits, strict)?);
         }
         tee.write(&header)?;
         tee.copy(&mut pack)?;
@@ -119,11 +129,12 @@ impl Quarantine {
         Ok(Ingested { spool, objects })
     }
 
-    fn start_indexer(&self, limits: &Limits) -> Result<Indexer, Fault> {
+    fn start_indexer(&self, limits: &Limits, strict: bool) -> Result<Indexer, Fault> {
         let mut command = quarantined(self.repository().path(), self.path(), "index-pack")?;
-        command
-            .args(["--stdin", "--fix-thin"])
-            .arg(strict_argument());
+        command.args(["--stdin", "--fix-thin"]);
+        if strict {
+            command.arg(strict_argument());
+        }
         command.arg(format!("--max-input-size={}", limits.input_bytes));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running::spawn(command, "index-pack")?;

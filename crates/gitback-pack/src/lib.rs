@@ -28,6 +28,7 @@ mod adopt;
 mod error;
 pub mod fetch;
 mod git;
+mod graph;
 mod incoming;
 mod ingest;
 mod objects;
@@ -47,6 +48,7 @@ pub use gix::ObjectId as Oid;
 pub use gix::objs::Kind;
 
 pub use error::{Fault, OpenError, RefError, Reject};
+pub use graph::{Commit, Commits};
 pub use incoming::{Follower, Incoming};
 pub use ingest::{Ingested, Limits};
 pub use quarantine::{Migrated, Quarantine};

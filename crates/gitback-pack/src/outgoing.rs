@@ -136,7 +136,7 @@ const GAPS: &[&str] = &[
     "not a valid object",
 ];
 
-fn missing_object(finished: &Finished) -> Reject {
+pub(crate) fn missing_object(finished: &Finished) -> Reject {
     let line = finished
         .stderr
         .lines()

@@ -25,6 +25,8 @@ const ORDER: [&str; 3] = ["pack", "rev", "idx"];
 pub struct Quarantine {
     repository: Repository,
     directory: TempDir,
+    /// It has commits whose trees are nowhere.
+    pub(crate) bare_commits: bool,
 }
 
 /// What entered the repository.
@@ -50,6 +52,7 @@ impl Repository {
         let quarantine = Quarantine {
             repository: self.clone(),
             directory,
+            bare_commits: false,
         };
         for name in ["pack", "info"] {
             let path = quarantine.path().join(name);
@@ -112,8 +115,12 @@ impl Quarantine {
     ///
     /// # Errors
     ///
-    /// [`Fault::Io`]; then nothing may be said to be stored.
+    /// [`Fault::Io`]; then nothing may be said to be stored. [`Fault::NotWhole`] after
+    /// [`Quarantine::ingest_commits`].
     pub fn migrate(self) -> Result<Migrated, Fault> {
+        if self.bare_commits {
+            return Err(Fault::NotWhole);
+        }
         let from = self.path().join("pack");
         let to = self.repository.objects_path().join("pack");
         let stems = self.packs()?;

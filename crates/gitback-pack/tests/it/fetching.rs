@@ -3,8 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use gitback_pack::fetch::{FetchError, PackReader, request};
-use gitback_pack::{Fault, HangUp, Limits, Oid};
+use gitback_pack::fetch::{FetchError, PackReader, request, request_commits};
+use gitback_pack::{Fault, HangUp, Limits, Oid, Quarantine, Reject};
 
 use crate::support::{World, git, parse, stderr};
 
@@ -213,4 +213,78 @@ fn makes_packs_of_what_is_lacking() {
         .expect("readable");
     other.store(&pack, &[second]).expect("a good pack");
     assert_eq!(all.blake3(), *blake3::hash(&pack).as_bytes());
+}
+
+/// Brings the commits of `wants` alone into a quarantine of another repository.
+fn fetch_commits(from: &World, to: &World, wants: &[Oid], haves: &[Oid]) -> (Quarantine, u64) {
+    let mut answer = Vec::new();
+    from.repository
+        .upload_pack_request(&request_commits(wants, haves)[..], &mut answer)
+        .expect("it is served");
+    let mut quarantine = to.repository.quarantine().expect("a quarantine");
+    let bytes = quarantine
+        .ingest_commits(PackReader::new(&answer[..]), &Limits::default())
+        .expect("a good pack");
+    (quarantine, bytes)
+}
+
+#[test]
+fn lists_commits_each_after_its_parents_without_their_trees() {
+    let (a, b) = (World::new(), World::new());
+    let clone = a.clone_with_commit("clone");
+    let first = a.seed(&clone);
+    fetch(&a, &b, &[first], &[]);
+    b.set("refs/heads/main", first);
+    let noise: String = (0..20_000).map(|n| format!("{:x}", n * n)).collect();
+    let second = clone.commit("large", &noise);
+    clone.git(&["checkout", "-q", "-b", "side", &first.to_string()]);
+    let third = clone.commit("side", "3\n");
+    clone.git(&["merge", "-q", "--no-edit", &second.to_string()]);
+    let merge = clone.oid("HEAD");
+    clone.git(&["tag", "-a", "-m", "a tag", "v1"]);
+    let tag = clone.oid("v1");
+    a.store(&clone.pack(&["v1"], &["main~1"]), &[tag])
+        .expect("a good pack");
+
+    let (quarantine, bytes) = fetch_commits(&a, &b, &[tag], &[first]);
+    assert!(bytes < 2000, "no trees and no blobs: {bytes}");
+    let mut commits = quarantine
+        .commits(&[tag], &Limits::default())
+        .expect("git can list");
+    assert_eq!(commits.count(), 3);
+    let mut listed = Vec::new();
+    while let Some(commit) = commits.next_commit().expect("readable") {
+        listed.push(commit);
+    }
+    let ids: Vec<_> = listed.iter().map(|commit| commit.oid).collect();
+    assert_eq!(ids.last(), Some(&merge));
+    assert!(ids.contains(&second) && ids.contains(&third), "{ids:?}");
+    assert_eq!(listed[2].parents, [third, second]);
+    assert_eq!(listed[0].parents, [first], "also those that are here");
+    let few = Limits {
+        objects: 2,
+        ..Limits::default()
+    };
+    let reject = quarantine.commits(&[tag], &few).expect_err("too many");
+    assert!(matches!(reject, Reject::TooMany { .. }), "{reject:?}");
+    let migrated = quarantine.migrate();
+    assert!(matches!(migrated, Err(Fault::NotWhole)), "{migrated:?}");
+    assert!(!b.repository.has(&merge).expect("it can be looked for"));
+}
+
+#[test]
+fn does_not_list_past_a_commit_that_is_missing() {
+    let (a, b) = (World::new(), World::new());
+    let clone = a.clone_with_commit("clone");
+    let first = a.seed(&clone);
+    let second = clone.commit("second", "2\n");
+    a.store(&clone.pack(&["HEAD"], &["HEAD~1"]), &[second])
+        .expect("a good pack");
+    // The peer takes our word for having the first one.
+    let (quarantine, _) = fetch_commits(&a, &b, &[second], &[first]);
+    let listed = quarantine.commits(&[second], &Limits::default());
+    assert!(
+        matches!(listed, Err(Reject::MissingObject { .. })),
+        "{listed:?}"
+    );
 }
