@@ -46,10 +46,6 @@ impl<K: Copy + Ord> Agenda<K> {
         self.moments.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.moments.is_empty()
-    }
-
     /// When `key` is due.
     pub(crate) fn due(&self, key: &K) -> Option<Millis> {
         self.moments.get(key).map(|(due, _)| *due)

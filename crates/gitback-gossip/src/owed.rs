@@ -1,6 +1,7 @@
 //! What did not reach whom and is still to.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use gitback_identity::{EnvoyKey, ProjectId};
 
@@ -202,6 +203,14 @@ impl Owed {
     /// Who is owed something.
     pub fn peers(&self) -> impl Iterator<Item = &EnvoyKey> {
         self.peers.keys()
+    }
+
+    /// Who of a range of keys is owed something.
+    pub(crate) fn peers_in(
+        &self,
+        range: (Bound<EnvoyKey>, Bound<EnvoyKey>),
+    ) -> impl Iterator<Item = &EnvoyKey> {
+        self.peers.range(range).map(|(to, _)| to)
     }
 
     /// The first moment after `now` at which something is due to `to`.

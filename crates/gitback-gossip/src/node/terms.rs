@@ -2,6 +2,7 @@
 
 use gitback_identity::{EnvoyKey, ProjectId};
 
+use crate::address::AddressRecord;
 use crate::millis::Millis;
 
 /// What happened. Nothing is unheard of: an input about a peer or a project that the node does not know is ignored.
@@ -99,6 +100,8 @@ pub enum Input {
         /// The peer.
         peer: EnvoyKey,
     },
+    /// What others shall know of where this envoy can be reached. The driver signs it, with a number above the last.
+    OwnRecord(AddressRecord),
     /// Compare with everybody now, away or not, as soon as slots allow. A penalty still holds.
     CompareAll,
 }
