@@ -1,8 +1,8 @@
 //! A fleet of real daemons on one machine, for the end-to-end tests, the demo and the benchmarks.
 //!
 //! It starts `vigo envoy run` once for each envoy, each with a root directory, a port and a key of its own, gives
-//! all of them one puddle, and runs `git` and `vigo` as a person on one of those machines would. It never looks
-//! inside a repository of the daemon and never talks to a daemon but through these two programs.
+//! all of them one puddle, and runs `git` and `vigo` as a person on one of those machines would. Only [`Account`] looks
+//! inside a repository of the daemon; nothing talks to a daemon but through these two programs.
 //!
 //! Read [`Fleet`] first, then [`Person`]. Everything that a fleet starts is ended and everything that it writes is
 //! removed when it is dropped, also after a panic or an interrupt (see [`Stop`]).
@@ -17,6 +17,7 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+mod account;
 mod binaries;
 mod daemon;
 mod fleet;
@@ -30,6 +31,7 @@ mod process;
 mod stop;
 mod stragglers;
 
+pub use account::{Account, Breach, Evidence, Replica, Statement, Told, breaches};
 pub use binaries::{Binaries, Profile};
 pub use daemon::{Envoy, READY_MAX};
 pub use fleet::{ENVOYS_MAX, Fleet};

@@ -26,6 +26,9 @@ pub const PORT: u16 = 1531;
 /// How long a probe may take before what was sent counts as lost. Only ever waited for in full when it is.
 const PROBE_MAX: Duration = Duration::from_millis(200);
 
+/// How long a new network may take until all of it carries.
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+
 /// A network with numbered places. Dropping it ends it.
 ///
 /// What is cut is lost without a word, as on a cable that was pulled somewhere on the way: no reset, no refusal, only
@@ -81,6 +84,7 @@ impl Net {
             slow: Mutex::default(),
         };
         net.wire()?;
+        net.settle()?;
         Ok(net)
     }
 
@@ -296,6 +300,20 @@ impl Net {
                 ));
             }
             place.ip(&plan)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the kernel has opened every port of the bridge, which it does in its own time.
+    fn settle(&self) -> Result<()> {
+        let count = self.places.len();
+        for (from, to) in (0..count).map(|from| (from, (from + 1) % count)) {
+            crate::until(SETTLE_MAX, "a new network", || {
+                let open = from == to || self.reaches(from, to)?;
+                Ok(open
+                    .then_some(())
+                    .ok_or_else(|| format!("{from} does not reach {to}")))
+            })?;
         }
         Ok(())
     }
