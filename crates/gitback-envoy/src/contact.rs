@@ -14,7 +14,7 @@ use crate::catch_up::{CatchUpError, catch_up};
 use crate::cell::Cell;
 use crate::daemon::{Envoy, chain};
 use crate::peers::Neighbour;
-use crate::service::UNKNOWN_PROJECT;
+use crate::service::{PURGED, UNKNOWN_PROJECT};
 
 /// Most requests to be invited again that are handed to a peer at one time.
 const REQUESTS_MAX: usize = 16;
@@ -56,7 +56,9 @@ fn compare(envoy: &Arc<Envoy>, neighbour: &Neighbour, theirs: &[(ProjectId, [u8;
         let heard = ours.as_ref().is_none_or(|cell| {
             access::partner(envoy, &cell.lock(), neighbour.key()) != Partner::Former
         });
-        if (same && complete) || !heard {
+        // What was given up here on a person's word is not brought back by a peer.
+        let given_up = envoy.store().given_up(id).is_some();
+        if (same && complete) || !heard || given_up {
             continue;
         }
         match envoy.store().find_or_make(id) {
@@ -100,7 +102,7 @@ fn catch_up_in_turn(envoy: &Arc<Envoy>, cell: Arc<Cell>, neighbour: &Neighbour) 
         Err(CatchUpError::Call {
             source: CallError::Refused(refusal),
             ..
-        }) if refusal.code == UNKNOWN_PROJECT => {}
+        }) if refusal.code == UNKNOWN_PROJECT || refusal.code == PURGED => {}
         Err(error) => {
             tracing::warn!(peer = neighbour.name(), project = %cell.id(), error = %chain(&error), "cannot catch up");
         }

@@ -15,7 +15,7 @@ use crate::access::{self, Partner};
 use crate::cell::{Cell, git};
 use crate::daemon::{Envoy, chain, tip_from_peer};
 use crate::fault::{Fault, pack_fault};
-use crate::peers::Neighbour;
+use crate::peers::{CATCHING_UP, Neighbour};
 
 /// How one peer took the push.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ impl Job {
             }
             SendError::Unmet | SendError::Dropped => {
                 self.neighbour.note_answer();
-                self.neighbour.note_behind(id, "catching up".to_owned());
+                self.neighbour.note_behind(id, CATCHING_UP.to_owned());
                 self.neighbour.poke();
                 format!("{name} is still catching up")
             }

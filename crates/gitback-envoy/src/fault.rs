@@ -82,6 +82,18 @@ pub enum Fault {
     /// The envoy holds as many projects as it can tell its peers of.
     #[error("this envoy holds too many projects to take another")]
     TooManyProjects,
+    /// The copy of the project was given up on a person's word.
+    #[error("the copy of project {project} was given up on this envoy")]
+    GivenUp {
+        /// Which project, 64 hex digits.
+        project: String,
+    },
+    /// The copy of the project is being given up.
+    #[error("the copy of project {project} is being given up on this envoy")]
+    Leaving {
+        /// Which project, 64 hex digits.
+        project: String,
+    },
     /// The system gave no randomness.
     #[error("the system gave no randomness")]
     Randomness,

@@ -23,6 +23,7 @@ mod daemon;
 mod disk;
 mod fanout;
 mod fault;
+mod given_up;
 mod key;
 mod leave;
 mod local;

@@ -7,19 +7,26 @@ mod drafts;
 mod failures;
 mod history;
 mod line;
+mod ref_log;
+mod removal;
+mod restore;
 mod submit;
+mod sync;
 mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitback_helper::{Connection, Failure, Reply, Request, Service, VERSION, Wish, exit_code};
-use gitback_identity::PuddleKey;
+use gitback_helper::{
+    Connection, Failure, ProjectStatus, Reply, Request, Service, VERSION, Wish, exit_code,
+};
+use gitback_identity::{ProjectId, PuddleKey};
 
 use crate::cell::{Cell, Foothold};
 use crate::daemon::{Envoy, chain};
+use crate::given_up::GivenUp;
 use crate::push::{Pusher, receive};
-use crate::status;
+use crate::status::{self, Detail};
 use admission::{Admission, Asked, administers, admit, make_complete, may_see, visible};
 use drafts::Author;
 use failures::{not_allowed, parse_id, parse_puddle, unknown_project};
@@ -59,6 +66,9 @@ pub(crate) fn converse(envoy: &Arc<Envoy>, mut connection: Connection) {
         let mut progress = |text: String| drop(connection.reply(&Reply::Progress { text }));
         match answer(envoy, uid, request, &mut progress) {
             Ok(Next::Answered(reply)) => {
+                if let Reply::Accepted { .. } | Reply::Restored(_) = *reply {
+                    envoy.changes().note();
+                }
                 if connection.reply(&reply).is_err() {
                     return;
                 }
@@ -106,6 +116,7 @@ fn serve(envoy: &Arc<Envoy>, mut connection: Connection, stream: &Stream) {
             ) {
                 tracing::info!(project = %project, error = %chain(&error), "a push ended early");
             }
+            envoy.changes().note();
         }
     }
 }
@@ -160,15 +171,73 @@ fn answer(
             carry::carry_over(envoy, uid, &parse_id(&from)?, &parse_id(&to)?)?
         }
         Request::Envoy => Reply::Envoy(status::envoy(envoy)),
-        Request::Projects => Reply::Projects(status::projects(envoy, uid, &|cell| {
-            may_see(envoy, uid, cell)
-        })),
+        Request::Projects => Reply::Projects(projects(envoy, uid)),
         Request::Project { project } => {
-            let cell = visible(envoy, uid, &parse_id(&project)?)?;
-            Reply::Project(status::project(envoy, &cell, uid, true))
+            let id = parse_id(&project)?;
+            Reply::Project(match given_up(envoy, uid, &id) {
+                Some(note) => status::given_up(envoy, &id, &note),
+                None => status::project(envoy, &*visible(envoy, uid, &id)?, uid, Detail::Full),
+            })
         }
+        Request::RefLog {
+            project,
+            name,
+            skip,
+        } => {
+            let cell = visible(envoy, uid, &parse_id(&project)?)?;
+            ref_log::page(envoy, &cell, name.as_deref(), skip)?
+        }
+        Request::Restore {
+            project,
+            name,
+            to,
+            dry_run,
+            push_wait_ms,
+        } => {
+            let wish = restore::Wish {
+                project: &parse_id(&project)?,
+                name: &name,
+                to: to.as_deref(),
+                dry_run,
+                push_wait_ms,
+            };
+            restore::restore(envoy, uid, &wish)?
+        }
+        Request::Sync {
+            projects,
+            contact,
+            after,
+            wait_ms,
+        } => {
+            let asked = sync::Asked {
+                projects: &projects,
+                contact,
+                after,
+                wait_ms,
+            };
+            sync::sync(envoy, uid, &asked)?
+        }
+        Request::Purge { project, how } => removal::purge(envoy, uid, project.as_deref(), how)?,
+        Request::BringBack { project } => removal::bring_back(envoy, uid, &project)?,
+        Request::Orphans { how } => removal::orphans(envoy, uid, how)?,
     };
     Ok(Next::Answered(Box::new(reply)))
+}
+
+/// The projects that the user may see, those included whose copies were given up here.
+fn projects(envoy: &Envoy, uid: u32) -> Vec<ProjectStatus> {
+    let mut projects = status::projects(envoy, uid, &|cell| may_see(envoy, uid, cell));
+    for (id, _) in envoy.store().all_given_up() {
+        let note = given_up(envoy, uid, &id);
+        projects.extend(note.map(|note| status::given_up(envoy, &id, &note)));
+    }
+    projects
+}
+
+/// What is noted of a project whose copy was given up here, if the user may know of it.
+fn given_up(envoy: &Envoy, uid: u32, id: &ProjectId) -> Option<GivenUp> {
+    let note = envoy.store().given_up(id)?;
+    (administers(envoy, uid) || note.uids.contains(&uid)).then_some(note)
 }
 
 /// Opens a stream of git's protocol, or says what comes first.
@@ -206,13 +275,15 @@ fn open(
         puddle: puddle.as_deref().map(parse_puddle).transpose()?,
         service,
     };
+    // Whoever uses a project that was purged here has it here again.
+    let revived = removal::revive(envoy, uid, &asked.id)?;
     let (cell, standing) = match admit(envoy, &asked)? {
         Admission::Served(cell, standing) => (cell, standing),
         Admission::Reply(reply) => return Ok(Next::Answered(reply)),
     };
     // A push is taken where it is made, whatever has not arrived; only where nobody has ever told how things stand is
     // there nothing to push to.
-    if service == Service::UploadPack || cell.lock().foothold() != Foothold::Known {
+    if revived || service == Service::UploadPack || cell.lock().foothold() != Foothold::Known {
         make_complete(envoy, &cell, progress)?;
     }
     let push_wait = push_wait_ms.map(|ms| Duration::from_millis(ms).min(PUSH_WAIT_MAX));

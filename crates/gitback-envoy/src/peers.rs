@@ -19,6 +19,9 @@ const SOON: Duration = Duration::from_millis(500);
 /// Why a peer cannot be reached of which nobody has said where it is.
 const NO_ADDRESS: &str = "where it is is not known yet";
 
+/// Why a peer does not have the newest yet that has just said what it lacks.
+pub(crate) const CATCHING_UP: &str = "catching up";
+
 /// Pushes sent to one peer at the same time, at most: a slow user holds as much there as here.
 const RELAYS_MAX: usize = 8;
 

@@ -150,6 +150,75 @@ pub(crate) fn receive(
     finish(session, Ok(()), &verdicts)
 }
 
+/// What became of refs that were moved without a pack.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) update: EnvelopeId,
+    /// Who holds it, as git shows it after a push.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why refs were not moved.
+#[derive(Debug)]
+pub(crate) enum MoveError {
+    /// What stands against it, one line.
+    Refused(String),
+    /// This envoy's own failure.
+    Ours(Fault),
+}
+
+/// Moves refs to objects that are here, everything that they lead to included, as a push of the same does: signed,
+/// stored, sent to all partners and waited for. The caller has checked the objects.
+pub(crate) fn move_refs(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    pusher: &Pusher,
+    commands: Vec<Command>,
+) -> Result<Moved, MoveError> {
+    let mut verdicts: Vec<Verdict> = commands
+        .into_iter()
+        .map(|command| Verdict {
+            command,
+            refusal: None,
+        })
+        .collect();
+    check_names(&mut verdicts);
+    let wishes = Wishes {
+        wait: Wait::Default,
+        head: None,
+    };
+    let push = Push {
+        uid: pusher.uid,
+        puddle: pusher.puddle,
+        atomic: true,
+        wishes: &wishes,
+    };
+    let fanout = Fanout::begin(envoy, cell, None);
+    let stored = match commit(envoy, cell, &push, &mut verdicts, None) {
+        Ok(stored) => stored,
+        Err(fault) => {
+            fanout.dropped();
+            return Err(MoveError::Ours(fault));
+        }
+    };
+    let update = stored
+        .as_ref()
+        .and_then(|stored| stored.ids.last().copied());
+    let (Some(stored), Some(update)) = (stored, update) else {
+        fanout.dropped();
+        let refusal = verdicts.into_iter().find_map(|verdict| verdict.refusal);
+        let refusal = refusal.unwrap_or_else(|| "nothing is to be moved".to_owned());
+        return Err(MoveError::Refused(refusal));
+    };
+    let answers = fanout.stored(&stored.ids);
+    let limit = pusher.push_wait.unwrap_or(envoy.config().push_wait());
+    let standing = await_peers(envoy, cell, &answers, wishes.wait, limit);
+    Ok(Moved {
+        update,
+        notes: standing.lines(),
+    })
+}
+
 fn finish<R: Read, W: Write>(
     session: Session<R, W>,
     unpack: Result<(), String>,

@@ -24,6 +24,9 @@ pub(crate) const HAVES_MAX: usize = 512;
 /// The code of the answer for a project that is not here.
 pub(crate) const UNKNOWN_PROJECT: &str = "unknown-project";
 
+/// The code of the answer for a project whose copy was given up on a person's word: it is not to be offered again.
+pub(crate) const PURGED: &str = "purged";
+
 /// Most bytes of envelopes in one page of a sync answer.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 
@@ -104,6 +107,9 @@ impl Service for Surface {
         body: &mut PushBody,
     ) -> Result<PushAnswer, Refusal> {
         let envoy = &self.0;
+        if envoy.store().given_up(project).is_some() {
+            return Err(unknown(envoy, project));
+        }
         match envoy.store().founded(project) {
             Some(cell) => {
                 if let Err(denial) = self.may(&cell, &caller.key) {
@@ -204,6 +210,9 @@ fn stranger(envoy: &Envoy, key: &EnvoyKey) -> Refusal {
 }
 
 fn unknown(envoy: &Envoy, project: &ProjectId) -> Refusal {
+    if let Some(note) = envoy.store().given_up(project) {
+        return refusal(RefusalKind::NotFound, PURGED, note.says(envoy.name()));
+    }
     refusal(
         RefusalKind::NotFound,
         UNKNOWN_PROJECT,

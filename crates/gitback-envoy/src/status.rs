@@ -1,18 +1,32 @@
 //! What the reading verbs show.
 
+mod copies;
 mod people;
 
-use gitback_envelope::{Access, RefName, Tip};
+use gitback_envelope::{Access, RefName};
 use gitback_helper::{CopyStatus, EnvoyStatus, PeerStatus, ProjectStatus, RefStatus};
+use gitback_identity::ProjectId;
 
 use crate::access;
 use crate::cell::{Cell, Foothold, State};
 use crate::daemon::Envoy;
-use crate::peers::{Holding, Neighbour, Seen};
+use crate::given_up::GivenUp;
+use crate::peers::{Neighbour, Seen};
 use crate::{clock, disk};
 
 /// Most refs listed for one project.
 const REFS_LISTED_MAX: usize = 10_000;
+
+/// How much is told of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Its copies: what changes often, and costs little.
+    Copies,
+    /// With its size.
+    List,
+    /// With its refs, its founder line and its members.
+    Full,
+}
 
 /// This envoy and its peers.
 pub(crate) fn envoy(envoy: &Envoy) -> EnvoyStatus {
@@ -29,14 +43,14 @@ pub(crate) fn envoy(envoy: &Envoy) -> EnvoyStatus {
         peers: envoy
             .neighbours()
             .iter()
-            .map(|neighbour| peer(neighbour))
+            .map(|neighbour| peer(neighbour, envoy.started_ms()))
             .collect(),
     }
 }
 
-fn peer(neighbour: &Neighbour) -> PeerStatus {
+fn peer(neighbour: &Neighbour, started_ms: u64) -> PeerStatus {
     let seen = neighbour.seen();
-    let (state, reason, since_ms) = reach(&seen);
+    let (state, reason, since_ms) = reach(&seen, started_ms);
     PeerStatus {
         name: neighbour.name().to_owned(),
         key: neighbour.key().to_string(),
@@ -48,8 +62,9 @@ fn peer(neighbour: &Neighbour) -> PeerStatus {
     }
 }
 
-/// The state word of a peer as such: current means that it answers.
-fn reach(seen: &Seen) -> (&'static str, Option<String>, Option<u64>) {
+/// The state word of a peer as such: current means that it answers. `started_ms` is since when nothing was heard of one
+/// that never answered.
+pub(crate) fn reach(seen: &Seen, started_ms: u64) -> (&'static str, Option<String>, Option<u64>) {
     match (&seen.away, seen.last_seen_ms) {
         (Some(away), _) if away.refused => {
             ("refused", Some(away.reason.clone()), Some(away.since_ms))
@@ -57,7 +72,7 @@ fn reach(seen: &Seen) -> (&'static str, Option<String>, Option<u64>) {
         (Some(away), None) => ("never", Some(away.reason.clone()), Some(away.since_ms)),
         (Some(away), Some(_)) => ("offline", Some(away.reason.clone()), Some(away.since_ms)),
         (None, Some(_)) => ("current", None, None),
-        (None, None) => ("never", Some("no contact yet".to_owned()), None),
+        (None, None) => ("never", Some("no contact yet".to_owned()), Some(started_ms)),
     }
 }
 
@@ -69,23 +84,38 @@ pub(crate) fn projects(
 ) -> Vec<ProjectStatus> {
     let cells = envoy.store().all();
     let seen = cells.iter().filter(|cell| visible(cell));
-    seen.map(|cell| project(envoy, cell, uid, false)).collect()
+    seen.map(|cell| project(envoy, cell, uid, Detail::List))
+        .collect()
 }
 
-/// One project; with its refs, its founder line and its members if `in_full`.
-pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, in_full: bool) -> ProjectStatus {
-    let bytes = cell.repo().size_bytes().unwrap_or(0);
-    let partners = envoy.partners(cell);
+/// A project whose copy this envoy gave up.
+pub(crate) fn given_up(envoy: &Envoy, id: &ProjectId, note: &GivenUp) -> ProjectStatus {
+    let own = copies::given_up(envoy, note);
+    ProjectStatus {
+        project_id: id.to_string(),
+        handle: note
+            .handle
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string),
+        founder: note.founder.map_or_else(String::new, |key| key.to_string()),
+        state: own.state.clone(),
+        reason: own.reason.clone(),
+        envoys: vec![own],
+        ..ProjectStatus::default()
+    }
+}
+
+/// One project.
+pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, detail: Detail) -> ProjectStatus {
+    let bytes = match detail {
+        Detail::Copies => 0,
+        Detail::List | Detail::Full => cell.repo().size_bytes().unwrap_or(0),
+    };
+    let in_full = detail == Detail::Full;
     let state = cell.lock();
     let fold = state.fold();
     let refs = fold.refs();
-    let ours = own_copy(envoy, &state);
-    let mut envoys = vec![ours];
-    envoys.extend(
-        partners
-            .iter()
-            .map(|neighbour| copy(neighbour, cell, &state)),
-    );
+    let envoys = copies::all(envoy, cell, &state);
     let diverged: Vec<String> = refs
         .iter()
         .filter(|(_, r)| !r.others.is_empty())
@@ -178,7 +208,10 @@ fn project_state(
                 "{} {}{}",
                 copy.name,
                 copy.state,
-                copy.behind.map(|n| format!(" {n}")).unwrap_or_default()
+                copy.updates_behind
+                    .filter(|n| *n > 0)
+                    .map(|n| format!(" {n}"))
+                    .unwrap_or_default()
             )
         })
         .collect();
@@ -198,75 +231,4 @@ fn lag(state: &State) -> String {
         0 => "new updates are being brought in".to_owned(),
         count => format!("{count} objects that refs need have not arrived"),
     }
-}
-
-fn own_copy(envoy: &Envoy, state: &State) -> CopyStatus {
-    let whole = state.has_all();
-    CopyStatus {
-        name: envoy.name().to_owned(),
-        key: envoy.public().to_string(),
-        state: if whole { "current" } else { "catching up" }.to_owned(),
-        behind: None,
-        reason: (!whole).then(|| lag(state)),
-        since_ms: None,
-    }
-}
-
-fn copy(neighbour: &Neighbour, cell: &Cell, state: &State) -> CopyStatus {
-    let seen = neighbour.seen();
-    let holding = seen.projects.get(cell.id());
-    let (word, behind, reason, since_ms) = judge(&seen, holding, state);
-    CopyStatus {
-        name: neighbour.name().to_owned(),
-        key: neighbour.key().to_string(),
-        state: word.to_owned(),
-        behind,
-        reason,
-        since_ms,
-    }
-}
-
-/// State word, envelopes behind, reason, and since when, of a peer's copy.
-fn judge(
-    seen: &Seen,
-    holding: Option<&Holding>,
-    state: &State,
-) -> (&'static str, Option<u64>, Option<String>, Option<u64>) {
-    let holds_all = holding.is_some_and(|holding| holding.digest == state.fold().digest());
-    let (reach_word, reach_reason, reach_since) = reach(seen);
-    let Some(holding) = holding else {
-        let reason = reach_reason.or_else(|| Some("has not taken it in yet".to_owned()));
-        return ("never", None, reason, reach_since);
-    };
-    if reach_word != "current" {
-        let behind = (!holds_all).then(|| behind(&holding.tips, state)).flatten();
-        return (reach_word, behind, reach_reason, reach_since);
-    }
-    if holds_all {
-        return ("current", None, None, None);
-    }
-    let reason = holding
-        .reason
-        .clone()
-        .or_else(|| Some("has not confirmed the newest".to_owned()));
-    if holding.refused {
-        let behind = behind(&holding.tips, state);
-        return (
-            "refused",
-            behind,
-            holding.reason.clone(),
-            holding.differs_since_ms,
-        );
-    }
-    (
-        "behind",
-        behind(&holding.tips, state),
-        reason,
-        holding.differs_since_ms,
-    )
-}
-
-/// How many envelopes a holder of `tips` lacks; nothing when its tips are not known.
-fn behind(tips: &[Tip], state: &State) -> Option<u64> {
-    (!tips.is_empty()).then(|| state.lacking_for(tips).len() as u64)
 }

@@ -8,9 +8,17 @@ use gitback_identity::ProjectId;
 
 use crate::cell::Cell;
 use crate::fault::Fault;
+use crate::given_up::{self, GivenUp};
+use crate::{daemon::chain, disk};
 
 /// How many folders above the projects' may be new: `gitback`, `swarm` and the state folder itself.
 const DEPTH: usize = 3;
+
+/// What is put behind the name of a repository that is to be deleted. Start-up deletes what is left of such ones.
+const GONE: &str = ".gone";
+
+/// Most directories that are no project's which are listed.
+const STRAYS_MAX: usize = 1000;
 
 /// Most projects that one envoy holds; as many fit into what it tells its peers.
 const PROJECTS_MAX: usize = 20_000;
@@ -23,6 +31,8 @@ pub(crate) struct Store {
     cells: RwLock<BTreeMap<ProjectId, Arc<Cell>>>,
     /// Projects that are on the disk and could not be opened, each with the reason.
     unopened: Mutex<BTreeMap<ProjectId, String>>,
+    /// Projects whose copies were given up.
+    given_up: Mutex<BTreeMap<ProjectId, GivenUp>>,
     /// Held while a project is made or thrown away.
     making: Mutex<()>,
 }
@@ -39,7 +49,7 @@ impl Store {
                 .create(path)
                 .and_then(|()| {
                     let above = path.ancestors().skip(1).take(DEPTH);
-                    above.into_iter().try_for_each(crate::disk::sync_dir)
+                    above.into_iter().try_for_each(disk::sync_dir)
                 })
                 .map_err(|source| Fault::File {
                     doing: "create",
@@ -52,13 +62,20 @@ impl Store {
             envelopes: envelopes.to_owned(),
             cells: RwLock::default(),
             unopened: Mutex::default(),
+            given_up: Mutex::default(),
             making: Mutex::default(),
         };
+        store.delete_gone()?;
         for id in store.ids_on_disk()? {
+            if let Some(note) = given_up::read(&store.log_dir(&id))? {
+                store.notes().insert(id, note);
+                store.delete_repository(&id)?;
+                continue;
+            }
             match Cell::open(id, repositories, envelopes) {
                 Ok(cell) => drop(store.write().insert(id, Arc::new(cell))),
                 Err(error) => {
-                    let reason = crate::daemon::chain(&error);
+                    let reason = chain(&error);
                     tracing::error!(project = %id, error = %reason, "cannot open a project");
                     store.unopened().insert(id, reason);
                 }
@@ -117,13 +134,22 @@ impl Store {
     }
 
     /// The project, made empty when it is not here.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::GivenUp`] for one whose copy was given up: only [`Self::bring_back`] has it here again.
     pub(crate) fn find_or_make(&self, id: &ProjectId) -> Result<Arc<Cell>, Fault> {
-        let _making = self
-            .making
-            .lock()
-            .expect("no thread panics while it makes a project");
+        let _making = self.making();
+        self.find_or_open(id)
+    }
+
+    fn find_or_open(&self, id: &ProjectId) -> Result<Arc<Cell>, Fault> {
         if let Some(cell) = self.find(id) {
             return Ok(cell);
+        }
+        if self.given_up(id).is_some() {
+            let project = id.to_string();
+            return Err(Fault::GivenUp { project });
         }
         let held = self
             .cells
@@ -141,10 +167,7 @@ impl Store {
 
     /// Throws a project away that was made for a request and got no `init`. The caller hands in its own handle.
     pub(crate) fn discard_if_unfounded(&self, cell: Arc<Cell>) {
-        let _making = self
-            .making
-            .lock()
-            .expect("no thread panics while it makes a project");
+        let _making = self.making();
         let id = *cell.id();
         let mut cells = self.write();
         let unused = Arc::strong_count(&cell) == 2;
@@ -176,6 +199,162 @@ impl Store {
             .into_iter()
             .filter(|cell| cell.lock().fold().founder().is_some())
             .collect()
+    }
+
+    /// What is noted of a project whose copy was given up.
+    pub(crate) fn given_up(&self, id: &ProjectId) -> Option<GivenUp> {
+        self.notes().get(id).cloned()
+    }
+
+    /// All projects whose copies were given up, by id.
+    pub(crate) fn all_given_up(&self) -> Vec<(ProjectId, GivenUp)> {
+        let notes = self.notes();
+        notes.iter().map(|(id, note)| (*id, note.clone())).collect()
+    }
+
+    /// Deletes a copy that the caller has made ready by [`set_leaving`](crate::cell::State::set_leaving), and notes it
+    /// first. Killed at any point after the note, start-up goes on; before it, nothing has happened.
+    pub(crate) fn give_up(&self, cell: Arc<Cell>, note: GivenUp) -> Result<(), Fault> {
+        let _making = self.making();
+        let id = *cell.id();
+        given_up::write(cell.log_dir(), &note)?;
+        self.write().remove(&id);
+        self.notes().insert(id, note);
+        drop(cell);
+        self.delete_repository(&id)
+    }
+
+    /// Has a project here again whose copy was given up: its log, and a repository without objects yet.
+    pub(crate) fn bring_back(&self, id: &ProjectId) -> Result<Arc<Cell>, Fault> {
+        let _making = self.making();
+        let Some(note) = self.notes().remove(id) else {
+            return self.find_or_open(id);
+        };
+        let removed = given_up::remove(&self.log_dir(id));
+        let opened = removed.and_then(|()| self.find_or_open(id));
+        if let Err(fault) = &opened {
+            tracing::error!(project = %id, error = %chain(fault), "cannot hold a project again");
+            // As it was, so that it can be tried again.
+            if given_up::write(&self.log_dir(id), &note).is_ok() {
+                self.notes().insert(*id, note);
+            }
+        }
+        opened
+    }
+
+    /// Projects of which nothing is known but that there is a repository: their logs were lost.
+    pub(crate) fn all_unfounded(&self) -> Vec<Arc<Cell>> {
+        let cells: Vec<_> = self
+            .cells
+            .read()
+            .expect("no thread panics with the map")
+            .values()
+            .cloned()
+            .collect();
+        cells
+            .into_iter()
+            .filter(|cell| cell.lock().fold().founder().is_none())
+            .collect()
+    }
+
+    /// Directories beside the repositories that are no project's.
+    pub(crate) fn strays(&self) -> Result<Vec<PathBuf>, Fault> {
+        let mut strays = Vec::new();
+        for (path, name) in self.directories()? {
+            let stem = name.strip_suffix(".git");
+            let is_project = stem.is_some_and(|stem| stem.parse::<ProjectId>().is_ok());
+            if !is_project && !name.ends_with(GONE) && strays.len() < STRAYS_MAX {
+                strays.push(path);
+            }
+        }
+        strays.sort();
+        Ok(strays)
+    }
+
+    /// Deletes a directory beside the repositories.
+    pub(crate) fn delete_stray(&self, path: &Path) -> Result<(), Fault> {
+        self.delete(path)
+    }
+
+    fn delete_repository(&self, id: &ProjectId) -> Result<(), Fault> {
+        let path = self.repositories.join(format!("{id}.git"));
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        self.delete(&path)
+    }
+
+    /// Moves a directory out of the way, durably, and then deletes it. What cannot be deleted now, start-up deletes.
+    fn delete(&self, path: &Path) -> Result<(), Fault> {
+        let file = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| Fault::File {
+                doing,
+                path,
+                source,
+            }
+        };
+        let mut gone = path.as_os_str().to_owned();
+        gone.push(GONE);
+        let mut gone = PathBuf::from(gone);
+        let mut number = 0;
+        while gone.symlink_metadata().is_ok() {
+            number += 1;
+            gone.set_extension(format!("{number}{GONE}"));
+        }
+        std::fs::rename(path, &gone)
+            .and_then(|()| disk::sync_dir(&self.repositories))
+            .map_err(file("move", path))?;
+        if let Err(error) = std::fs::remove_dir_all(&gone) {
+            tracing::warn!(path = %gone.display(), %error, "cannot delete all of it yet; the next start goes on");
+        }
+        Ok(())
+    }
+
+    /// Deletes what an earlier run had moved out of the way.
+    fn delete_gone(&self) -> Result<(), Fault> {
+        for (path, name) in self.directories()? {
+            if name.ends_with(GONE)
+                && let Err(error) = std::fs::remove_dir_all(&path)
+            {
+                tracing::warn!(path = %path.display(), %error, "cannot delete what was given up");
+            }
+        }
+        Ok(())
+    }
+
+    /// The directories beside each other in which repositories are, with their names; links are left out.
+    fn directories(&self) -> Result<Vec<(PathBuf, String)>, Fault> {
+        let read = |source| Fault::File {
+            doing: "read",
+            path: self.repositories.clone(),
+            source,
+        };
+        let mut directories = Vec::new();
+        for entry in std::fs::read_dir(&self.repositories).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type().map_err(read)?.is_dir() {
+                directories.push((entry.path(), name));
+            }
+        }
+        Ok(directories)
+    }
+
+    fn log_dir(&self, id: &ProjectId) -> PathBuf {
+        self.envelopes.join(id.to_string())
+    }
+
+    fn making(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.making
+            .lock()
+            .expect("no thread panics while it makes a project")
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<ProjectId, GivenUp>> {
+        self.given_up
+            .lock()
+            .expect("no thread panics with the notes")
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ProjectId, Arc<Cell>>> {

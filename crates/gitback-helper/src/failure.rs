@@ -167,6 +167,10 @@ impl Reply {
             Self::Projects(_) => "projects",
             Self::Project(_) => "project",
             Self::Log { .. } => "log",
+            Self::RefLog { .. } => "ref_log",
+            Self::Restored(_) => "restored",
+            Self::Sync(_) => "sync",
+            Self::Removals { .. } => "removals",
             Self::Renewals { .. } => "renewals",
             Self::Failed(failure) => return failure,
         };

@@ -37,8 +37,10 @@
 
 mod address;
 mod client;
+mod copies;
 mod failure;
 mod frame;
+mod history;
 mod layout;
 mod message;
 mod server;
@@ -47,12 +49,14 @@ mod status;
 
 pub use address::{AddressFault, SOCKET_PATH_MAX};
 pub use client::{CallError, Client, ConnectError, Meanwhile, Patience};
+pub use copies::{ContactStatus, Removal, Removing, SyncStatus};
 pub use failure::{Failure, chain, exit_code};
 pub use frame::{FRAME_MAX, FrameError, REQUEST_MAX};
+pub use history::{RefEvent, Restored};
 pub use layout::{Environment, Layout, LayoutError, Mode, SYSTEM_SOCKET};
 pub use message::{
     DRAFTS_MAX, Draft, GRANT_LIFE, LOG_PAGE_MAX, Renewal, Reply, Request, RequestReject, Role,
-    Scope, Service, VERSION, Wish,
+    SYNC_WAIT_MAX, Scope, Service, VERSION, Wish,
 };
 pub use server::{
     AcceptError, BindError, Connection, Limits, Listener, REQUESTS_MAX, ReadError, Stopper,

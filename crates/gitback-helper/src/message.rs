@@ -7,7 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{EnvoyStatus, Failure, LogEntry, ProjectStatus};
+use crate::{
+    EnvoyStatus, Failure, LogEntry, ProjectStatus, RefEvent, Removal, Removing, Restored,
+    SyncStatus,
+};
 
 /// The version of the conversation, sent in [`Request::Open`].
 pub const VERSION: u32 = 2;
@@ -20,6 +23,9 @@ pub const GRANT_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The most entries in one page of a log, so that a page fits into one frame.
 pub const LOG_PAGE_MAX: usize = 500;
+
+/// The longest that one [`Request::Sync`] waits for a change.
+pub const SYNC_WAIT_MAX: Duration = Duration::from_secs(25);
 
 /// Which of git's two services a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +121,57 @@ pub enum Request {
         from: String,
         /// The project that gets them, 64 hex digits.
         to: String,
+    },
+    /// Asks for a page of what has happened to refs, newest first.
+    RefLog {
+        /// The project id, 64 hex digits.
+        project: String,
+        /// One ref, by its full name or the end of it; all of them if absent.
+        name: Option<String>,
+        /// How many events to leave out at the beginning.
+        skip: u64,
+    },
+    /// Gives a ref a value again that it had.
+    Restore {
+        /// The project id, 64 hex digits.
+        project: String,
+        /// The ref, by its full name or the end of it.
+        name: String,
+        /// The update whose value is meant, or an object: the id or the beginning of it. The value before the last
+        /// force push, deletion or loss if absent.
+        to: Option<String>,
+        /// Say what would be done, and do nothing.
+        dry_run: bool,
+        /// How long to wait for other envoys, in milliseconds; the envoy's default if absent.
+        push_wait_ms: Option<u64>,
+    },
+    /// Asks how copies are, after more than a number of changes, and for contact with every peer if it is wanted.
+    Sync {
+        /// Project ids, 64 hex digits each; all that the caller may see if empty.
+        projects: Vec<String>,
+        /// Make contact with every peer now.
+        contact: bool,
+        /// Answer when there is more than this many changes, or the wait is over; at once if absent.
+        after: Option<u64>,
+        /// How long to wait at the most, in milliseconds; [`SYNC_WAIT_MAX`] is the limit.
+        wait_ms: u64,
+    },
+    /// Has this envoy give up its copy of a project, or lists what could be given up.
+    Purge {
+        /// The project id, 64 hex digits; to look at all projects, none.
+        project: Option<String>,
+        /// What is to be done.
+        how: Removing,
+    },
+    /// Has this envoy hold a project again whose copy it gave up.
+    BringBack {
+        /// The project id, 64 hex digits.
+        project: String,
+    },
+    /// Lists or deletes repositories that no local user holds.
+    Orphans {
+        /// What is to be done.
+        how: Removing,
     },
     /// Asks how this envoy and its peers are.
     Envoy,
@@ -280,6 +337,22 @@ pub enum Reply {
         entries: Vec<LogEntry>,
         /// Whether there are more behind them.
         more: bool,
+    },
+    /// A page of what has happened to refs.
+    RefLog {
+        /// At most [`LOG_PAGE_MAX`], newest first.
+        events: Vec<RefEvent>,
+        /// Whether there are more behind them.
+        more: bool,
+    },
+    /// A ref has a value again, or would have.
+    Restored(Restored),
+    /// How copies are.
+    Sync(SyncStatus),
+    /// Copies that may go, or have gone.
+    Removals {
+        /// The largest first.
+        items: Vec<Removal>,
     },
     /// What a puddle has to sign so that this envoy goes on serving the caller.
     Renewals {

@@ -229,6 +229,9 @@ pub struct CopyStatus {
     pub state: String,
     /// How many envelopes it lacks.
     pub behind: Option<u64>,
+    /// How many of these are updates: pushes that it lacks.
+    #[serde(default)]
+    pub updates_behind: Option<u64>,
     /// Why it is not `current`.
     pub reason: Option<String>,
     /// Since when, Unix milliseconds.

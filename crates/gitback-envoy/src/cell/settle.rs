@@ -12,6 +12,7 @@ use gitback_pack::{Expect, RefChange, RefError};
 
 use super::kept::Left;
 use super::{Cell, Foothold, State, git, own};
+use crate::clock;
 use crate::daemon::chain;
 use crate::fault::{Fault, pack_fault};
 
@@ -66,6 +67,10 @@ impl Cell {
             .collect();
         state.lacking = self.incomplete(moved.values().filter(|oid| !trusted.contains(oid)))?;
         state.unsettled = false;
+        state.incomplete_since_ms = match state.lacking.is_empty() {
+            true => None,
+            false => state.incomplete_since_ms.or(Some(clock::now_ms())),
+        };
         let gone = on_disk.keys().filter(|name| !served.contains_key(*name));
         let mut changes: Vec<RefChange> = gone.map(|name| change(name, None)).collect();
         let here = moved.iter().filter(|(_, oid)| !state.lacking.contains(oid));

@@ -34,6 +34,10 @@ pub(crate) struct State {
     /// Something folded that may move refs, and refs have not followed it yet, so that `lacking` does not speak of it.
     pub(super) unsettled: bool,
     pub(super) foothold: Foothold,
+    /// Since when objects are missing here, by this envoy's clock.
+    pub(super) incomplete_since_ms: Option<u64>,
+    /// The copy is being given up: nothing is taken in, and nobody may count on it.
+    leaving: bool,
     /// Envoys that some party has ever granted: which party, and for which of their users.
     ever_granted: BTreeMap<EnvoyKey, BTreeSet<(PuddleKey, u32)>>,
     /// Alarms that the daemon's log has.
@@ -112,6 +116,8 @@ impl State {
             lacking: BTreeSet::new(),
             unsettled: false,
             foothold: Foothold::Known,
+            incomplete_since_ms: None,
+            leaving: false,
             ever_granted: BTreeMap::new(),
             told: BTreeSet::new(),
             last_push: None,
@@ -169,6 +175,14 @@ impl State {
     pub(crate) fn users_of(&self, envoy: &EnvoyKey) -> BTreeSet<u32> {
         let grants = self.ever_granted.get(envoy).into_iter().flatten();
         grants.map(|(_, uid)| *uid).collect()
+    }
+
+    /// Every envoy that some party to the project has ever granted, and for which of its users.
+    pub(crate) fn ever_granted_all(&self) -> impl Iterator<Item = (&EnvoyKey, BTreeSet<u32>)> {
+        let users = |by: &BTreeSet<(PuddleKey, u32)>| by.iter().map(|(_, uid)| *uid).collect();
+        self.ever_granted
+            .iter()
+            .map(move |(key, by)| (key, users(by)))
     }
 
     /// Whether the puddle, a party to the project, has ever granted the envoy.
@@ -230,6 +244,10 @@ impl State {
         batch: Vec<Verified>,
         check: impl FnOnce(&Self, &Admitted) -> Result<(), E>,
     ) -> Result<Result<Admitted, E>, Fault> {
+        if self.leaving {
+            let project = self.fold.id().to_string();
+            return Err(Fault::Leaving { project });
+        }
         let before = (self.unsettled, self.last_push);
         let mut admitted = Admitted::default();
         for envelope in batch {
@@ -336,10 +354,26 @@ impl State {
         self.has_all() && self.open_claims().next().is_none()
     }
 
+    /// Says that the copy is being given up, or is not after all. From then on nothing is taken in that was not
+    /// durable before, and others are not shown a whole copy: two envoys cannot each count on the other.
+    pub(crate) fn set_leaving(&mut self, leaving: bool) {
+        self.leaving = leaving;
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Since when objects are missing here.
+    pub(crate) fn incomplete_since_ms(&self) -> Option<u64> {
+        self.incomplete_since_ms.filter(|_| !self.has_all())
+    }
+
     /// The digest that others are shown: never that of a whole copy while objects are lacking here.
     pub(crate) fn shown_digest(&self) -> [u8; 32] {
         let digest = self.fold.digest();
-        if self.has_all() {
+        if self.has_all() && !self.leaving {
             digest
         } else {
             digest.map(|byte| !byte)

@@ -36,10 +36,8 @@ pub(super) fn bootstrap(
         .collect::<Result<_, _>>()?;
     let name = check_token(envoy, uid, id, &token)?;
     room(envoy)?;
-    let cell = envoy
-        .store()
-        .find_or_make(id)
-        .map_err(|fault| ours(&fault))?;
+    // Whoever proves a part in a project that was purged here has it here again.
+    let cell = envoy.store().bring_back(id).map_err(|fault| ours(&fault))?;
     let brought = bring(envoy, &cell, &token, progress);
     let founded = { cell.lock().fold().founder().is_some() };
     if !founded {

@@ -5,7 +5,7 @@ use gitback_helper::{Failure, exit_code};
 use gitback_identity::similar::{SLIPS_MAX, slips};
 use gitback_identity::{ProjectId, PuddleKey, hex};
 
-use super::admission::may_see;
+use super::admission::{administers, may_see};
 use crate::access::Denial;
 use crate::daemon::{Envoy, chain};
 use crate::fault::Fault;
@@ -23,6 +23,11 @@ pub(super) fn unknown_project(
             .because(reason)
             .hint("mend that and start the daemon again");
     }
+    if let Some(note) = envoy.store().given_up(id)
+        && (administers(envoy, uid) || note.uids.contains(&uid))
+    {
+        return purged(envoy, id);
+    }
     let what = format!("no project {name} is known on {}", envoy.name());
     let mut failure = Failure::new(exit_code::UNKNOWN, what);
     if let Some(near) = handle.and_then(|handle| nearest(envoy, uid, handle)) {
@@ -31,6 +36,16 @@ pub(super) fn unknown_project(
     failure
         .hint("what is here: vigo swarm gitback project list")
         .hint("to start it:  vigo swarm gitback project init")
+}
+
+/// That the copy was given up here.
+fn purged(envoy: &Envoy, id: &ProjectId) -> Failure {
+    let what = format!("project {} was purged on {}", id.short(), envoy.name());
+    Failure::new(exit_code::UNKNOWN, what)
+        .because("somebody had this envoy give its copy up, and it stays away")
+        .hint(format!(
+            "to have it here again: vigo swarm gitback purge {id} --undo"
+        ))
 }
 
 /// The handle of a project here that is one or two slips away.
@@ -88,6 +103,16 @@ pub(super) fn refused(reject: &Reject, id: Option<&gitback_envelope::EnvelopeId>
 }
 
 pub(super) fn ours(fault: &Fault) -> Failure {
+    match fault {
+        Fault::GivenUp { project } => {
+            let hint = format!("to have it here again: vigo swarm gitback purge {project} --undo");
+            return failed(fault.to_string()).hint(hint);
+        }
+        Fault::Leaving { .. } => {
+            return failed(fault.to_string()).hint("try again in a moment");
+        }
+        _ => {}
+    }
     tracing::error!(error = %chain(fault), "a local request failed");
     Failure::new(exit_code::FAILED, "this envoy could not store it")
         .because(chain(fault))

@@ -372,6 +372,7 @@ fn project() -> ProjectStatus {
             key: "ef".into(),
             state: "behind".into(),
             behind: Some(2),
+            updates_behind: Some(1),
             reason: None,
             since_ms: None,
         }],

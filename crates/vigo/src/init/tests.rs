@@ -59,6 +59,7 @@ fn names_the_envoys_that_keep_it() {
         key: String::new(),
         state: state.to_owned(),
         behind: None,
+        updates_behind: None,
         reason: None,
         since_ms: None,
     };

@@ -197,6 +197,7 @@ mod tests {
             key: key(seed).to_string(),
             state: "current".to_owned(),
             behind: None,
+            updates_behind: None,
             reason: None,
             since_ms: None,
         };

@@ -10,6 +10,7 @@ fn copy(name: &str, state: &str, behind: Option<u64>) -> CopyStatus {
         key: "00".repeat(32),
         state: state.to_owned(),
         behind,
+        updates_behind: behind,
         reason: (state != "current").then(|| "connection refused".to_owned()),
         since_ms: (state == "offline").then_some(NOW - 7_200_000),
     }

@@ -1,0 +1,364 @@
+//! Giving copies up: on a person's word, and those that no local user holds.
+//!
+//! The last copy that is known is not deleted unless that is said as well. What counts as another copy is what a peer
+//! answers at this moment, and only one that holds exactly what is held here. Before it is asked, this envoy ceases to
+//! show its own copy as whole and takes nothing more in: of two envoys that give up at the same time, neither counts
+//! on the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gitback_helper::{Failure, Removal, Removing, Reply, exit_code};
+use gitback_identity::ProjectId;
+
+use super::admission::administers;
+use super::failures::{failed, ours, parse_id, unknown_project};
+use crate::access::{self, Partner};
+use crate::cell::{Cell, State};
+use crate::clock;
+use crate::daemon::Envoy;
+use crate::fault::Fault;
+use crate::given_up::GivenUp;
+use crate::peers::Neighbour;
+
+/// How long a peer may take to say what it holds.
+const ASK_MAX: Duration = Duration::from_secs(10);
+
+/// What the peers say that they hold, now.
+struct Fleet {
+    answers: Vec<(Arc<Neighbour>, Option<BTreeMap<ProjectId, [u8; 32]>>)>,
+}
+
+/// A copy that is being given up; it is not after all when this is dropped, unless it is gone then.
+struct Leaving {
+    cell: Arc<Cell>,
+    gone: bool,
+}
+
+impl Leaving {
+    /// Nothing where somebody else is giving it up, or where something is arriving.
+    fn begin(cell: &Arc<Cell>) -> Option<Self> {
+        let _only_one = cell.try_catch_up()?;
+        let mut state = cell.lock();
+        if state.is_leaving() {
+            return None;
+        }
+        state.set_leaving(true);
+        Some(Self {
+            cell: Arc::clone(cell),
+            gone: false,
+        })
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if !self.gone {
+            self.cell.lock().set_leaving(false);
+        }
+    }
+}
+
+/// Gives up the copy of one project, or lists what could be.
+pub(super) fn purge(
+    envoy: &Arc<Envoy>,
+    uid: u32,
+    project: Option<&str>,
+    how: Removing,
+) -> Result<Reply, Failure> {
+    may_delete(envoy, uid)?;
+    let cells = match project {
+        Some(project) => {
+            let id = parse_id(project)?;
+            let cell = envoy.store().founded(&id);
+            vec![cell.ok_or_else(|| unknown_project(envoy, uid, &id, None))?]
+        }
+        None if how == Removing::Look => envoy.store().all(),
+        None => return Err(failed("name the project whose copy is to be given up")),
+    };
+    let listed = cells.into_iter().map(|cell| (cell, "asked")).collect();
+    Ok(removals(work(envoy, listed, how)?))
+}
+
+/// Lists or deletes the repositories that no local user holds.
+pub(super) fn orphans(envoy: &Arc<Envoy>, uid: u32, how: Removing) -> Result<Reply, Failure> {
+    may_delete(envoy, uid)?;
+    let mut listed = Vec::new();
+    for cell in envoy.store().all() {
+        let why = orphaned(envoy, &cell.lock());
+        listed.extend(why.map(|why| (cell, why)));
+    }
+    let unfounded = envoy.store().all_unfounded().into_iter();
+    listed.extend(unfounded.map(|cell| (cell, "stray")));
+    let mut items = work(envoy, listed, how)?;
+    for path in envoy.store().strays().map_err(|fault| ours(&fault))? {
+        let mut item = Removal {
+            path: path.display().to_string(),
+            bytes: size_of(&path),
+            ..blank("stray")
+        };
+        match how {
+            Removing::Look => {}
+            Removing::Delete => keep(&mut item, LAST),
+            Removing::DeleteEvenLast => {
+                let deleted = envoy.store().delete_stray(&path);
+                deleted.map_err(|fault| ours(&fault))?;
+                item.outcome = "deleted".to_owned();
+            }
+        }
+        items.push(item);
+    }
+    Ok(removals(items))
+}
+
+/// Holds a project again whose copy was given up.
+pub(super) fn bring_back(envoy: &Arc<Envoy>, uid: u32, project: &str) -> Result<Reply, Failure> {
+    let id = parse_id(project)?;
+    let note = envoy.store().given_up(&id);
+    let may = |note: &GivenUp| administers(envoy, uid) || note.uids.contains(&uid);
+    if !note.as_ref().is_some_and(may) {
+        if envoy.store().founded(&id).is_some() && administers(envoy, uid) {
+            let what = format!("project {} was not purged on {}", id.short(), envoy.name());
+            return Err(failed(what));
+        }
+        return Err(unknown_project(envoy, uid, &id, None));
+    }
+    envoy
+        .store()
+        .bring_back(&id)
+        .map_err(|fault| still_used(envoy, &fault))?;
+    tell_peers(envoy);
+    Ok(Reply::Accepted {
+        notes: Vec::new(),
+        token: None,
+    })
+}
+
+/// Holds a project again, whose copy was given up, for a user who was served there and uses it now. Returns whether
+/// there was something to bring back.
+pub(super) fn revive(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId) -> Result<bool, Failure> {
+    let note = envoy.store().given_up(id);
+    if !note.is_some_and(|note| note.uids.contains(&uid)) {
+        return Ok(false);
+    }
+    let brought = envoy.store().bring_back(id);
+    brought.map_err(|fault| still_used(envoy, &fault))?;
+    tell_peers(envoy);
+    Ok(true)
+}
+
+fn still_used(envoy: &Envoy, fault: &Fault) -> Failure {
+    let what = format!("{} cannot hold the project again yet", envoy.name());
+    failed(what)
+        .because(crate::daemon::chain(fault))
+        .hint("somebody still reads the copy that was deleted; try again in a moment")
+}
+
+fn removals(mut items: Vec<Removal>) -> Reply {
+    items.sort_by(|a, b| (b.bytes, &a.path).cmp(&(a.bytes, &b.path)));
+    Reply::Removals { items }
+}
+
+fn may_delete(envoy: &Envoy, uid: u32) -> Result<(), Failure> {
+    if administers(envoy, uid) {
+        return Ok(());
+    }
+    let what = format!("user {uid} may not delete copies on {}", envoy.name());
+    Err(Failure::new(exit_code::NOT_PERMITTED, what)
+        .because("only root and the user as whom the daemon runs may")
+        .hint("to give up your own part: vigo swarm gitback project leave"))
+}
+
+/// Why no local user holds a project that is here; nothing where one does.
+fn orphaned(envoy: &Envoy, state: &State) -> Option<&'static str> {
+    if access::ended(state.fold()).is_some() {
+        return Some("ended");
+    }
+    let served = |uid: &u32| access::standing(envoy, state, *uid).is_some();
+    if state.users_of(envoy.public()).iter().any(served) {
+        return None;
+    }
+    let fleet_holds = state.fold().policy().scope == gitback_envelope::Scope::SwarmWide;
+    let granted = access::partner(envoy, state, envoy.public()) == Partner::Full;
+    match fleet_holds || granted {
+        true => Some("no-user"),
+        false => Some("not-a-partner"),
+    }
+}
+
+const LAST: &str = "no other envoy says that it holds all of it: it is the last copy that is known";
+const BUSY: &str = "something is arriving there; try again in a moment";
+
+/// Looks at copies, or gives them up.
+fn work(
+    envoy: &Arc<Envoy>,
+    listed: Vec<(Arc<Cell>, &'static str)>,
+    how: Removing,
+) -> Result<Vec<Removal>, Failure> {
+    let begin = |cell: &Arc<Cell>| match how {
+        Removing::Look => None,
+        Removing::Delete | Removing::DeleteEvenLast => Leaving::begin(cell),
+    };
+    let listed: Vec<_> = listed
+        .into_iter()
+        .map(|(cell, why)| {
+            let leaving = begin(&cell);
+            (cell, why, leaving)
+        })
+        .collect();
+    let fleet = ask(envoy);
+    let mut items = Vec::new();
+    let mut deleted = false;
+    for (cell, why, leaving) in listed {
+        let mut item = describe(envoy, &cell, why, &fleet);
+        match (how, leaving) {
+            (Removing::Look, _) => {}
+            (_, None) => keep(&mut item, BUSY),
+            (Removing::Delete, Some(_)) if item.copies == 0 => keep(&mut item, LAST),
+            (_, Some(mut leaving)) => {
+                let note = note(envoy, &cell.lock());
+                let given_up = envoy.store().give_up(Arc::clone(&cell), note);
+                // Whoever still has it in hand stores nothing more.
+                leaving.gone = envoy.store().given_up(cell.id()).is_some();
+                match given_up {
+                    Ok(()) => {
+                        item.outcome = "deleted".to_owned();
+                        deleted = true;
+                        tracing::info!(project = %cell.id(), bytes = item.bytes, why, "gave a copy up");
+                    }
+                    Err(fault) => keep(&mut item, &crate::daemon::chain(&fault)),
+                }
+            }
+        }
+        items.push(item);
+    }
+    if deleted {
+        envoy.changes().note();
+        tell_peers(envoy);
+    }
+    Ok(items)
+}
+
+fn keep(item: &mut Removal, why: &str) {
+    item.outcome = "kept".to_owned();
+    item.reason = Some(why.to_owned());
+}
+
+fn tell_peers(envoy: &Envoy) {
+    for neighbour in envoy.neighbours() {
+        neighbour.poke();
+    }
+}
+
+fn note(envoy: &Envoy, state: &State) -> GivenUp {
+    let users = state.users_of(envoy.public()).into_iter();
+    let served = |uid: &u32| access::standing(envoy, state, *uid).is_some();
+    GivenUp {
+        at_ms: clock::now_ms(),
+        handle: state.fold().handle().cloned(),
+        founder: state.fold().founder(),
+        uids: users.filter(served).collect(),
+    }
+}
+
+/// Asks every peer what it holds.
+fn ask(envoy: &Arc<Envoy>) -> Fleet {
+    let asked: Vec<_> = envoy
+        .neighbours()
+        .iter()
+        .map(|neighbour| {
+            let (client, to) = (envoy.client().clone(), neighbour.address());
+            let ours = envoy.digests(neighbour.key());
+            let call = async move {
+                let call = client.digests(&to, &ours);
+                tokio::time::timeout(ASK_MAX, call).await
+            };
+            (Arc::clone(neighbour), envoy.handle().spawn(call))
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for (neighbour, call) in asked {
+        let answer = match envoy.handle().block_on(call) {
+            Ok(Ok(Ok(theirs))) => {
+                neighbour.note_answer();
+                Some(theirs.projects.into_iter().collect())
+            }
+            Ok(Ok(Err(error))) => {
+                neighbour.note_failure(&error);
+                None
+            }
+            Ok(Err(_)) | Err(_) => None,
+        };
+        answers.push((neighbour, answer));
+    }
+    Fleet { answers }
+}
+
+fn blank(why: &str) -> Removal {
+    Removal {
+        project_id: None,
+        handle: None,
+        founder: None,
+        path: String::new(),
+        bytes: 0,
+        why: why.to_owned(),
+        copies: 0,
+        holders: Vec::new(),
+        others: Vec::new(),
+        replicas: None,
+        outcome: "listed".to_owned(),
+        reason: None,
+    }
+}
+
+fn describe(envoy: &Envoy, cell: &Cell, why: &str, fleet: &Fleet) -> Removal {
+    let bytes = cell.repo().size_bytes().unwrap_or(0);
+    let state = cell.lock();
+    let fold = state.fold();
+    let (mut holders, mut others) = (Vec::new(), Vec::new());
+    for (neighbour, answer) in &fleet.answers {
+        let name = neighbour.name();
+        let shown = answer.as_ref().map(|held| held.get(cell.id()));
+        match shown {
+            // What is not known to have been founded can be compared with nothing.
+            Some(Some(digest)) if *digest == fold.digest() && fold.founder().is_some() => {
+                holders.push(name.to_owned());
+            }
+            Some(Some(_)) => others.push(format!("{name} does not hold exactly what is here")),
+            Some(None) if access::may_ask(envoy, &state, neighbour.key()) => {
+                others.push(format!("{name} does not hold it"));
+            }
+            Some(None) => {}
+            None => others.push(neighbour.away_line(None)),
+        }
+    }
+    Removal {
+        project_id: Some(cell.id().to_string()),
+        handle: fold.handle().map(ToString::to_string),
+        founder: fold.founder().map(|key| key.to_string()),
+        path: cell.repo().path().display().to_string(),
+        bytes,
+        copies: u32::try_from(holders.len()).unwrap_or(u32::MAX),
+        holders,
+        others,
+        replicas: fold.policy().replicas,
+        ..blank(why)
+    }
+}
+
+/// What the files below `path` take; what cannot be read counts for nothing.
+fn size_of(path: &std::path::Path) -> u64 {
+    let mut total = 0_u64;
+    let mut open = vec![path.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => open.push(entry.path()),
+                Ok(metadata) => total = total.saturating_add(metadata.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    total
+}
