@@ -135,6 +135,7 @@ impl Node {
             } => self.holds(project, digest, spread),
             Input::Dropped { project } => self.dropped(&project),
             Input::Compared { with, outcome } => self.compared(with, outcome),
+            Input::Shown { by, differences } => self.shown(by, &differences),
             Input::CaughtUp {
                 project,
                 from,
@@ -153,6 +154,7 @@ impl Node {
             Input::Answered { peer } => self.asked(&peer),
             Input::OwnRecord(record) => self.own_record(record),
             Input::CompareAll => self.compare_all(),
+            Input::CompareSoon { with } => self.queue_compare(&with),
         }
         self.advance();
     }

@@ -54,6 +54,14 @@ impl Node {
         }
     }
 
+    /// A peer began a comparison itself. It looks after what is missing there.
+    pub(super) fn shown(&mut self, by: EnvoyKey, differences: &[Difference]) {
+        if self.peers.contains_key(&by) {
+            self.asked(&by);
+            self.note_missing_here(by, differences);
+        }
+    }
+
     fn note_missing_here(&mut self, with: EnvoyKey, differences: &[Difference]) {
         // More than fits may differ: starting anywhere, each of them is among the first one day.
         let (after, before) = differences.split_at(self.dice.below(differences.len()));

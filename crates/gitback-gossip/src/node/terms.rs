@@ -68,6 +68,13 @@ pub enum Input {
         /// On which projects the two differ: at most one entry a project.
         outcome: Result<Vec<Difference>, Failure>,
     },
+    /// A peer began a comparison itself and showed what it holds: the same as [`Input::Compared`], and answers nothing.
+    Shown {
+        /// The peer.
+        by: EnvoyKey,
+        /// On which projects the two differ: at most one entry a project.
+        differences: Vec<Difference>,
+    },
     /// Answers [`Output::CatchUp`].
     CaughtUp {
         /// The project.
@@ -104,6 +111,11 @@ pub enum Input {
     OwnRecord(AddressRecord),
     /// Compare with everybody now, away or not, as soon as slots allow. A penalty still holds.
     CompareAll,
+    /// Compare with this one as soon as a slot allows: it turned out to hold something else. Many of these become one.
+    CompareSoon {
+        /// The peer.
+        with: EnvoyKey,
+    },
 }
 
 /// An order. Each of the first four is answered exactly once by the input of its name, however it ended; until then
@@ -271,6 +283,34 @@ impl Default for Settings {
             penalty_cap: Millis::from_secs(3_600),
             patience: Millis::from_secs(2),
             notice_gap: Millis::from_secs(1),
+        }
+    }
+}
+
+impl Settings {
+    /// The default with another tick. With a shorter one all other times are shorter in proportion, at least one
+    /// millisecond; with a longer one they stay.
+    #[must_use]
+    pub fn with_tick(tick: Millis) -> Self {
+        let usual = Self::default();
+        let scaled = |time: Millis| {
+            let scaled = u128::from(time.0) * u128::from(tick.0.min(usual.tick.0))
+                / u128::from(usual.tick.0);
+            Millis(u64::try_from(scaled).unwrap_or(u64::MAX).max(1))
+        };
+        Self {
+            retry: scaled(usual.retry),
+            retry_cap: scaled(usual.retry_cap),
+            quiet: scaled(usual.quiet),
+            quiet_cap: scaled(usual.quiet_cap),
+            refused: scaled(usual.refused),
+            refused_cap: scaled(usual.refused_cap),
+            penalty: scaled(usual.penalty),
+            penalty_cap: scaled(usual.penalty_cap),
+            patience: scaled(usual.patience),
+            notice_gap: scaled(usual.notice_gap),
+            tick,
+            ..usual
         }
     }
 }
