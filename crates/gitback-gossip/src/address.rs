@@ -441,17 +441,16 @@ mod tests {
 
     #[test]
     fn signs_only_what_others_accept() {
-        let seventeen = "host:1".to_owned();
         assert!(sign("", &[]).is_ok());
         assert_eq!(sign("a\u{7}", &[]), Err(AddressReject::Name));
         assert_eq!(sign(&"n".repeat(65), &[]), Err(AddressReject::Name));
         assert_eq!(
-            sign("a", &[&seventeen; 9]),
+            sign("a", &["host:1"; 9]),
             Err(AddressReject::TooManyAddresses)
         );
         let long = format!("{}:1", "h".repeat(253));
-        assert!(sign("a", &[&long]).is_ok());
-        assert_eq!(sign("a", &[&long; 4]), Err(AddressReject::TooLarge));
+        assert!(sign("a", &[long.as_str()]).is_ok());
+        assert_eq!(sign("a", &[long.as_str(); 4]), Err(AddressReject::TooLarge));
     }
 
     #[test]

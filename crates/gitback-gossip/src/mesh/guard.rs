@@ -53,14 +53,16 @@ impl Guard {
         frame: &mut Frame,
     ) -> Result<(), MessageReject> {
         let bucket = match &frame.message {
-            Body::Swarm(_) => self
-                .swarm
-                .entry(from)
-                .or_insert(Bucket::full(now, SWARM_BURST, SWARM_RATE)),
-            Body::Spread(_) => self
-                .spread
-                .entry(from)
-                .or_insert(Bucket::full(now, SPREAD_BURST, SPREAD_RATE)),
+            Body::Swarm(_) => {
+                self.swarm
+                    .entry(from)
+                    .or_insert(Bucket::full(now, SWARM_BURST, SWARM_RATE))
+            }
+            Body::Spread(_) => {
+                self.spread
+                    .entry(from)
+                    .or_insert(Bucket::full(now, SPREAD_BURST, SPREAD_RATE))
+            }
         };
         if !bucket.take(now) {
             return Err(MessageReject::Flood);

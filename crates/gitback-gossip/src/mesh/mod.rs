@@ -307,7 +307,10 @@ impl Mesh {
     /// Who is a neighbour now, in the order of keys.
     #[must_use]
     pub fn neighbours(&self) -> Vec<EnvoyKey> {
-        let keys = self.neighbours.iter().filter_map(|peer| self.table.get(peer));
+        let keys = self
+            .neighbours
+            .iter()
+            .filter_map(|peer| self.table.get(peer));
         keys.copied().collect()
     }
 
@@ -394,9 +397,7 @@ impl Mesh {
     fn keep_known(&self, frame: &mut Frame) -> bool {
         let known = |peer: &Peer| *peer == self.me || self.table.contains_key(peer);
         match &mut frame.message {
-            Body::Swarm(Swarm::ForwardJoin { peer, .. }) => {
-                !known(&peer.id) || peer.id == self.me
-            }
+            Body::Swarm(Swarm::ForwardJoin { peer, .. }) => !known(&peer.id) || peer.id == self.me,
             Body::Swarm(Swarm::Shuffle { origin, nodes, .. }) => {
                 nodes.retain(|node| known(&node.id));
                 !known(origin) || *origin == self.me
@@ -460,7 +461,8 @@ fn command(command: Command<Peer>) -> InEvent<Peer> {
 }
 
 fn core_message(frame: &Frame) -> Message<Peer> {
-    postcard::from_bytes(&frame.encode()).expect("the core has the same types: a test compares them")
+    postcard::from_bytes(&frame.encode())
+        .expect("the core has the same types: a test compares them")
 }
 
 /// What every envoy of a fleet must have alike, so nothing of it can be configured.
