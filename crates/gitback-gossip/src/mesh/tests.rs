@@ -431,25 +431,58 @@ fn who_is_mistaken_for_a_neighbour_says_so_and_gives_no_news() {
     assert!(!format!("{:?}", mesh.core).contains("lazy_push_peers: {Peer"));
 }
 
+/// When the mesh asks somebody to be its neighbour, until `end`.
+fn asks(mesh: &mut Mesh, end: Millis) -> Vec<Millis> {
+    let mut asks = Vec::new();
+    while let Some(at) = mesh.next_wake().filter(|at| *at < end) {
+        mesh.wake(at);
+        let asked = sent(&drain(mesh))
+            .into_iter()
+            .filter(|body| matches!(body, Body::Swarm(Swarm::Join(_) | Swarm::Neighbor { .. })));
+        asks.extend(asked.map(|_| at));
+    }
+    asks
+}
+
 #[test]
 fn who_never_answers_is_asked_again_and_again_and_ever_more_rarely() {
     let (mut mesh, _) = pair();
-    let mut asked = Vec::new();
-    while let Some(at) = mesh.next_wake().filter(|at| *at < SECONDS(1800)) {
-        let joins = sent(&drain(&mut mesh)).into_iter();
-        asked.extend(
-            joins
-                .filter(|body| matches!(body, Body::Swarm(Swarm::Join(_))))
-                .map(|_| at),
-        );
-        mesh.wake(at);
-    }
+    let asks = asks(&mut mesh, SECONDS(1800));
     let in_minutes = |from: u64, to: u64| {
         let span = SECONDS(from * 60)..SECONDS(to * 60);
-        asked.iter().filter(|at| span.contains(*at)).count()
+        asks.iter().filter(|at| span.contains(*at)).count()
     };
-    assert!(in_minutes(0, 5) >= 9, "{asked:?}");
-    assert!((10..=90).contains(&in_minutes(5, 30)), "{asked:?}");
+    assert!(in_minutes(0, 2) >= 5, "{asks:?}");
+    assert!((25..=90).contains(&in_minutes(5, 30)), "{asks:?}");
+}
+
+#[test]
+fn who_was_introduced_and_did_not_answer_is_asked_again() {
+    let (mut mesh, other) = pair();
+    let third = EnvoyKey::new(SecretKey::from_seed(&[3; 32]).public());
+    let messages = [
+        Swarm::Neighbor {
+            priority: Priority::High,
+            data: None,
+        },
+        Swarm::ForwardJoin {
+            peer: Node {
+                id: Peer(*third.as_bytes()),
+                data: None,
+            },
+            ttl: 0,
+        },
+    ];
+    let [neighbour, introduced] = messages.map(|message| frame(Body::Swarm(message)));
+    assert_eq!(mesh.receive(Millis(1), &other, &neighbour), Ok(()));
+    // Known, and not asked on that account.
+    mesh.table.insert(Peer(*third.as_bytes()), third);
+    assert_eq!(mesh.receive(Millis(1), &other, &introduced), Ok(()));
+    let is_to_third =
+        |output: &MeshOutput| matches!(output, MeshOutput::Send { to, .. } if *to == third);
+    assert!(drain(&mut mesh).iter().any(is_to_third));
+    let asks = asks(&mut mesh, SECONDS(40));
+    assert!(!asks.is_empty(), "the core waits no longer");
 }
 
 #[test]
