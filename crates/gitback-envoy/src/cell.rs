@@ -9,6 +9,7 @@ mod foothold;
 mod incarnation;
 mod judge;
 mod kept;
+mod parts;
 mod pins;
 mod settle;
 mod state;
@@ -29,6 +30,7 @@ use judge::{Judged, read_judged};
 pub(crate) use alarms::{address, describe};
 pub(crate) use drafting::Drafting;
 pub(crate) use foothold::Foothold;
+pub(crate) use parts::PARTS_MAX;
 pub(crate) use state::{Admitted, State, Void};
 
 /// How long a push that is arriving holds a catch-up of the same project off.

@@ -20,6 +20,13 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Where peers reach an envoy when the configuration does not say.
 pub const DEFAULT_LISTEN: &str = "0.0.0.0:1531";
 
+/// How much one catch-up moves, in bytes, when the configuration does not say.
+const DEFAULT_CATCH_UP_MAX: u64 = 2 << 30;
+
+/// The least and the most that one catch-up can be told to move, in bytes.
+const CATCH_UP_LEAST: u64 = 64 << 10;
+const CATCH_UP_MOST: u64 = 1 << 40;
+
 /// What one envoy is told about itself, its users and its peers.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -32,6 +39,7 @@ pub struct Config {
     push_check: Duration,
     lan_discovery: bool,
     advertise: Option<Vec<String>>,
+    catch_up_max_bytes: u64,
     peers: Vec<Peer>,
 }
 
@@ -92,6 +100,7 @@ struct Raw {
     push_check_ms: Option<u64>,
     lan_discovery: Option<bool>,
     advertise: Option<Vec<String>>,
+    catch_up_max_bytes: Option<u64>,
     #[serde(default)]
     peers: Vec<RawPeer>,
 }
@@ -133,8 +142,8 @@ impl Config {
     ///
     /// Shape: `name`, `listen` ("ip:port"), `allow_uids` (numbers), `min_free_percent` (0 to 99, default 10),
     /// `contact_interval_ms` (default 10000), `push_wait_ms` (default 3000), `push_check_ms` (default 1000),
-    /// `lan_discovery` (default true), `advertise` (a list of "host:port"), and a `[[peers]]` table each with `name`,
-    /// `key` (64 hex digits) and, optionally, `address` ("host:port").
+    /// `lan_discovery` (default true), `advertise` (a list of "host:port"), `catch_up_max_bytes` (default 2 GiB), and a
+    /// `[[peers]]` table each with `name`, `key` (64 hex digits) and, optionally, `address` ("host:port").
     ///
     /// # Errors
     ///
@@ -168,6 +177,7 @@ impl Config {
             push_check: bounded("push_check_ms", raw.push_check_ms, 1_000, 0)?,
             lan_discovery: raw.lan_discovery.unwrap_or(true),
             advertise: raw.advertise.map(advertised).transpose()?,
+            catch_up_max_bytes: catch_up_max(raw.catch_up_max_bytes)?,
             peers: peers(raw.peers)?,
         })
     }
@@ -216,6 +226,11 @@ impl Config {
     /// Whether other envoys are looked for on the local network, and told there where this one is.
     pub(crate) fn lan_discovery(&self) -> bool {
         self.lan_discovery
+    }
+
+    /// How many bytes of objects one catch-up brings in before other projects have their turn.
+    pub(crate) fn catch_up_max_bytes(&self) -> u64 {
+        self.catch_up_max_bytes
     }
 
     /// What the fleet is told of where this envoy is; nothing: what its interfaces say.
@@ -301,6 +316,15 @@ fn bounded(
     ))
 }
 
+fn catch_up_max(given: Option<u64>) -> Result<u64, ConfigError> {
+    let bytes = given.unwrap_or(DEFAULT_CATCH_UP_MAX);
+    if (CATCH_UP_LEAST..=CATCH_UP_MOST).contains(&bytes) {
+        return Ok(bytes);
+    }
+    let problem = format!("{bytes} is not between {CATCH_UP_LEAST} and {CATCH_UP_MOST} bytes");
+    Err(value("catch_up_max_bytes", problem))
+}
+
 fn check_name(field: &str, name: &str) -> Result<(), ConfigError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     if !name.is_empty() && name.len() <= ENVOY_NAME_MAX && name.bytes().all(plain) {
@@ -346,6 +370,7 @@ mod tests {
         let config = Config::parse("").expect("defaults");
         assert_eq!(config.listen().port(), 1531);
         assert_eq!(config.min_free_percent(), 10);
+        assert_eq!(config.catch_up_max_bytes(), 2 << 30);
         assert!(config.allows(7, 7), "the daemon's own user");
         assert!(!config.allows(8, 7), "nobody else unless named");
     }
@@ -356,6 +381,7 @@ mod tests {
         assert!(problem("nmae = \"mars\"").contains("nmae"));
         assert!(problem("name = \"a b\"").contains("name"));
         assert!(problem("contact_interval_ms = 0").contains("contact_interval_ms"));
+        assert!(problem("catch_up_max_bytes = 1").contains("catch_up_max_bytes"));
         assert!(problem("advertise = [\"mars\"]").contains("advertise"));
         assert!(
             problem("[[peers]]\nname=\"venus\"\nkey=\"00\"\naddress=\"a:1\"")

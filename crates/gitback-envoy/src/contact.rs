@@ -92,10 +92,11 @@ fn catch_up_in_turn(envoy: &Arc<Envoy>, cell: Arc<Cell>, neighbour: &Neighbour) 
     let shown = cell.lock().shown_digest();
     let caught_up = catch_up(envoy, &cell, neighbour, &[], &mut |_| {});
     match caught_up {
+        Ok(caught_up) if caught_up.more => neighbour.poke_soon(),
         // There are peers that differ for good. Who told the others each time would never rest.
-        Ok(()) if cell.lock().shown_digest() == shown => {}
+        Ok(_) if cell.lock().shown_digest() == shown => {}
         // The others may count this copy from now on.
-        Ok(()) => envoy
+        Ok(_) => envoy
             .neighbours()
             .iter()
             .for_each(|other| other.poke_soon()),

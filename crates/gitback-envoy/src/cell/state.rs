@@ -217,6 +217,18 @@ impl State {
             .collect()
     }
 
+    /// How many bytes the packs had that brought those objects elsewhere, by what the updates say; `None` when one of
+    /// them does not say, or none of them is waited for.
+    pub(crate) fn awaited_bytes(&self) -> Option<u64> {
+        let updates = self.open_claims().filter_map(|id| self.update(id));
+        let sizes: Option<Vec<u64>> = updates
+            .filter(|update| update.changes.iter().any(|change| !change.new.is_zero()))
+            .map(|update| update.pack.as_ref().map(|pack| pack.bytes))
+            .collect();
+        let sizes = sizes.filter(|sizes| !sizes.is_empty())?;
+        Some(sizes.into_iter().fold(0, u64::saturating_add))
+    }
+
     /// Marks updates as judged: their claims were checked before they came in.
     pub(crate) fn mark_judged(&mut self, ids: &[EnvelopeId]) {
         self.unjudged.retain(|id| !ids.contains(id));

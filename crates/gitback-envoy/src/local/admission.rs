@@ -9,7 +9,7 @@ use gitback_identity::{ProjectId, PuddleKey};
 use super::drafts::{self, Author, Needed};
 use super::failures::{denied, unknown_project};
 use crate::access::{self, Denial, Standing};
-use crate::catch_up::catch_up;
+use crate::catch_up::catch_up_wholly;
 use crate::cell::{Cell, Foothold, State};
 use crate::daemon::{Envoy, chain};
 
@@ -180,7 +180,7 @@ pub(super) fn make_complete(
         if cell.lock().has_all() {
             return Ok(());
         }
-        if let Err(error) = catch_up(envoy, cell, &neighbour, &[], progress) {
+        if let Err(error) = catch_up_wholly(envoy, cell, &neighbour, &[], progress) {
             reasons.push(format!("{}: {}", neighbour.name(), chain(&error)));
         }
     }

@@ -11,7 +11,7 @@ use gitback_peer::{CallError, RefusalKind};
 use super::failures::{failed, nearest, ours, room, verified};
 use super::submit::{check_grant, token as token_of};
 use crate::access;
-use crate::catch_up::{CatchUpError, catch_up};
+use crate::catch_up::{CatchUpError, catch_up_wholly};
 use crate::cell::{Admitted, Cell, State};
 use crate::clock;
 use crate::daemon::{Envoy, chain};
@@ -124,7 +124,7 @@ fn bring(
     let _only_one = cell.wait_catch_up();
     let mut failures = Vec::new();
     for neighbour in envoy.neighbours() {
-        let error = match catch_up(envoy, cell, neighbour, token, progress) {
+        let error = match catch_up_wholly(envoy, cell, neighbour, token, progress) {
             Ok(()) => return failures,
             Err(error) => error,
         };

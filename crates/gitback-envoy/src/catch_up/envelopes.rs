@@ -1,0 +1,117 @@
+//! Bringing in the envelopes that are missing here, in causal order.
+
+use std::sync::Arc;
+
+use gitback_envelope::{Envelope, Verified};
+use gitback_identity::ProjectId;
+use gitback_peer::SyncRequest;
+
+use super::CatchUpError;
+use crate::cell::Cell;
+use crate::daemon::{Envoy, tip_from_peer, tips_for_peer};
+use crate::peers::Neighbour;
+
+/// Most pages of envelopes that one catch-up asks for.
+const PAGES_MAX: usize = 100_000;
+
+/// How much a peer has told of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// All it knows; what it shows as its digest.
+    All { digest: [u8; 32] },
+    /// What ended our part in it.
+    TheEnd,
+}
+
+impl Told {
+    /// By the digest that came with it: a former partner is shown none.
+    fn with(digest: &[u8; 32]) -> Self {
+        if *digest == [0; 32] {
+            Self::TheEnd
+        } else {
+            Self::All { digest: *digest }
+        }
+    }
+
+    pub(super) fn is_all(self) -> bool {
+        matches!(self, Self::All { .. })
+    }
+
+    pub(super) fn digest(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::All { digest } => Some(digest),
+            Self::TheEnd => None,
+        }
+    }
+}
+
+/// Brings in what the peer has beyond our tips. `token` proves our part to a peer that does not know it.
+pub(super) fn bring_envelopes(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    neighbour: &Neighbour,
+    token: &[Verified],
+) -> Result<Told, CatchUpError> {
+    let peer = || neighbour.name().to_owned();
+    let mut skip = 0;
+    for _ in 0..PAGES_MAX {
+        let request = SyncRequest {
+            token: token
+                .iter()
+                .map(|envelope| envelope.bytes().to_vec())
+                .collect(),
+            tips: tips_for_peer(&cell.lock()),
+            skip,
+        };
+        let to = neighbour.address();
+        let call = envoy.client().sync(&to, cell.id(), &request);
+        let answer = envoy
+            .handle()
+            .block_on(call)
+            .map_err(|source| CatchUpError::Call {
+                peer: peer(),
+                source,
+            })?;
+        neighbour.note_answer();
+        let batch = verify_all(cell.id(), &answer.envelopes)
+            .map_err(|what| CatchUpError::Sent { peer: peer(), what })?;
+        let mut state = cell.lock();
+        if state.shows_own_future(envoy.public(), &batch) {
+            cell.reincarnate(&mut state).map_err(CatchUpError::Ours)?;
+        }
+        let before = state.fold().len();
+        let admitted = state.admit(batch).map_err(CatchUpError::Ours)?;
+        for (id, reject) in &admitted.refused {
+            tracing::warn!(peer = neighbour.name(), project = %cell.id(), envelope = %id, code = reject.code(), "refused an envelope");
+        }
+        cell.tell_alarms(&mut state);
+        let same = state.fold().digest() == answer.digest;
+        let tips = answer.tips.iter().filter_map(tip_from_peer).collect();
+        neighbour.note_holding(*cell.id(), answer.digest, Some(tips), same);
+        if !answer.more {
+            return Ok(Told::with(&answer.digest));
+        }
+        // A page without news: what follows it may still be new.
+        let news = state.fold().len() != before;
+        skip = if news {
+            0
+        } else {
+            skip + answer.envelopes.len() as u64
+        };
+    }
+    Ok(Told::TheEnd)
+}
+
+fn verify_all(project: &ProjectId, envelopes: &[Vec<u8>]) -> Result<Vec<Verified>, String> {
+    let mut verified = Vec::with_capacity(envelopes.len());
+    for bytes in envelopes {
+        let envelope = Envelope::decode(bytes).and_then(Envelope::verify);
+        let envelope =
+            envelope.map_err(|reject| format!("an envelope that is refused: {reject}"))?;
+        if envelope.statement().project != *project {
+            return Err("an envelope of another project".to_owned());
+        }
+        verified.push(envelope);
+    }
+    Ok(verified)
+}

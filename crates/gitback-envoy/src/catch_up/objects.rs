@@ -1,0 +1,181 @@
+//! Bringing in the objects that updates name and that are missing here.
+
+use gitback_envelope::Oid;
+use gitback_peer::{CallError, RefusalKind};
+
+use super::CatchUpError;
+use super::budget::Budget;
+use super::fetch::{Failed, Route};
+use super::slices::{self, Slices};
+use crate::cell::{Cell, git};
+use crate::fanout;
+use crate::fault::{Fault, pack_fault};
+use crate::service::HAVES_MAX;
+
+/// Most object ids that one fetch asks for.
+pub(super) const WANTS_MAX: usize = 4096;
+
+/// Most objects that are fetched one by one in one catch-up, after they could not be had together.
+const SINGLY_MAX: usize = 256;
+
+/// Most rounds of fetching in one catch-up: heads first, then what only old updates name.
+const ROUNDS_MAX: usize = 8;
+
+/// Brings in what is lacking; whether there is more, for which the budget does not do.
+pub(super) fn bring_objects(
+    route: Route<'_>,
+    budget: &mut Budget,
+    progress: &mut dyn FnMut(String),
+) -> Result<bool, CatchUpError> {
+    let cell = route.cell;
+    for _ in 0..ROUNDS_MAX {
+        let wants = lacking(cell).map_err(CatchUpError::Ours)?;
+        if wants.is_empty() {
+            cell.forget_parts().map_err(CatchUpError::Ours)?;
+            return Ok(false);
+        }
+        if budget.is_used_up() {
+            return Ok(true);
+        }
+        // On a full disk refs still go back from what has no effect any more.
+        route.envoy.room().map_err(CatchUpError::Room)?;
+        match bring(route, &wants, budget, progress) {
+            Ok(Moved::All) => {}
+            Ok(Moved::Part) => return Ok(true),
+            // One object that the peer lacks too must not keep back those that it has.
+            Err(error) if wants.len() > 1 && is_of_one_object(&error) => {
+                return bring_singly(route, &wants, budget, progress);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let complete = cell.lock().has_all();
+    if complete {
+        Ok(false)
+    } else {
+        Err(short(route))
+    }
+}
+
+/// How far a transfer has come.
+pub(super) enum Moved {
+    /// All that was wanted is here.
+    All,
+    /// Some of it is, and no more may be moved now.
+    Part,
+}
+
+/// What is missing here: what heads need, and when that is nothing, what only old updates name.
+fn lacking(cell: &Cell) -> Result<Vec<Oid>, Fault> {
+    let mut state = cell.lock();
+    cell.judge(&mut state)?;
+    cell.settle(&mut state, &[])?;
+    let heads: Vec<Oid> = state.lacking().iter().copied().take(WANTS_MAX).collect();
+    if heads.is_empty() {
+        absent(cell, state.unjudged_objects())
+    } else {
+        Ok(heads)
+    }
+}
+
+/// Those of `oids` that are not here, a bounded number of them.
+fn absent(cell: &Cell, mut oids: Vec<Oid>) -> Result<Vec<Oid>, Fault> {
+    oids.sort_unstable();
+    oids.dedup();
+    let mut absent = Vec::new();
+    for oid in oids {
+        if absent.len() < WANTS_MAX
+            && !cell
+                .repo()
+                .has(&git(oid))
+                .map_err(pack_fault(*cell.id(), "look into"))?
+        {
+            absent.push(oid);
+        }
+    }
+    Ok(absent)
+}
+
+/// Brings in what `wants` lead to: at once when that fits, else in parts.
+fn bring(
+    route: Route<'_>,
+    wants: &[Oid],
+    budget: &mut Budget,
+    progress: &mut dyn FnMut(String),
+) -> Result<Moved, CatchUpError> {
+    let (cell, name) = (route.cell, route.neighbour.name());
+    progress(format!("bringing it in from {name}"));
+    let expected = cell.lock().awaited_bytes();
+    let parts = cell.parts().map_err(CatchUpError::Ours)?;
+    let wants: Vec<_> = wants.iter().map(|oid| git(*oid)).collect();
+    let fits = expected.is_none_or(|bytes| bytes <= budget.left());
+    if parts.is_empty() && fits {
+        let most = budget.left().min(slices::ONE_MAX);
+        match route.fetch(&wants, &haves(cell)?, most, budget, progress) {
+            Ok(objects) => {
+                progress(format!("received {objects} objects from {name}"));
+                return Ok(Moved::All);
+            }
+            Err(Failed::TooMuch(_)) => {}
+            Err(Failed::Cut { bytes, .. }) if bytes >= slices::target(budget.most()) => {}
+            Err(failed) => return Err(failed.into()),
+        }
+    }
+    tracing::info!(peer = name, project = %cell.id(), expected, "bringing a project in by parts");
+    Slices::new(route, parts, expected).bring(&wants, budget, progress)
+}
+
+/// Objects that are here whole, for the peer to leave out.
+pub(super) fn haves(cell: &Cell) -> Result<Vec<gitback_pack::Oid>, CatchUpError> {
+    let haves = fanout::haves(cell, HAVES_MAX).map_err(CatchUpError::Ours)?;
+    let haves = haves.iter().map(|have| git(Oid::from_bytes(have)));
+    Ok(haves.collect())
+}
+
+/// Brings in what can be had, one head after the other.
+fn bring_singly(
+    route: Route<'_>,
+    wants: &[Oid],
+    budget: &mut Budget,
+    progress: &mut dyn FnMut(String),
+) -> Result<bool, CatchUpError> {
+    let mut failed = None;
+    for want in wants.iter().take(SINGLY_MAX) {
+        if budget.is_used_up() {
+            return Ok(true);
+        }
+        match bring(route, std::slice::from_ref(want), budget, progress) {
+            Ok(Moved::All) => {}
+            Ok(Moved::Part) => return Ok(true),
+            Err(error) if is_of_one_object(&error) => failed = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let cell = route.cell;
+    let mut state = cell.lock();
+    cell.judge(&mut state).map_err(CatchUpError::Ours)?;
+    cell.settle(&mut state, &[]).map_err(CatchUpError::Ours)?;
+    match failed {
+        Some(error) => Err(error),
+        None if wants.len() > SINGLY_MAX => Err(short(route)),
+        None => Ok(false),
+    }
+}
+
+/// Whether another object may still be had from the same peer.
+fn is_of_one_object(error: &CatchUpError) -> bool {
+    match error {
+        CatchUpError::Sent { .. } => true,
+        CatchUpError::Call { source, .. } => matches!(
+            source,
+            CallError::Refused(refusal) if refusal.status == RefusalKind::Internal
+        ),
+        CatchUpError::Ours(_) | CatchUpError::Room(_) | CatchUpError::Short { .. } => false,
+    }
+}
+
+fn short(route: Route<'_>) -> CatchUpError {
+    CatchUpError::Short {
+        peer: route.neighbour.name().to_owned(),
+    }
+}
