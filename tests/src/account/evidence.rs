@@ -67,13 +67,16 @@ impl Replica {
     }
 }
 
-/// Whether a ref of the envoy with this root keeps the commit.
-pub(super) fn keeps(person: &Person, root: &Path, commit: &str) -> Result<bool> {
+/// Whether a ref of the envoy with this root keeps the commit; if not, what its refs are.
+pub(super) fn keeps(person: &Person, root: &Path, commit: &str) -> Result<Result<(), String>> {
     let bare = repository(root)?;
     let args = ["for-each-ref", "--count=1", "--contains", commit];
     let found = person.git(&bare, args).run()?;
-    // An object that is not there at all is an error to git.
-    Ok(found.code == Some(0) && !found.stdout.is_empty())
+    if found.code == Some(0) && !found.stdout.is_empty() {
+        return Ok(Ok(()));
+    }
+    let listed = person.git(&bare, ["for-each-ref"]).run()?;
+    Ok(Err(format!("{found}the refs are\n{}", listed.stdout)))
 }
 
 /// The only repository of an envoy.

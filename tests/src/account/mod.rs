@@ -142,10 +142,11 @@ impl Account {
                     .roots
                     .get(name)
                     .with_context(|| format!("no envoy is called {name}"))?;
-                if !evidence::keeps(&self.reader, root, commit)? {
-                    found.push(Breach::Lost {
+                if let Err(instead) = evidence::keeps(&self.reader, root, commit)? {
+                    found.push(Breach::Early {
                         envoy: name.clone(),
                         told: told.clone(),
+                        found: instead,
                     });
                 }
             }

@@ -8,7 +8,16 @@ use super::{Evidence, Replica, Told};
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Breach {
-    /// An envoy does not keep a commit that it was said to hold, or that every envoy should hold by now.
+    /// At the moment of the acknowledgement an envoy that it names did not keep the commit.
+    Early {
+        /// Which envoy.
+        envoy: String,
+        /// What was said.
+        told: Told,
+        /// What was there instead.
+        found: String,
+    },
+    /// An envoy does not keep a commit at the end, when every envoy should.
     Lost {
         /// Which envoy.
         envoy: String,
@@ -178,6 +187,9 @@ fn differing(evidence: &Evidence) -> Vec<Breach> {
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Early { envoy, told, found } => {
+                write!(f, "{envoy} did not keep yet {}; {found}", Shown(told))
+            }
             Self::Lost { envoy, told } => write!(f, "{envoy} has lost {}", Shown(told)),
             Self::Unseen { envoy, told } => write!(f, "{envoy} shows nowhere {}", Shown(told)),
             Self::Differs { name, one, other } => {
