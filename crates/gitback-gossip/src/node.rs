@@ -203,6 +203,12 @@ impl Node {
         self.owed.to_peer(peer)
     }
 
+    /// Whether what a peer shows of a project was held here lately, so that there is nothing new in it.
+    #[must_use]
+    pub fn had(&self, project: &ProjectId, digest: &[u8; 32]) -> bool {
+        self.holdings.had(project, digest)
+    }
+
     /// How many commands have no answer yet.
     #[must_use]
     pub fn open(&self) -> usize {
