@@ -7,6 +7,8 @@
 
 mod contact;
 mod forgets;
+mod holder;
 mod members;
+mod parts;
 mod peers;
 mod world;

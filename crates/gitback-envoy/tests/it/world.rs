@@ -46,6 +46,13 @@ impl World {
 
     /// The same, with a peer that may answer.
     pub(crate) fn with_peer_at(address: &str) -> Self {
+        let peer = SecretKey::from_seed(&[9; 32]);
+        let more = "contact_interval_ms = 86400000\n";
+        Self::with_peers(more, &[("venus", &peer, address)])
+    }
+
+    /// The same, with several peers, of which the first one is [`Self::peer`], and more lines of configuration.
+    pub(crate) fn with_peers(more: &str, peers: &[(&str, &SecretKey, &str)]) -> Self {
         let home = tempfile::Builder::new()
             .prefix("gb")
             .tempdir()
@@ -62,12 +69,16 @@ impl World {
             system_socket_exists: false,
         };
         let layout = Layout::choose(&environment).expect("a root folder is always a layout");
-        let peer = SecretKey::from_seed(&[9; 32]);
-        let config = format!(
-            "name = \"mars\"\nlisten = \"127.0.0.1:0\"\nmin_free_percent = 0\ncontact_interval_ms = 86400000\n\
-             [[peers]]\nname = \"venus\"\nkey = \"{}\"\naddress = \"{address}\"\n",
-            peer.public()
+        let mut config = format!(
+            "name = \"mars\"\nlisten = \"127.0.0.1:0\"\nmin_free_percent = 0\nlan_discovery = false\n{more}"
         );
+        for (name, key, address) in peers {
+            let key = key.public();
+            config.push_str(&format!(
+                "[[peers]]\nname = \"{name}\"\nkey = \"{key}\"\naddress = \"{address}\"\n"
+            ));
+        }
+        let peer = SecretKey::from_seed(peers.first().expect("a peer").1.seed());
         let envoy = EnvoyKey::new(
             gitback_envoy::envoy_key(&layout.identity_dir)
                 .expect("a key")
@@ -619,7 +630,7 @@ pub(crate) fn main_at(new: Oid, contained: &[&Verified], pack: Option<&Pack>) ->
     }
 }
 
-fn git(dir: &Path, arguments: &[&str], input: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn git(dir: &Path, arguments: &[&str], input: Option<&[u8]>) -> Vec<u8> {
     use std::io::Write as _;
     let mut command = Command::new("git");
     command
