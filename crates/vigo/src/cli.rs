@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod gitback;
 mod project;
 
+pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Sync};
 pub(crate) use project::{
     Invite, Join, Leave, Named, PickLine, PolicyChange, Project, ProjectInit, ProjectStatus,
     Reanchor, Refound, Revoke, Role, Scope, Ungrant,
@@ -228,11 +230,41 @@ pub(crate) struct Session {
 pub(crate) enum Gitback {
     /// Show every project, how many copies it has, and what is wrong
     Status(Json),
-    /// Show every envelope of a project, oldest first, and whether it counts
+    /// Show every envelope of a project, or what has happened to its refs
     ///
-    /// An envelope that does not count is void; the rule by which it is void
-    /// is named beside it. Nothing is ever deleted.
-    Log(ProjectStatus),
+    /// Envelopes come oldest first. One that does not count is void; the rule
+    /// by which it is void is named beside it. Nothing is ever deleted.
+    ///
+    /// With a ref, or --refs: every update that moved it, newest first, with
+    /// the id by which `restore` brings its value back.
+    Log(Log),
+    /// Give a ref a value again that it had before
+    ///
+    /// Undoes a force push, a deletion, or the loss of one side where two
+    /// people pushed apart. It is a push like any other: signed on this
+    /// machine, sent to all envoys, and undone in the same way.
+    Restore(Restore),
+    /// Make contact with all envoys now, and show what changes
+    ///
+    /// Ends when each of them has been asked. With --wait or --copies it ends
+    /// when enough copies are current, and with exit code 3 if they are not
+    /// in time.
+    Sync(Sync),
+    /// Give up this machine's copy of a project, to free its space
+    ///
+    /// For root and whoever runs the daemon. The repository is deleted; what
+    /// was signed stays, and the project stays away until somebody here clones
+    /// it, pushes to it, joins it, or takes the purge back with --undo. The
+    /// last copy that is known is kept unless --even-last is given.
+    Purge(Purge),
+    /// List repositories that no user of this machine holds, or delete them
+    ///
+    /// For root and whoever runs the daemon. Says of each how many other
+    /// envoys hold all of it at this moment. The last copy that is known is
+    /// kept unless --even-last is given. What was deleted stays away, as after
+    /// `purge`.
+    #[command(name = "gc-orphans")]
+    GcOrphans(GcOrphans),
     /// Start, share, inspect and end projects
     #[command(subcommand)]
     Project(Project),
@@ -252,7 +284,14 @@ impl Command {
             Self::Envoy(Envoy::Status(json))
             | Self::Swarm(
                 Swarm::Puddle(Puddle::Status(json) | Puddle::Names(Names::List(json)))
-                | Swarm::Gitback(Gitback::Status(json) | Gitback::Log(ProjectStatus { json, .. })),
+                | Swarm::Gitback(
+                    Gitback::Status(json)
+                    | Gitback::Log(Log { json, .. })
+                    | Gitback::Restore(Restore { json, .. })
+                    | Gitback::Sync(Sync { json, .. })
+                    | Gitback::Purge(Purge { json, .. })
+                    | Gitback::GcOrphans(GcOrphans { json, .. }),
+                ),
             ) => json.json,
             Self::Swarm(Swarm::Gitback(Gitback::Project(verb))) => verb.wants_json(),
             Self::Envoy(Envoy::Key | Envoy::Run)

@@ -165,11 +165,6 @@ impl Daemon<'_> {
         request: &Request,
         console: &mut Console<'_>,
     ) -> Result<Reply, Failure> {
-        if self.requests_left == 0 {
-            self.client = connect(self.layout, self.patience)?;
-            self.requests_left = REQUESTS_MAX;
-        }
-        self.requests_left -= 1;
         let mut meanwhile = |news: Meanwhile<'_>| match news {
             Meanwhile::Progress(text) => console.progress(text),
             Meanwhile::Silence(time) => {
@@ -177,7 +172,25 @@ impl Daemon<'_> {
                 console.progress(text);
             }
         };
-        match self.client.call(request, &mut meanwhile) {
+        self.call_with(request, &mut meanwhile)
+    }
+
+    /// The same, and nothing is said meanwhile.
+    pub(crate) fn quiet_call(&mut self, request: &Request) -> Result<Reply, Failure> {
+        self.call_with(request, &mut |_| ())
+    }
+
+    fn call_with(
+        &mut self,
+        request: &Request,
+        meanwhile: &mut dyn FnMut(Meanwhile<'_>),
+    ) -> Result<Reply, Failure> {
+        if self.requests_left == 0 {
+            self.client = connect(self.layout, self.patience)?;
+            self.requests_left = REQUESTS_MAX;
+        }
+        self.requests_left -= 1;
+        match self.client.call(request, meanwhile) {
             Ok(Reply::Failed(failure)) => Err(failure),
             Ok(reply) => Ok(reply),
             Err(error) => Err(error.failure(self.layout)),

@@ -71,6 +71,11 @@ impl<'a, 'c> Errand<'a, 'c> {
         self.daemon.call(request, self.console)
     }
 
+    /// The same for what takes its time as it should: nothing is said meanwhile.
+    pub(crate) fn quiet_call(&mut self, request: &Request) -> Result<Reply, Failure> {
+        self.daemon.quiet_call(request)
+    }
+
     /// Asks for something to be done, and passes on what is said about it. Gives the token that comes back.
     pub(crate) fn have_done(&mut self, request: &Request) -> Result<Option<String>, Failure> {
         match self.call(request)? {
@@ -85,16 +90,17 @@ impl<'a, 'c> Errand<'a, 'c> {
     /// All projects that the user may see.
     pub(crate) fn projects(&mut self) -> Result<Vec<ProjectStatus>, Failure> {
         match self.call(&Request::Projects)? {
-            Reply::Projects(projects) => {
-                let named = projects.into_iter().map(|project| self.with_name(project));
-                let mut named: Vec<ProjectStatus> = named.collect();
-                named.sort_by_cached_key(|project| {
-                    (naming::display(project), project.project_id.clone())
-                });
-                Ok(named)
-            }
+            Reply::Projects(projects) => Ok(self.named(projects)),
             other => Err(other.unexpected()),
         }
+    }
+
+    /// Puts names to projects, and the projects into their order.
+    pub(crate) fn named(&self, projects: Vec<ProjectStatus>) -> Vec<ProjectStatus> {
+        let named = projects.into_iter().map(|project| self.with_name(project));
+        let mut named: Vec<ProjectStatus> = named.collect();
+        named.sort_by_cached_key(|project| (naming::display(project), project.project_id.clone()));
+        named
     }
 
     /// One project in full.

@@ -21,6 +21,7 @@ mod ask;
 mod cli;
 mod console;
 mod context;
+mod copies;
 mod desk;
 mod envoy;
 mod errand;
@@ -109,6 +110,22 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
             Gitback::Log(arguments) => {
                 let context = context()?;
                 project::log(&mut Errand::begin(&context, console)?, &arguments)
+            }
+            Gitback::Restore(arguments) => {
+                let context = context()?;
+                copies::restore(&mut Errand::begin(&context, console)?, &arguments)
+            }
+            Gitback::Sync(arguments) => {
+                let context = context()?;
+                copies::sync(&mut Errand::begin(&context, console)?, &arguments)
+            }
+            Gitback::Purge(arguments) => {
+                let context = context()?;
+                copies::purge(&mut Errand::begin(&context, console)?, &arguments)
+            }
+            Gitback::GcOrphans(arguments) => {
+                let context = context()?;
+                copies::gc_orphans(&mut Errand::begin(&context, console)?, &arguments)
             }
             Gitback::Project(verb) => obey_project(&context()?, verb, console),
         },

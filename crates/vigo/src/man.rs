@@ -47,6 +47,10 @@ mod tests {
             "vigo-swarm-gitback-project-status.1",
             "vigo-swarm-gitback-project-re-found.1",
             "vigo-swarm-gitback-log.1",
+            "vigo-swarm-gitback-restore.1",
+            "vigo-swarm-gitback-sync.1",
+            "vigo-swarm-gitback-purge.1",
+            "vigo-swarm-gitback-gc-orphans.1",
             "gitback.1",
         ] {
             assert!(dir.path().join(page).is_file(), "{page}");

@@ -7,6 +7,7 @@ mod log;
 mod policy;
 mod reanchor;
 mod refound;
+mod refs;
 mod revoke;
 mod subject;
 
@@ -33,6 +34,8 @@ pub(crate) use subject::{Subject, addressed, connected_project, remembered};
 
 /// Refs shown before the rest is only counted.
 const REFS_SHOWN_MAX: usize = 40;
+/// Copies that are not current which are shown one by one; --json has all.
+const LAGGING_SHOWN_MAX: usize = 100;
 /// Names of diverged refs shown in a cell.
 const DIVERGED_SHOWN_MAX: usize = 3;
 
@@ -73,7 +76,11 @@ pub(crate) fn overview(
             needs_you(project, envoy.now_ms),
         ]);
     }
-    console.line(table.render())
+    console.line(table.render())?;
+    match lagging(&projects, envoy.now_ms) {
+        Some(table) => console.line(format_args!("\n{}", table.render())),
+        None => Ok(()),
+    }
 }
 
 /// All projects with their ids.
@@ -174,6 +181,10 @@ fn needs_you(project: &ProjectStatus, now_ms: u64) -> String {
     if has_ended(project) {
         return "ended".to_owned();
     }
+    if project.state == "refused" {
+        let reason = project.reason.as_deref().unwrap_or("it is not held here");
+        return reason.to_owned();
+    }
     let mut needs = Vec::new();
     if project.contest.is_some() {
         needs.push("FOUNDER CONTESTED".to_owned());
@@ -191,7 +202,7 @@ fn needs_you(project: &ProjectStatus, now_ms: u64) -> String {
         .envoys
         .iter()
         .filter(|copy| copy.state != "current")
-        .map(|copy| format!("{} {}", copy.name, condition(copy, now_ms)))
+        .map(|copy| condition_of(copy, now_ms))
         .collect();
     match (project.copies, lacking.is_empty()) {
         (0 | 1, true) => needs.push("ONLY COPY: add a machine".to_owned()),
@@ -219,17 +230,42 @@ fn diverged(refs: &[String]) -> String {
     format!("{}{more} diverged", shown.join(", "))
 }
 
-/// "offline 2 h, behind 2".
+/// "pluto offline 2 h, behind 2".
+pub(crate) fn condition_of(copy: &CopyStatus, now_ms: u64) -> String {
+    format!("{} {}", copy.name, condition(copy, now_ms))
+}
+
+/// "offline 2 h, behind 2": pushes are counted; what else is lacking has no number.
 fn condition(copy: &CopyStatus, now_ms: u64) -> String {
     let age = copy
         .since_ms
         .map(|since| format!(" {}", show::span(now_ms.saturating_sub(since))));
     let age = age.unwrap_or_default();
-    match (copy.state.as_str(), copy.behind) {
-        ("behind", Some(behind)) => format!("behind {behind}"),
+    match (copy.state.as_str(), copy.updates_behind) {
+        ("behind", Some(behind)) if behind > 0 => format!("behind {behind}"),
         (state, Some(behind)) if behind > 0 => format!("{state}{age}, behind {behind}"),
         (state, _) => format!("{state}{age}"),
     }
+}
+
+/// Every copy that is not current, with why.
+fn lagging(projects: &[ProjectStatus], now_ms: u64) -> Option<Table> {
+    let mut table = Table::new(&["PROJECT", "ENVOY", "STATE", "WHY"]);
+    let mut rows = 0;
+    for project in projects.iter().filter(|project| !has_ended(project)) {
+        for copy in project.envoys.iter().filter(|copy| copy.state != "current") {
+            rows += 1;
+            if rows <= LAGGING_SHOWN_MAX {
+                table.row([
+                    naming::display(project),
+                    copy.name.clone(),
+                    condition(copy, now_ms),
+                    copy.reason.clone().unwrap_or_else(|| "-".to_owned()),
+                ]);
+            }
+        }
+    }
+    (rows > 0).then_some(table)
 }
 
 fn describe(

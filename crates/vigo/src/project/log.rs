@@ -1,15 +1,20 @@
-//! `vigo swarm gitback log`
+//! `vigo swarm gitback log`: a project's envelopes.
 
 use gitback_helper::{Failure, LogEntry, Reply, Request};
 
+use super::refs;
 use crate::console::Stop;
 use crate::errand::Errand;
 use crate::people::People;
 use crate::{cli, naming, show};
 
-/// Prints every envelope of a project, oldest first.
-pub(crate) fn log(errand: &mut Errand<'_, '_>, arguments: &cli::ProjectStatus) -> Result<(), Stop> {
+/// Prints every envelope of a project, oldest first; or what has happened to refs.
+pub(crate) fn log(errand: &mut Errand<'_, '_>, arguments: &cli::Log) -> Result<(), Stop> {
     let project = errand.chosen(arguments.project.as_deref())?;
+    if arguments.refs || arguments.reference.is_some() {
+        let reference = arguments.reference.as_deref();
+        return refs::log(errand, &project, reference, arguments.json.json);
+    }
     let mut skip = 0;
     // Printed as it comes: a long history is not kept in memory.
     loop {

@@ -1,0 +1,10 @@
+//! The verbs about copies: bring them together, give them up, bring a value back.
+
+mod changes;
+mod removal;
+mod restore;
+mod sync;
+
+pub(crate) use removal::{gc_orphans, purge};
+pub(crate) use restore::{brief, restore};
+pub(crate) use sync::sync;
