@@ -15,6 +15,10 @@ pub(super) struct Never {
 /// Crates that are a function of their arguments.
 pub(super) const PURE: &[&str] = &["gitback-identity", "gitback-envelope"];
 
+/// Crates that are a function of their arguments too, but whose dependencies need the standard library: their source is
+/// read for what would make them anything else.
+pub(super) const SEALED: &[&str] = &["gitback-gossip"];
+
 const IO: &[&str] = &[
     "gitback-log",
     "gitback-pack",
@@ -75,6 +79,29 @@ pub(super) const NEVER: &[Never] = &[
         why: "a pure crate has no clock, file, socket or environment",
     },
     Never {
+        from: SEALED,
+        to: IO,
+        why: "a pure crate takes facts and gives back actions",
+    },
+    Never {
+        from: SEALED,
+        to: &[
+            "rustix",
+            "gix",
+            "rustls",
+            "hyper",
+            "axum",
+            "tempfile",
+            "serde_json",
+        ],
+        why: "a pure crate has no file and no socket; tokio comes with iroh-gossip, for the name of a moment",
+    },
+    Never {
+        from: PURE,
+        to: SEALED,
+        why: "trust never rests on rumour",
+    },
+    Never {
         from: &["gitback-identity"],
         to: &["gitback-envelope"],
         why: "keys know nothing of what they sign",
@@ -85,6 +112,7 @@ pub(super) const NEVER: &[Never] = &[
             "gitback-identity",
             "gitback-envelope",
             "gitback-pack",
+            "gitback-gossip",
             "gitback-puddle",
             "gitback-helper",
             "gitback-peer",
@@ -96,6 +124,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-gossip",
             "gitback-puddle",
             "gitback-helper",
             "gitback-peer",
@@ -107,6 +136,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-gossip",
             "gitback-puddle",
             "gitback-peer",
         ],
@@ -115,6 +145,7 @@ pub(super) const NEVER: &[Never] = &[
     Never {
         from: &["gitback-puddle"],
         to: &[
+            "gitback-gossip",
             "gitback-pack",
             "gitback-helper",
             "gitback-peer",
@@ -125,6 +156,7 @@ pub(super) const NEVER: &[Never] = &[
     Never {
         from: &["gitback-peer"],
         to: &[
+            "gitback-gossip",
             "gitback-pack",
             "gitback-helper",
             "gitback-puddle",
@@ -141,6 +173,7 @@ pub(super) const NEVER: &[Never] = &[
         from: &["git-remote-gitback"],
         to: &[
             "gitback-envoy",
+            "gitback-gossip",
             "gitback-peer",
             "gitback-pack",
             "tokio",

@@ -3,6 +3,7 @@
 mod arrows;
 mod documents;
 mod manifests;
+mod sealed;
 mod smells;
 mod text;
 
@@ -27,6 +28,7 @@ pub(crate) fn run() -> Result<()> {
     let graph = arrows::Graph::of(&metadata);
     let mut faults = arrows::check(&graph, arrows::NEVER);
     faults.extend(manifests::check(&files));
+    faults.extend(sealed::check(&files));
     faults.extend(text::check(&files));
     faults.extend(documents::check(&files));
     for smell in smells::find(&files) {
