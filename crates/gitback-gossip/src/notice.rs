@@ -124,7 +124,7 @@ impl NoticeReject {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge => "notice-too-large",
+            Self::TooLarge => "too-large",
             Self::Encoding(malformed) => malformed.code(),
             Self::Kind => "unknown-kind",
             Self::WrongLength => "wrong-length",

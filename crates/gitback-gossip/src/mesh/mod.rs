@@ -113,8 +113,8 @@ impl MessageReject {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge => "message-too-large",
-            Self::Malformed => "malformed-message",
+            Self::TooLarge => "too-large",
+            Self::Malformed => "malformed",
             Self::Trailing => "trailing-bytes",
             Self::Topic => "wrong-topic",
             Self::Data => "data-with-key",
