@@ -53,7 +53,8 @@ const PRODUCTION: &[&str] = &[
     "vigo",
 ];
 
-const LIBRARIES: &[&str] = &[
+/// Crates with a caller who decides what to do about an error.
+pub(super) const LIBRARIES: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
     "gitback-gossip",
@@ -187,7 +188,7 @@ pub(super) const NEVER: &[Never] = &[
     },
     Never {
         from: LIBRARIES,
-        to: &["anyhow", "clap", "anstream", "rpassword"],
+        to: &["clap", "anstream", "rpassword"],
         why: "a library neither prints nor asks",
     },
     Never {

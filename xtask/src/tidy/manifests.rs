@@ -1,7 +1,8 @@
-//! Every crate takes the workspace's lints and says what it is; a pure crate has no standard library.
+//! Every crate takes the workspace's lints and says what it is; a pure crate has no standard library, and
+//! a library names each of its errors.
 
 use super::Source;
-use super::arrows::PURE;
+use super::arrows::{LIBRARIES, PURE};
 
 pub(super) fn check(files: &[Source]) -> Vec<String> {
     let manifests = files
@@ -9,6 +10,7 @@ pub(super) fn check(files: &[Source]) -> Vec<String> {
         .filter(|file| file.path.ends_with("/Cargo.toml") && !file.path.contains("/fuzz/"));
     let mut faults: Vec<String> = manifests.flat_map(manifest).collect();
     faults.extend(PURE.iter().filter_map(|name| pure(files, name)));
+    faults.extend(LIBRARIES.iter().filter_map(|name| library(files, name)));
     faults
 }
 
@@ -28,6 +30,14 @@ fn pure(files: &[Source], name: &str) -> Option<String> {
     let file = files.iter().find(|file| file.path == path)?;
     let declared = file.text.lines().any(|line| line.trim() == "#![no_std]");
     (!declared).then(|| format!("{path}: a pure crate says #![no_std]"))
+}
+
+/// Others may bring `anyhow`, as the core of gossip does; what a library itself depends on is a line of its manifest.
+fn library(files: &[Source], name: &str) -> Option<String> {
+    let path = format!("crates/{name}/Cargo.toml");
+    let file = files.iter().find(|file| file.path == path)?;
+    let named = file.text.lines().any(|line| line.starts_with("anyhow"));
+    named.then(|| format!("{path}: a library names its errors, and has no anyhow"))
 }
 
 /// The value of `key` in `[section]`, as written.
@@ -74,6 +84,14 @@ mod tests {
             check(&[source("xtask/Cargo.toml", &bad)]),
             ["xtask/Cargo.toml: the package has no description"]
         );
+    }
+
+    #[test]
+    fn a_library_with_errors_that_have_no_name_is_a_fault() {
+        let bad = format!("{GOOD}\n[dependencies]\nanyhow.workspace = true\n");
+        let at = |path: &str| check(&[source(path, &bad)]).len();
+        assert_eq!(at("crates/gitback-peer/Cargo.toml"), 1);
+        assert_eq!(at("xtask/Cargo.toml"), 0);
     }
 
     #[test]
