@@ -7,9 +7,11 @@
 //! Read [`Bench`] first, then [`Report`]. `cargo xtask bench` runs it and prints the table.
 
 mod bench;
+mod fleet;
 mod memory;
 mod pairs;
 
 pub use bench::{Bench, Plan, Report};
+pub use fleet::{FleetPlan, FleetReport, fleet_report};
 pub use memory::Memory;
 pub use pairs::{Pairs, median};

@@ -134,21 +134,6 @@ impl World {
         );
     }
 
-    /// Waits until the status of the project at an envoy is as `wanted`.
-    #[track_caller]
-    pub(crate) fn wait_for(&self, index: usize, what: &str, wanted: impl Fn(&Value) -> bool) {
-        let person = self.fleet.person(index);
-        let reached = gitback_tests::until(SOON, what, || {
-            let status = status(person)?;
-            Ok(if wanted(&status) {
-                Ok(())
-            } else {
-                Err(format!("{status:#}"))
-            })
-        });
-        reached.expect("the fleet gets there");
-    }
-
     /// Waits until an envoy serves this commit under this name. Its status may know of it before it has the objects.
     #[track_caller]
     pub(crate) fn wait_for_ref(&self, index: usize, name: &str, commit: &str) {

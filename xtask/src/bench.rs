@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use gitback_benches::{Bench, Pairs, Plan, Report};
+use gitback_benches::{Bench, FleetPlan, FleetReport, Pairs, Plan, Report, fleet_report};
 use gitback_tests::{Binaries, Profile, Stop};
 
 use crate::{cargo, show};
@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Measure instead what it costs to verify and fold envelopes.
     #[arg(long)]
     fold: bool,
+    /// Measure instead what several envoys do together: catching up, healing, one push to many.
+    #[arg(long, conflicts_with = "fold")]
+    fleet: bool,
 }
 
 /// Builds the release programs and measures.
@@ -41,6 +44,9 @@ pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
             &[],
         );
     }
+    if arguments.fleet {
+        return fleet(arguments, stop);
+    }
     let plan = Plan {
         repo: arguments.repo.clone(),
         runs: arguments.runs,
@@ -53,18 +59,40 @@ pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     show::line(&format!("\n{}", text(&report)))
 }
 
+fn fleet(arguments: &Arguments, stop: &Stop) -> Result<()> {
+    let plan = FleetPlan {
+        rounds: arguments.whole_runs,
+        pushes: arguments.runs,
+    };
+    let binaries = Binaries::build(Profile::Release, &cargo::target_dir()?)?;
+    let mut say = |part: &str| show::line(&format!("measuring: {part}"));
+    let report = fleet_report(&binaries, &plan, stop, &mut say)?;
+    show::line(&format!("\n{}", fleet_text(&report)))
+}
+
+fn fleet_text(report: &FleetReport) -> String {
+    let mut rows = vec![head()];
+    for (missed, pairs) in &report.catch_ups {
+        let what = format!("{missed} missed pushes, until caught up (git fetch of them)");
+        rows.push(row(&what, pairs));
+    }
+    for (envoys, pairs) in &report.pushes {
+        let what = format!("one-commit push, durable on all of {envoys} envoys");
+        rows.push(row(&what, pairs));
+    }
+    let heal = show::time(gitback_benches::median(&report.heals));
+    let all: Vec<String> = report.heals.iter().map(|one| show::time(*one)).collect();
+    format!(
+        "{}\n\nfrom the end of a cut until all show what was pushed on both sides: {heal} ({})\n\n\
+         Times are medians; all envoys are on this one machine, with the usual settings.",
+        show::table(&rows),
+        all.join(", "),
+    )
+}
+
 fn text(report: &Report) -> String {
-    let head = [
-        "WHAT",
-        "PLAIN GIT",
-        "GITBACK",
-        "RATIO",
-        "LEAST TO MOST",
-        "PAIRS",
-    ]
-    .map(str::to_owned);
     let rows = vec![
-        head,
+        head(),
         row(
             "one-commit push, two other envoys durable",
             &report.push_all,
@@ -109,6 +137,18 @@ fn text(report: &Report) -> String {
         show::table(&rows),
         show::table(&memory),
     )
+}
+
+fn head() -> [String; 6] {
+    [
+        "WHAT",
+        "PLAIN GIT",
+        "GITBACK",
+        "RATIO",
+        "LEAST TO MOST",
+        "PAIRS",
+    ]
+    .map(str::to_owned)
 }
 
 fn row(what: &str, pairs: &Pairs) -> [String; 6] {
