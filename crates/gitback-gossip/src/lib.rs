@@ -36,3 +36,4 @@ pub use node::{Difference, Failure, Input, News, Node, Output, Presence, Setting
 pub use notice::{NOTICE_MAX, Notice, NoticeReject};
 pub use owed::{Debt, OWED_MAX, OWED_PER_PEER_MAX, Owed};
 pub use rounds::Rounds;
+pub use turn::{HELD_MAX, PARTNERS_MAX, Pass, Question, Reply, TICKETS_MAX, Ticket, Turn};

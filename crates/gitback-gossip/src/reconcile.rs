@@ -135,6 +135,10 @@ pub struct Found {
 impl<'a> Initiator<'a> {
     /// Starts, and gives the first message.
     #[must_use]
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a new initiator over a sorted vector always has a first message"
+    )]
     pub fn new(ids: &'a Ids) -> (Self, Vec<u8>) {
         let mut asking = negentropy(ids);
         let first = asking

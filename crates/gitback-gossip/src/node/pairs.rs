@@ -215,9 +215,4 @@ impl Pairs {
         pair.last = now;
         Some(pair)
     }
-
-    #[cfg(test)]
-    pub(crate) const fn total(&self) -> usize {
-        self.total
-    }
 }

@@ -151,9 +151,4 @@ impl Wants {
             .filter_map(|(_, line)| line.agenda.next_after(now))
             .min()
     }
-
-    #[cfg(test)]
-    pub(crate) const fn total(&self) -> usize {
-        self.total
-    }
 }
