@@ -3,10 +3,12 @@
 //! Each envoy pulls for itself: envelopes first, in causal order, then the objects that their heads name. One catch-up
 //! moves a bounded number of bytes, and what it has brought by then is durable: the next one goes on from there.
 
+mod blame;
 mod budget;
 mod envelopes;
 mod fetch;
 mod objects;
+mod reconcile;
 mod slices;
 
 use std::sync::Arc;
@@ -18,10 +20,12 @@ use crate::cell::{Cell, Foothold, State};
 use crate::daemon::Envoy;
 use crate::fault::Fault;
 use crate::peers::Neighbour;
+pub(crate) use blame::{classify, classify_call};
 use budget::Budget;
 use envelopes::bring_envelopes;
 use fetch::Route;
 use objects::bring_objects;
+use reconcile::reconcile;
 
 /// What a catch-up that did not fail has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,6 +103,9 @@ pub(crate) fn catch_up(
         cell,
         neighbour,
     };
+    if told.knows_more(&cell.lock()) {
+        reconcile(route)?;
+    }
     let mut budget = Budget::new(envoy.config().catch_up_max_bytes());
     let more = bring_objects(route, &mut budget, progress)?;
     let state = cell.lock();

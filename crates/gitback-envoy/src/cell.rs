@@ -6,6 +6,7 @@
 mod alarms;
 mod drafting;
 mod foothold;
+mod ids;
 mod incarnation;
 mod judge;
 mod kept;
@@ -24,6 +25,7 @@ use gitback_log::Log;
 use gitback_pack::Repository;
 
 use crate::fault::{Fault, pack_fault};
+use ids::Compared;
 use incarnation::incarnation;
 use judge::{Judged, read_judged};
 
@@ -47,6 +49,7 @@ pub(crate) struct Cell {
     catch_up: Mutex<()>,
     /// Forwarded pushes that are being taken in.
     arriving: Mutex<Arriving>,
+    compared: Compared,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +117,7 @@ impl Cell {
             state: Mutex::new(state),
             catch_up: Mutex::new(()),
             arriving: Mutex::default(),
+            compared: Compared::default(),
         };
         let mut state = cell.lock();
         if state.fold.is_empty() {

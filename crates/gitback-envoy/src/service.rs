@@ -1,6 +1,7 @@
 //! What this envoy answers to other envoys.
 
 mod intake;
+mod reconcile;
 mod token;
 
 use std::collections::BTreeMap;
@@ -170,6 +171,24 @@ impl Service for Surface {
             tracing::warn!(project = %project, error = %chain(&fault), "cannot serve a peer's fetch");
             refusal(RefusalKind::Internal, "fault", format!("{} could not serve it", self.0.name()))
         })
+    }
+
+    fn reconcile(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        message: Vec<u8>,
+    ) -> Result<Vec<u8>, Refusal> {
+        self.answer_reconcile(caller, project, &message)
+    }
+
+    fn envelopes(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        ids: Vec<[u8; 32]>,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.answer_envelopes(caller, project, &ids)
     }
 }
 

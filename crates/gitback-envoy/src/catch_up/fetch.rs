@@ -122,7 +122,7 @@ impl Route<'_> {
         match called {
             // The sink closes when the pack is refused; then the reason is the pack's.
             Ok(Err(CallError::Local { .. })) if ingested.is_err() => {}
-            Ok(Err(source)) => return Err(self.uncalled(source, bytes)),
+            Ok(Err(source)) => return Err(self.cut(source, bytes)),
             Ok(Ok(_)) | Err(_) => {}
         }
         self.neighbour.note_answer();
@@ -130,19 +130,23 @@ impl Route<'_> {
         Ok((quarantine, ingested))
     }
 
-    fn uncalled(&self, source: CallError, bytes: u64) -> Failed {
+    fn cut(&self, source: CallError, bytes: u64) -> Failed {
         let cut = matches!(
             source,
             CallError::Lost { .. } | CallError::TimedOut { .. } | CallError::Protocol { .. }
         );
-        let error = CatchUpError::Call {
-            peer: self.neighbour.name().to_owned(),
-            source,
-        };
+        let error = self.uncalled(source);
         if cut && bytes > 0 {
             Failed::Cut { bytes, error }
         } else {
             Failed::Other(error)
+        }
+    }
+
+    pub(super) fn uncalled(&self, source: CallError) -> CatchUpError {
+        CatchUpError::Call {
+            peer: self.neighbour.name().to_owned(),
+            source,
         }
     }
 

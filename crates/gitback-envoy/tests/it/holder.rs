@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use gitback_envelope::{
     Act, Grant, Incarnation, Oid, PackHint, Project, Statement, Update, Verified,
 };
+use gitback_gossip::reconcile::{Ids, respond};
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey};
 use gitback_pack::{Limits, Repository};
 use gitback_peer::{
     Caller, Digests, PushAnswer, PushBody, Refusal, RefusalKind, Server, Service, SyncAnswer,
-    SyncRequest,
+    SyncRequest, Tip,
 };
 use tempfile::TempDir;
 
@@ -120,6 +121,19 @@ impl Held {
         self.digest = fold.digest();
     }
 
+    /// The ends of its chains.
+    fn tips(&self) -> Vec<Tip> {
+        let last = self.envelopes.last().expect("some");
+        let statement = last.statement();
+        vec![Tip {
+            signer: *statement.signer.as_bytes(),
+            puddle: *statement.puddle.as_bytes(),
+            incarnation: *statement.incarnation.as_bytes(),
+            seq: statement.seq,
+            id: *last.id().as_bytes(),
+        }]
+    }
+
     pub(crate) fn head(&self) -> Oid {
         *self.commits.last().expect("some")
     }
@@ -210,6 +224,7 @@ fn hint(work: &Path, from: Option<Oid>, to: Oid) -> PackHint {
 pub(crate) struct Asked {
     pub(crate) digests: AtomicUsize,
     pub(crate) syncs: AtomicUsize,
+    pub(crate) reconciled: AtomicUsize,
     /// Each request for objects, and how many bytes its answer had.
     pub(crate) uploads: Mutex<Vec<(String, u64)>>,
 }
@@ -218,6 +233,8 @@ pub(crate) struct Asked {
 pub(crate) struct Holder {
     pub(crate) held: Arc<Held>,
     pub(crate) asked: Arc<Asked>,
+    /// How many of its envelopes it gives by tips; the others only to who compares whole sets.
+    pub(crate) by_tips: usize,
 }
 
 impl Holder {
@@ -225,6 +242,7 @@ impl Holder {
         Self {
             held: Arc::clone(held),
             asked: Arc::default(),
+            by_tips: usize::MAX,
         }
     }
 }
@@ -252,11 +270,33 @@ impl Service for Holder {
             all.as_slice()
         };
         Ok(SyncAnswer {
-            envelopes: lacking.iter().map(|one| one.bytes().to_vec()).collect(),
+            envelopes: lacking
+                .iter()
+                .take(self.by_tips)
+                .map(|one| one.bytes().to_vec())
+                .collect(),
             more: false,
             digest: self.held.digest,
-            tips: Vec::new(),
+            tips: self.held.tips(),
         })
+    }
+
+    fn reconcile(&self, _: &Caller, _: &ProjectId, message: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        self.asked.reconciled.fetch_add(1, Ordering::SeqCst);
+        let ids = Ids::new(self.held.envelopes.iter().map(|one| *one.id()));
+        respond(&ids, &message).map_err(|_| unknown())
+    }
+
+    fn envelopes(
+        &self,
+        _: &Caller,
+        _: &ProjectId,
+        ids: Vec<[u8; 32]>,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
+        let asked = |one: &&Verified| ids.contains(one.id().as_bytes());
+        let all = self.held.envelopes.iter().filter(asked);
+        // A page holds two.
+        Ok(all.take(2).map(|one| one.bytes().to_vec()).collect())
     }
 
     fn push(&self, _: &Caller, _: &ProjectId, _: &mut PushBody) -> Result<PushAnswer, Refusal> {

@@ -11,4 +11,5 @@ mod holder;
 mod members;
 mod parts;
 mod peers;
+mod reconcile;
 mod world;

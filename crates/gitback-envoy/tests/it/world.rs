@@ -413,6 +413,20 @@ impl World {
             .block_on(client.sync(&to, &self.project, &request))
     }
 
+    /// What the envoy answers `from` when it calls.
+    pub(crate) fn ask<T>(
+        &self,
+        from: &SecretKey,
+        call: impl AsyncFnOnce(&Client, &PeerAddress) -> T,
+    ) -> T {
+        let client = Client::new(from).expect("a client");
+        let to = PeerAddress {
+            key: self.envoy,
+            address: self.address.to_string(),
+        };
+        self.runtime.block_on(call(&client, &to))
+    }
+
     /// Tells the envoy, as the peer, what that holds of the project. The envoy looks into it if it differs.
     pub(crate) fn show_digest(&self, digest: [u8; 32]) {
         let client = Client::new(&self.peer).expect("a client");
