@@ -37,6 +37,8 @@ impl Cell {
                     }
                     if verdict.later {
                         later.push(id);
+                    } else if state.void(&id).is_none() {
+                        state.note_arrived(&id);
                     }
                 }
                 Err(fault) => {

@@ -100,6 +100,23 @@ impl Cell {
         self.sync_kept(&kept)
     }
 
+    /// Keeps values that no ref here ever had, for they were replaced before they arrived, and whose objects have
+    /// arrived since. `after` are the refs as they are going to be.
+    pub(super) fn keep_arrived(
+        &self,
+        state: &mut State,
+        after: &BTreeMap<Vec<u8>, Oid>,
+    ) -> Result<(), Fault> {
+        let arrived = std::mem::take(&mut state.replaced);
+        if arrived.is_empty() {
+            return Ok(());
+        }
+        let incomplete = self.incomplete(arrived.iter())?;
+        let whole = arrived.iter().filter(|oid| !incomplete.contains(oid));
+        let left: Left = whole.map(|oid| (*oid, Vec::new())).collect();
+        self.keep_replaced(state, &left, &[], after)
+    }
+
     /// Other refs follow from the log, these do not: a loss of power must not take them.
     fn sync_kept(&self, kept: &[RefChange]) -> Result<(), Fault> {
         for change in kept {

@@ -78,7 +78,9 @@ impl Cell {
         let left = self.left(&on_disk, &changes)?;
         let undone = undone(state, &left);
         self.keep_undone(&undone)?;
-        self.keep_replaced(state, &left, &undone, &after(&on_disk, &changes))?;
+        let after = after(&on_disk, &changes);
+        self.keep_replaced(state, &left, &undone, &after)?;
+        self.keep_arrived(state, &after)?;
         self.move_refs(&changes)?;
         for Undone { name, from, update } in &undone {
             let name = String::from_utf8_lossy(name);
@@ -174,7 +176,10 @@ impl Cell {
     }
 
     /// Those of `tips` whose closure is not in the repository.
-    fn incomplete<'a>(&self, tips: impl Iterator<Item = &'a Oid>) -> Result<BTreeSet<Oid>, Fault> {
+    pub(super) fn incomplete<'a>(
+        &self,
+        tips: impl Iterator<Item = &'a Oid>,
+    ) -> Result<BTreeSet<Oid>, Fault> {
         let fault = pack_fault(self.id, "look into");
         let mut lacking = BTreeSet::new();
         let mut here = Vec::new();

@@ -41,32 +41,28 @@ struct Target {
 
 pub(super) fn restore(envoy: &Arc<Envoy>, uid: u32, wish: &Wish<'_>) -> Result<Reply, Failure> {
     let cell = visible(envoy, uid, wish.project)?;
-    let (pusher, name, target, missing) = {
+    let (pusher, name, targets) = {
         let state = cell.lock();
-        let standing = access::standing(envoy, &state, uid);
-        let standing =
-            standing.ok_or_else(|| denied(&access::why_not(envoy, &state, uid, None)))?;
-        let may = access::may_push(envoy, &state, uid, &standing.puddle);
-        may.map_err(|denial| denied(&denial))?;
-        let pusher = Pusher {
-            uid,
-            puddle: standing.puddle,
-            push_wait: wish
-                .push_wait_ms
-                .map(|ms| Duration::from_millis(ms).min(PUSH_WAIT_MAX)),
-            quiet: false,
+        let pusher = match wish.dry_run {
+            true => None,
+            false => Some(pusher(envoy, uid, &state, wish)?),
         };
         let name = resolve(&state, wish.name)?;
-        let target = match wish.to {
-            Some(to) => named(&state, &name, to)?,
-            None => before_the_last_loss(&state, &name)?,
+        let targets = match wish.to {
+            Some(to) => vec![named(&state, &name, to)?],
+            None => losses(&state, &name),
         };
-        let missing = not_here(envoy, &state, &name, &target);
-        (pusher, name, target, missing)
+        (pusher, name, targets)
     };
-    check_objects(&cell, &name, &target, missing)?;
     let shown = cell.shown_refs().map_err(|fault| ours(&fault))?;
     let old = shown.get(name.as_bytes()).copied();
+    let target = match wish.to {
+        Some(_) => targets.first().copied(),
+        None => first_lost(&cell, old, &targets).map_err(|fault| ours(&fault))?,
+    };
+    let target = target.ok_or_else(|| nothing_lost(&cell, &name))?;
+    let missing = not_here(envoy, &cell.lock(), &name, &target);
+    check_objects(&cell, &name, &target, missing)?;
     let mut restored = Restored {
         name: text(&name),
         old: old.map(|oid| oid.to_string()),
@@ -79,9 +75,9 @@ pub(super) fn restore(envoy: &Arc<Envoy>, uid: u32, wish: &Wish<'_>) -> Result<R
     if restored.forced && cell.lock().fold().policy().protected.contains(&name) {
         return Err(protected(&cell, &name));
     }
-    if wish.dry_run || old == Some(target.oid) {
+    let Some(pusher) = pusher.filter(|_| old != Some(target.oid)) else {
         return Ok(Reply::Restored(restored));
-    }
+    };
     let command = Command {
         name: name.as_bytes().to_vec(),
         old: git(old.unwrap_or_else(Oid::zero)),
@@ -99,6 +95,21 @@ pub(super) fn restore(envoy: &Arc<Envoy>, uid: u32, wish: &Wish<'_>) -> Result<R
         }
         Err(MoveError::Ours(fault)) => Err(ours(&fault)),
     }
+}
+
+/// For whom it is signed: whoever may push here.
+fn pusher(envoy: &Envoy, uid: u32, state: &State, wish: &Wish<'_>) -> Result<Pusher, Failure> {
+    let standing = access::standing(envoy, state, uid);
+    let standing = standing.ok_or_else(|| denied(&access::why_not(envoy, state, uid, None)))?;
+    let may = access::may_push(envoy, state, uid, &standing.puddle);
+    may.map_err(|denial| denied(&denial))?;
+    let wait = wish.push_wait_ms.map(Duration::from_millis);
+    Ok(Pusher {
+        uid,
+        puddle: standing.puddle,
+        push_wait: wait.map(|wait| wait.min(PUSH_WAIT_MAX)),
+        quiet: false,
+    })
 }
 
 fn protected(cell: &Cell, name: &RefName) -> Failure {
@@ -169,44 +180,63 @@ fn named(state: &State, name: &RefName, typed: &str) -> Result<Target, Failure> 
     }
 }
 
-/// The value that the ref had before somebody took it away last, or that stands back behind the visible one.
-fn before_the_last_loss(state: &State, name: &RefName) -> Result<Target, Failure> {
+/// The values that somebody took away from the ref, and those that stand back behind the visible one, the last first.
+fn losses(state: &State, name: &RefName) -> Vec<Target> {
     let history = History::of(state, Some(name));
-    let behind: Vec<EnvelopeId> = history
-        .heads(name)
-        .iter()
-        .skip(1)
-        .filter(|head| !head.oid.is_zero())
-        .map(|head| head.update)
-        .collect();
+    let mut losses: Vec<Target> = Vec::new();
+    let mut add = |oid: Oid, from: EnvelopeId| {
+        if !oid.is_zero() && losses.iter().all(|known| known.oid != oid) {
+            let from = Some(from);
+            losses.push(Target { oid, from });
+        }
+    };
+    let behind = history.heads(name).iter().skip(1);
+    let behind: Vec<EnvelopeId> = behind.map(|head| head.update).collect();
     for one in history.moves.iter().rev() {
         if state.fold().verdict(one.id()) != Verdict::Valid {
             continue;
         }
         if behind.contains(one.id()) {
-            let (oid, from) = (one.change.new, Some(*one.id()));
-            return Ok(Target { oid, from });
+            add(one.change.new, *one.id());
         }
-        let forced = one.change.forced.iter().find_map(|id| {
-            let oid = state.oid_of(id, name).filter(|oid| !oid.is_zero())?;
-            let from = Some(*id);
-            Some(Target { oid, from })
-        });
-        if let Some(forced) = forced {
-            return Ok(forced);
+        for forced in &one.change.forced {
+            if let Some(oid) = state.oid_of(forced, name) {
+                add(oid, *forced);
+            }
         }
     }
-    let short = short(&text(name)).to_owned();
-    let what = format!("{short} was never forced, deleted or set aside");
-    Err(failed(what)
+    losses
+}
+
+/// The first of the values that is not part of what the ref has now.
+fn first_lost(
+    cell: &Cell,
+    visible: Option<Oid>,
+    losses: &[Target],
+) -> Result<Option<Target>, Fault> {
+    for loss in losses {
+        let Some(visible) = visible else {
+            return Ok(Some(*loss));
+        };
+        if takes_away(cell, Some(loss.oid), visible)? {
+            return Ok(Some(*loss));
+        }
+    }
+    Ok(None)
+}
+
+fn nothing_lost(cell: &Cell, name: &RefName) -> Failure {
+    let text = text(name);
+    let (id, short) = (cell.id(), short(&text));
+    let what = format!("nothing that {short} had was lost");
+    failed(what)
+        .because("whatever was forced away, deleted or set aside is part of what it has now")
         .hint(format!(
-            "name what you want: vigo swarm gitback restore {} {short} --to ID",
-            state.fold().id()
+            "name what you want: vigo swarm gitback restore {id} {short} --to ID"
         ))
         .hint(format!(
-            "what it has been: vigo swarm gitback log {} {short}",
-            state.fold().id()
-        )))
+            "what it has been: vigo swarm gitback log {id} {short}"
+        ))
 }
 
 /// What to say where the objects of the value are not here: who certainly had them.

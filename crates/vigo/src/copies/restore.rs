@@ -4,12 +4,23 @@ use gitback_helper::{Reply, Request, Restored};
 
 use crate::console::Stop;
 use crate::errand::Errand;
-use crate::project::short_ref;
+use crate::founding::grant;
+use crate::project::{Subject, short_ref};
 use crate::{cli, naming, show};
 
 /// Gives a ref a value again that it had.
 pub(crate) fn restore(errand: &mut Errand<'_, '_>, arguments: &cli::Restore) -> Result<(), Stop> {
     let project = errand.chosen(Some(&arguments.project))?;
+    // On a machine that has not signed for the user yet, it is granted first, as by a push.
+    if !arguments.dry_run && project.access.is_none() && errand.people.own().is_some() {
+        let subject = Subject::of(project.clone())?;
+        let what_for = format!(
+            "restoring {} needs a signature",
+            show::plain(&arguments.reference)
+        );
+        let desk = errand.desk(&subject, what_for)?;
+        grant(errand, &desk)?;
+    }
     let request = Request::Restore {
         project: project.project_id.clone(),
         name: arguments.reference.clone(),
