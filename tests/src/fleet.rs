@@ -165,6 +165,19 @@ impl Fleet {
         self.links_of(index).for_each(Link::mend);
     }
 
+    /// The settings of an `envoy.toml`. On a machine of many fleets nobody is looked for by multicast, and who is
+    /// reached over links that are cut must not say that there is another way.
+    fn settings(&self) -> String {
+        let mut settings = self.options.settings.clone();
+        if self.net.is_none() && !settings.contains("lan_discovery") {
+            settings.push_str("lan_discovery = false\n");
+        }
+        if self.options.links && !settings.contains("advertise") {
+            settings.push_str("advertise = []\n");
+        }
+        settings
+    }
+
     fn links_of(&self, index: usize) -> impl Iterator<Item = &Link> {
         let ends_there = move |(from, to): &(usize, usize)| *from == index || *to == index;
         let links = self.links.iter();
@@ -291,11 +304,7 @@ impl Fleet {
             .cloned()
             .map(|peer| (peer.name, peer.key, peer.address));
         let peers: Vec<_> = peers.chain(extra).collect();
-        config(
-            (envoy.name(), &envoy.listen()),
-            &self.options.settings,
-            &peers,
-        )
+        config((envoy.name(), &envoy.listen()), &self.settings(), &peers)
     }
 
     /// Leaves everything running and on disk, and returns the directory.

@@ -16,7 +16,7 @@ mod settle;
 mod state;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use gitback_envelope::{Oid, Project};
@@ -45,11 +45,15 @@ pub(crate) struct Cell {
     repo: Repository,
     log_dir: PathBuf,
     state: Mutex<State>,
-    /// Held by the one catch-up that may run at a time.
-    catch_up: Mutex<()>,
+    /// Whether the one catch-up that may run at a time does.
+    catching_up: Mutex<bool>,
+    /// Fires when it has ended.
+    caught_up: Condvar,
     /// Forwarded pushes that are being taken in.
     arriving: Mutex<Arriving>,
     compared: Compared,
+    /// Fires when the last of them is in.
+    arrived: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +70,18 @@ pub(crate) struct Arrival<'a>(&'a Cell);
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
         self.0.arriving().count -= 1;
+        self.0.arrived.notify_all();
+    }
+}
+
+/// The right to catch up, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct CatchUpRight<'a>(&'a Cell);
+
+impl Drop for CatchUpRight<'_> {
+    fn drop(&mut self) {
+        *self.0.catching_up() = false;
+        self.0.caught_up.notify_one();
     }
 }
 
@@ -115,9 +131,11 @@ impl Cell {
             repo,
             log_dir,
             state: Mutex::new(state),
-            catch_up: Mutex::new(()),
+            catching_up: Mutex::new(false),
+            caught_up: Condvar::new(),
             arriving: Mutex::default(),
             compared: Compared::default(),
+            arrived: Condvar::new(),
         };
         let mut state = cell.lock();
         if state.fold.is_empty() {
@@ -176,7 +194,7 @@ impl Cell {
 
     /// Takes the right to catch up, unless another thread has it, or a push brings the same objects already: then
     /// they would be sent twice. A push that takes very long keeps nobody from catching up.
-    pub(crate) fn try_catch_up(&self) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) fn try_catch_up(&self) -> Option<CatchUpRight<'_>> {
         let arriving = self.arriving();
         let recent = arriving
             .since
@@ -185,14 +203,46 @@ impl Cell {
             return None;
         }
         drop(arriving);
-        self.catch_up.try_lock().ok()
+        let mut catching_up = self.catching_up();
+        if *catching_up {
+            return None;
+        }
+        *catching_up = true;
+        Some(CatchUpRight(self))
     }
 
     /// Waits for the right to catch up.
-    pub(crate) fn wait_catch_up(&self) -> MutexGuard<'_, ()> {
-        self.catch_up
+    pub(crate) fn wait_catch_up(&self) -> CatchUpRight<'_> {
+        let waited = self
+            .caught_up
+            .wait_while(self.catching_up(), |taken| *taken);
+        *waited.expect("no thread panics with a flag") = true;
+        CatchUpRight(self)
+    }
+
+    /// Waits for the pushes that are arriving, and for the right to catch up, until `until`.
+    pub(crate) fn catch_up_until(&self, until: Instant) -> Option<CatchUpRight<'_>> {
+        let left = || until.saturating_duration_since(Instant::now());
+        let busy = |arriving: &mut Arriving| arriving.count > 0;
+        let waited = self
+            .arrived
+            .wait_timeout_while(self.arriving(), left(), busy);
+        drop(waited.expect("no thread panics while it counts"));
+        let waited = self
+            .caught_up
+            .wait_timeout_while(self.catching_up(), left(), |taken| *taken);
+        let (mut catching_up, waited) = waited.expect("no thread panics with a flag");
+        if waited.timed_out() && *catching_up {
+            return None;
+        }
+        *catching_up = true;
+        Some(CatchUpRight(self))
+    }
+
+    fn catching_up(&self) -> MutexGuard<'_, bool> {
+        self.catching_up
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .expect("no thread panics with a flag")
     }
 }
 

@@ -1,16 +1,16 @@
-//! Making contact with each peer: comparing digests, and bringing in what is missing here.
+//! Contact with one peer: what both hold of each project, and catching one of them up.
 //!
-//! Whoever notices a difference only pokes the other side.
+//! Each envoy pulls for itself. When, from whom and how often is decided in `gitback-gossip`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gitback_envelope::Verified;
+use gitback_gossip::{Difference, Failure, News};
 use gitback_identity::ProjectId;
 use gitback_peer::CallError;
 
 use crate::access::{self, Partner};
-use crate::catch_up::{CatchUpError, catch_up};
+use crate::catch_up::{CatchUpError, catch_up, classify, classify_call};
 use crate::cell::Cell;
 use crate::daemon::{Envoy, chain};
 use crate::peers::Neighbour;
@@ -19,53 +19,58 @@ use crate::service::{PURGED, UNKNOWN_PROJECT};
 /// Most requests to be invited again that are handed to a peer at one time.
 const REQUESTS_MAX: usize = 16;
 
-/// Runs until the daemon stops: contact with one peer at every interval, at once when poked.
-pub(crate) fn keep_contact(envoy: &Arc<Envoy>, neighbour: &Neighbour) {
-    loop {
-        neighbour.note_contact_begins();
-        let (to, ours) = (neighbour.address(), envoy.digests(neighbour.key()));
-        match envoy.handle().block_on(envoy.client().digests(&to, &ours)) {
-            Ok(theirs) => {
-                neighbour.note_answer();
-                compare(envoy, neighbour, &theirs.projects);
-            }
-            Err(error) => {
-                tracing::debug!(
-                    peer = neighbour.name(),
-                    reason = error.reason(),
-                    "no contact"
-                );
-                neighbour.note_failure(&error);
-            }
+/// Asks a peer what it holds, and says in which projects that is not what is here.
+pub(crate) fn compare(
+    envoy: &Arc<Envoy>,
+    neighbour: &Neighbour,
+) -> Result<Vec<Difference>, Failure> {
+    neighbour.note_contact_begins();
+    let (to, ours) = (neighbour.address(), envoy.digests(neighbour.key()));
+    let compared = match envoy.handle().block_on(envoy.client().digests(&to, &ours)) {
+        Ok(theirs) => {
+            neighbour.note_answer();
+            Ok(differences(envoy, neighbour, &theirs.projects))
         }
-        neighbour.note_contact_ends();
-        if !neighbour.wait(jittered(envoy.config().contact_interval())) {
-            return;
+        Err(error) => {
+            let reason = error.reason();
+            tracing::debug!(peer = neighbour.name(), reason, "no contact");
+            neighbour.note_failure(&error);
+            Err(classify_call(&error))
         }
-    }
+    };
+    neighbour.note_contact_ends();
+    compared
 }
 
-fn compare(envoy: &Arc<Envoy>, neighbour: &Neighbour, theirs: &[(ProjectId, [u8; 32])]) {
+/// Where what a peer shows is not what is here, as far as there is something to ask of it.
+pub(crate) fn differences(
+    envoy: &Envoy,
+    neighbour: &Neighbour,
+    theirs: &[(ProjectId, [u8; 32])],
+) -> Vec<Difference> {
+    let mut differences = Vec::new();
     for (id, digest) in theirs {
         let ours = envoy.store().founded(id);
         let same = ours
             .as_ref()
             .is_some_and(|cell| cell.lock().fold().digest() == *digest);
-        neighbour.note_holding(*id, *digest, None, same);
+        // Of projects that are not here nothing is remembered: a peer could name any number of them.
+        if ours.is_some() {
+            neighbour.note_holding(*id, *digest, None, same);
+        }
         let complete = ours.as_ref().is_some_and(|cell| cell.lock().is_whole());
         let heard = ours.as_ref().is_none_or(|cell| {
             access::partner(envoy, &cell.lock(), neighbour.key()) != Partner::Former
         });
         // What was given up here on a person's word is not brought back by a peer.
         let given_up = envoy.store().given_up(id).is_some();
-        if (same && complete) || !heard || given_up {
-            continue;
-        }
-        match envoy.store().find_or_make(id) {
-            Ok(cell) => catch_up_in_turn(envoy, cell, neighbour),
-            Err(fault) => {
-                tracing::error!(project = %id, error = %chain(&fault), "cannot open a project")
-            }
+        if heard && !(same && complete) && !given_up {
+            differences.push(Difference {
+                project: *id,
+                digest: *digest,
+                we_lack: true,
+                they_lack: ours.is_some() && !same,
+            });
         }
     }
     for cell in envoy.store().all() {
@@ -77,40 +82,63 @@ fn compare(envoy: &Arc<Envoy>, neighbour: &Neighbour, theirs: &[(ProjectId, [u8;
             continue;
         }
         neighbour.note_absent(*cell.id());
-        if neighbour.introduce(cell.id()) {
-            // It may hold the project and not know yet that this envoy has a part in it.
-            catch_up_in_turn(envoy, cell, neighbour);
-        }
+        // It may hold the project and not know yet that this envoy has a part in it.
+        let we_lack = neighbour.introduce(cell.id());
+        differences.push(Difference {
+            project: *cell.id(),
+            digest: [0; 32],
+            we_lack,
+            they_lack: true,
+        });
     }
+    differences
 }
 
-/// Catches up unless somebody else does.
-fn catch_up_in_turn(envoy: &Arc<Envoy>, cell: Arc<Cell>, neighbour: &Neighbour) {
+/// Catches one project up from a peer, unless somebody else does.
+pub(crate) fn catch_up_from(
+    envoy: &Arc<Envoy>,
+    project: &ProjectId,
+    neighbour: &Neighbour,
+) -> Result<News, Failure> {
+    let cell = match envoy.store().find_or_make(project) {
+        Ok(cell) => cell,
+        Err(fault) => {
+            tracing::error!(%project, error = %chain(&fault), "cannot open a project");
+            return Err(Failure::Ours(chain(&fault)));
+        }
+    };
     let Some(only_one) = cell.try_catch_up() else {
-        return;
+        return Err(Failure::Busy("it is being brought in already".to_owned()));
     };
     let shown = cell.lock().shown_digest();
     let caught_up = catch_up(envoy, &cell, neighbour, &[], &mut |_| {});
-    match caught_up {
-        Ok(caught_up) if caught_up.more => neighbour.poke_soon(),
-        // There are peers that differ for good. Who told the others each time would never rest.
-        Ok(_) if cell.lock().shown_digest() == shown => {}
-        // The others may count this copy from now on.
-        Ok(_) => envoy
-            .neighbours()
-            .iter()
-            .for_each(|other| other.poke_soon()),
-        Err(CatchUpError::Call {
-            source: CallError::Refused(refusal),
-            ..
-        }) if refusal.code == UNKNOWN_PROJECT || refusal.code == PURGED => {}
+    let now = cell.lock().shown_digest();
+    let outcome = match caught_up {
+        Ok(caught_up) => Ok(News {
+            // What was brought in of a large project does not show before all of it is here.
+            changed: now != shown || caught_up.more,
+            same: neighbour.digest(project) == Some(now),
+            more: caught_up.more,
+        }),
         Err(error) => {
-            tracing::warn!(peer = neighbour.name(), project = %cell.id(), error = %chain(&error), "cannot catch up");
+            let absent = matches!(
+                &error,
+                CatchUpError::Call { source: CallError::Refused(refusal), .. }
+                    if refusal.code == UNKNOWN_PROJECT || refusal.code == PURGED
+            );
+            if !absent {
+                tracing::warn!(peer = neighbour.name(), %project, error = %chain(&error), "cannot catch up");
+            }
+            Err(classify(&error))
         }
-    }
+    };
     drop(only_one);
+    if now != shown {
+        envoy.heal().changed(&cell);
+    }
     hand_over(envoy, &cell, neighbour);
     envoy.store().discard_if_unfounded(cell);
+    outcome
 }
 
 /// Tells a partner, once, who asks here to be invited again: after a leave the partner takes nothing else from this
@@ -143,12 +171,4 @@ fn hand_over(envoy: &Arc<Envoy>, cell: &Arc<Cell>, neighbour: &Neighbour) {
             }
         }
     }
-}
-
-/// The interval, up to a quarter longer: peers that started together drift apart.
-fn jittered(interval: Duration) -> Duration {
-    let mut byte = [0];
-    // Without randomness the interval is as good.
-    let _ = getrandom::fill(&mut byte);
-    interval + interval * u32::from(byte[0]) / 1024
 }

@@ -18,10 +18,13 @@ use crate::cell::{Cell, State};
 use crate::changes::Changes;
 use crate::config::Config;
 use crate::fault::Fault;
+use crate::fresh::Turns;
+use crate::heal::Heal;
 use crate::peers::Neighbour;
+use crate::receipts::Receipts;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{access, clock, contact, disk, key, leave, local};
+use crate::{access, clock, disk, key, leave, local, whereabouts};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -103,6 +106,9 @@ pub(crate) struct Envoy {
     neighbours: Vec<Arc<Neighbour>>,
     client: Client,
     handle: Handle,
+    heal: Heal,
+    turns: Turns,
+    receipts: Receipts,
     started_ms: u64,
     changes: Arc<Changes>,
 }
@@ -164,6 +170,21 @@ impl Envoy {
 
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// What decides who is asked, told and caught up from.
+    pub(crate) fn heal(&self) -> &Heal {
+        &self.heal
+    }
+
+    /// Whose turn it is to move a ref.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// Who says that a handed-on push is durable there.
+    pub(crate) fn receipts(&self) -> &Receipts {
+        &self.receipts
     }
 
     pub(crate) fn started_ms(&self) -> u64 {
@@ -256,6 +277,12 @@ pub fn run(
         Listener::bind(&layout.helper_socket, layout.socket_mode()).map_err(RunError::Helper)?;
     let local_address = bound.local_addr();
     let changes = Arc::new(Changes::default());
+    let public = EnvoyKey::new(key.public());
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| RunError::Start {
+        what: "without randomness",
+        source: error.into(),
+    })?;
     let envoy = Arc::new(Envoy {
         neighbours: config
             .peers()
@@ -265,7 +292,10 @@ pub fn run(
             .map(Arc::new)
             .collect(),
         client: Client::new(&key).map_err(RunError::Client)?,
-        public: EnvoyKey::new(key.public()),
+        heal: Heal::new(public, seed, &config),
+        turns: Turns::new(public),
+        receipts: Receipts::default(),
+        public,
         handle: runtime.handle().clone(),
         started_ms: clock::now_ms(),
         config,
@@ -275,7 +305,7 @@ pub fn run(
         store,
         changes,
     });
-    let threads = Threads::start(&envoy, listener)?;
+    let threads = Threads::start(&envoy, listener, local_address.port())?;
     tracing::info!(name = envoy.name(), key = %envoy.public, address = %local_address, "envoy runs");
     ready(local_address);
     let served =
@@ -313,18 +343,20 @@ fn lock(state_dir: &Path) -> Result<std::fs::File, RunError> {
     }
 }
 
-/// The threads beside the runtime: one accepts local users, one looks for leaves in files, one keeps contact with each
-/// peer.
+/// The threads beside the runtime: one accepts local users, one looks for leaves in files, one keeps the
+/// fleet together, one tells it where this envoy is.
 struct Threads {
     stopper: gitback_helper::Stopper,
     joins: Vec<std::thread::JoinHandle<()>>,
     conversations: Arc<Mutex<usize>>,
     /// Dropped, it ends the one that looks for leaves.
     watching: Sender<()>,
+    /// Dropped, it ends the one that tells the fleet where this envoy is.
+    telling: Sender<()>,
 }
 
 impl Threads {
-    fn start(envoy: &Arc<Envoy>, listener: Listener) -> Result<Self, RunError> {
+    fn start(envoy: &Arc<Envoy>, listener: Listener, port: u16) -> Result<Self, RunError> {
         let stopper = listener.stopper();
         let conversations = Arc::new(Mutex::new(0));
         let mut joins = Vec::new();
@@ -349,18 +381,21 @@ impl Threads {
             "leaves",
             Box::new(move || leave::watch(&host, interval, &stop)),
         )?);
-        for neighbour in envoy.neighbours() {
-            let (host, neighbour) = (Arc::clone(envoy), Arc::clone(neighbour));
-            joins.push(spawn(
-                "contact",
-                Box::new(move || contact::keep_contact(&host, &neighbour)),
-            )?);
+        for cell in envoy.store().all() {
+            envoy.heal().holds(&cell);
         }
+        let host = Arc::clone(envoy);
+        joins.push(spawn("heal", Box::new(move || host.heal().run(&host)))?);
+        let (telling, stop) = channel();
+        let host = Arc::clone(envoy);
+        let watch = move || whereabouts::watch(&host, port, &stop);
+        joins.push(spawn("whereabouts", Box::new(watch))?);
         Ok(Self {
             stopper,
             joins,
             conversations,
             watching,
+            telling,
         })
     }
 
@@ -369,9 +404,8 @@ impl Threads {
         self.stopper.stop();
         envoy.changes().end();
         drop(self.watching);
-        for neighbour in envoy.neighbours() {
-            neighbour.stop();
-        }
+        drop(self.telling);
+        envoy.heal().stop();
         let begun = std::time::Instant::now();
         let busy = || {
             *self

@@ -1,21 +1,28 @@
 //! Sending what is new to every peer at once, while it still arrives here.
+//!
+//! To many peers it goes as a tree: the first ones hand it on to the others while it arrives at them, and each that has
+//! it durable tells the one on whose machine the push was made. A peer that does not in time is sent it from here.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use gitback_envelope::{EnvelopeId, Oid, Tip, Verified};
+use gitback_gossip::{Failure, handoff};
 use gitback_identity::EnvoyKey;
 use gitback_pack::{Follower, Incoming, Spool};
-use gitback_peer::{CallError, PackFile, PackInfo, PushAnswer, PushSource};
+use gitback_peer::{CallError, Handoff, PackFile, PackInfo, PushAnswer, PushSource};
 use tokio::sync::watch;
 
 use crate::access::{self, Partner};
+use crate::catch_up::classify_call;
 use crate::cell::{Cell, git};
 use crate::daemon::{Envoy, chain, tip_from_peer};
 use crate::fault::{Fault, pack_fault};
 use crate::peers::{CATCHING_UP, Neighbour};
+use crate::receipts::Awaited;
 
 /// How one peer took the push.
 #[derive(Debug)]
@@ -49,6 +56,12 @@ const STALL_MAX: Duration = Duration::from_secs(20);
 /// How long the checks here may take while peers hold what they have.
 const DECISION_MAX: Duration = Duration::from_secs(600);
 
+/// Most peers that a push is sent to from one machine while it arrives; the others get it from those.
+const DIRECT_MAX: usize = 8;
+
+/// How long after a peer has a push those may take that it hands it on to, before they are sent it from here.
+const HAND_ON_MAX: Duration = Duration::from_secs(10);
+
 /// What became of the push here.
 #[derive(Debug, Clone)]
 enum Fate {
@@ -67,7 +80,21 @@ pub(crate) struct Fanout {
 impl Fanout {
     /// Starts to send the pack that arrives as `incoming`, if there is one, to all partners.
     pub(crate) fn begin(envoy: &Arc<Envoy>, cell: &Arc<Cell>, incoming: Option<&Incoming>) -> Self {
-        Self::begin_to(envoy, cell, incoming, envoy.partners(cell))
+        let (to, origin) = (envoy.partners(cell), *envoy.public());
+        Self::begin_to(envoy, cell, incoming, to, origin)
+    }
+
+    /// The same to those of `keys` that are partners, for a push that was made at `origin`.
+    pub(crate) fn hand_on(
+        envoy: &Arc<Envoy>,
+        cell: &Arc<Cell>,
+        incoming: Option<&Incoming>,
+        keys: &[EnvoyKey],
+        origin: EnvoyKey,
+    ) -> Self {
+        let mut to = envoy.partners(cell);
+        to.retain(|neighbour| keys.contains(neighbour.key()) && *neighbour.key() != origin);
+        Self::begin_to(envoy, cell, incoming, to, origin)
     }
 
     fn begin_to(
@@ -75,19 +102,42 @@ impl Fanout {
         cell: &Arc<Cell>,
         incoming: Option<&Incoming>,
         to: Vec<Arc<Neighbour>>,
+        origin: EnvoyKey,
     ) -> Self {
         let (fate, watched) = watch::channel(Fate::Open);
         let (sender, answers) = channel();
-        for neighbour in to {
-            let job = Job {
-                envoy: Arc::clone(envoy),
-                cell: Arc::clone(cell),
-                neighbour,
-                incoming: incoming.cloned(),
-                fate: watched.clone(),
-            };
+        let job = |neighbour, route| Job {
+            envoy: Arc::clone(envoy),
+            cell: Arc::clone(cell),
+            neighbour,
+            route,
+            origin,
+            incoming: incoming.cloned(),
+            fate: watched.clone(),
+        };
+        let spawn = |job: Job| {
             let sender = sender.clone();
             envoy.handle().spawn(async move { job.run(&sender).await });
+        };
+        let (present, away): (Vec<_>, Vec<_>) = to.into_iter().partition(|one| one.is_present());
+        let keys: Vec<EnvoyKey> = present.iter().map(|one| *one.key()).collect();
+        let mut present: BTreeMap<EnvoyKey, Arc<Neighbour>> =
+            keys.iter().copied().zip(present).collect();
+        for (first, forward) in handoff::plan(&keys, DIRECT_MAX) {
+            let (ended, parent) = watch::channel(None);
+            for key in &forward {
+                if let Some(neighbour) = present.remove(key) {
+                    let receipt = envoy.receipts().await_from(*cell.id(), *key);
+                    let parent = parent.clone();
+                    spawn(job(neighbour, Route::Through { parent, receipt }));
+                }
+            }
+            if let Some(neighbour) = present.remove(&first) {
+                spawn(job(neighbour, Route::Direct { forward, ended }));
+            }
+        }
+        for neighbour in away {
+            spawn(job(neighbour, Route::direct()));
         }
         Self { fate, answers }
     }
@@ -121,7 +171,9 @@ pub(crate) fn spread(
     let is_new = |one: &&Arc<Neighbour>| to.iter().all(|other| other.key() != one.key());
     let former: Vec<_> = before.iter().filter(is_new).cloned().collect();
     to.extend(former);
-    let answers = Fanout::begin_to(envoy, cell, None, to).stored(new);
+    let origin = *envoy.public();
+    let answers = Fanout::begin_to(envoy, cell, None, to, origin).stored(new);
+    envoy.heal().changed(cell);
     let begun = Instant::now();
     let mut left = limit;
     while !left.is_zero() && answers.recv_timeout(left).is_ok() {
@@ -129,10 +181,76 @@ pub(crate) fn spread(
     }
 }
 
+/// Brings a peer whatever it lacks of a project, because an earlier push did not reach it. Blocks.
+pub(crate) fn deliver(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    neighbour: &Arc<Neighbour>,
+) -> Result<(), Failure> {
+    if !access::may_ask(envoy, &cell.lock(), neighbour.key()) {
+        return Ok(());
+    }
+    let heads = cell.lock().fold().heads();
+    let (_fate, watched) = watch::channel(Fate::Stored(heads.as_slice().into()));
+    let job = Job {
+        envoy: Arc::clone(envoy),
+        cell: Arc::clone(cell),
+        neighbour: Arc::clone(neighbour),
+        route: Route::direct(),
+        origin: *envoy.public(),
+        incoming: None,
+        fate: watched,
+    };
+    let sent = envoy.handle().block_on(job.send_again(&heads));
+    match sent {
+        Ok(()) => {
+            neighbour.note_answer();
+            Ok(())
+        }
+        Err(error) => {
+            job.note(&error);
+            Err(match error {
+                SendError::Call(error) => classify_call(&error),
+                SendError::Ours(fault) => Failure::Ours(chain(&fault)),
+                SendError::Unmet | SendError::Dropped => {
+                    Failure::Busy("it is catching up".to_owned())
+                }
+            })
+        }
+    }
+}
+
+/// How a push gets to a peer.
+#[derive(Debug)]
+enum Route {
+    /// From here; it hands it on to others.
+    Direct {
+        forward: Vec<EnvoyKey>,
+        /// Whether it has it, for those.
+        ended: watch::Sender<Option<bool>>,
+    },
+    /// From another peer.
+    Through {
+        parent: watch::Receiver<Option<bool>>,
+        receipt: Awaited,
+    },
+}
+
+impl Route {
+    fn direct() -> Self {
+        let (ended, _) = watch::channel(None);
+        let forward = Vec::new();
+        Self::Direct { forward, ended }
+    }
+}
+
 struct Job {
     envoy: Arc<Envoy>,
     cell: Arc<Cell>,
     neighbour: Arc<Neighbour>,
+    route: Route,
+    /// On whose machine the push was made.
+    origin: EnvoyKey,
     incoming: Option<Incoming>,
     fate: watch::Receiver<Fate>,
 }
@@ -148,19 +266,74 @@ enum SendError {
 
 impl Job {
     async fn run(self, answers: &Sender<Answer>) {
-        let outcome = match self.send().await {
+        let sent = match &self.route {
+            Route::Direct { ended, .. } => {
+                let sent = self.send().await;
+                ended.send_replace(Some(sent.is_ok()));
+                sent
+            }
+            Route::Through { parent, receipt } => self.handed_on(parent.clone(), receipt).await,
+        };
+        let outcome = match sent {
             Ok(()) => {
                 self.neighbour.note_answer();
                 Outcome::Durable
             }
             Err(SendError::Dropped) => return,
-            Err(error) => Outcome::Away(self.note(&error)),
+            Err(error) => {
+                self.owe(&error);
+                Outcome::Away(self.note(&error))
+            }
         };
         // Nobody may be waiting any more; that is fine.
         let _ = answers.send(Answer {
             peer: self.neighbour.name().to_owned(),
             outcome,
         });
+    }
+
+    /// Has it delivered later. Who only hands on owes nothing.
+    fn owe(&self, error: &SendError) {
+        if self.origin != *self.envoy.public() {
+            return;
+        }
+        let reason = match error {
+            SendError::Call(error) => error.reason(),
+            SendError::Ours(fault) => chain(fault),
+            SendError::Unmet | SendError::Dropped => "catching up".to_owned(),
+        };
+        let key = self.neighbour.key();
+        self.envoy.heal().owes(key, self.cell.id(), reason);
+    }
+
+    /// Waits until the peer says that it has what others hand on to it; if not, sends it.
+    async fn handed_on(
+        &self,
+        mut parent: watch::Receiver<Option<bool>>,
+        receipt: &Awaited,
+    ) -> Result<(), SendError> {
+        let stored = self.stored().await?;
+        let given_up = async {
+            let ended = parent.wait_for(Option::is_some).await;
+            if ended.is_ok_and(|has_it| *has_it == Some(true)) {
+                tokio::time::sleep(HAND_ON_MAX).await;
+            }
+        };
+        tokio::select! {
+            () = receipt.all(&stored) => self.durable(&stored).await,
+            () = given_up => self.send_again(&stored).await,
+        }
+    }
+
+    fn handoff(&self) -> Handoff {
+        let forward = match &self.route {
+            Route::Direct { forward, .. } => forward.clone(),
+            Route::Through { .. } => Vec::new(),
+        };
+        // Who gets it straight from where it was made says so with its answer.
+        let told_by_answer = forward.is_empty() && self.origin == *self.envoy.public();
+        let origin = (!told_by_answer).then_some(self.origin);
+        Handoff { origin, forward }
     }
 
     fn note(&self, error: &SendError) -> String {
@@ -170,7 +343,7 @@ impl Job {
             SendError::Call(CallError::Refused(refusal)) => {
                 self.neighbour.note_refusal(id, refusal.reason.clone());
                 // What it refuses it may know a reason for that has not come here yet.
-                self.neighbour.poke_soon();
+                self.envoy.heal().compare(self.neighbour.key());
                 format!("{name} refused: {}", refusal.reason)
             }
             SendError::Call(error) => {
@@ -187,7 +360,7 @@ impl Job {
             SendError::Unmet | SendError::Dropped => {
                 self.neighbour.note_answer();
                 self.neighbour.note_behind(id, CATCHING_UP.to_owned());
-                self.neighbour.poke();
+                self.envoy.heal().compare(self.neighbour.key());
                 format!("{name} is still catching up")
             }
         }
@@ -199,6 +372,7 @@ impl Job {
             envoy: Arc::clone(&self.envoy),
             cell: Arc::clone(&self.cell),
             to: *self.neighbour.key(),
+            handoff: self.handoff(),
             known: self.neighbour.tips(id),
             follower: self.incoming.as_ref().map(Incoming::follow),
             fate: self.fate.clone(),
@@ -248,10 +422,13 @@ impl Job {
         let envelopes = self.envoy.handle().spawn_blocking(work).await;
         let envelopes = envelopes.map_err(|_| SendError::Unmet)?;
         let to = self.neighbour.address();
-        let call = self
-            .envoy
-            .client()
-            .push(&to, self.cell.id(), envelopes, None);
+        let call = self.envoy.client().push_handing_on(
+            &to,
+            self.cell.id(),
+            envelopes,
+            None,
+            self.handoff(),
+        );
         match call.await.map_err(SendError::Call)? {
             PushAnswer::Durable => self.durable(stored).await,
             PushAnswer::Need { tips, haves } => self.send_rest(stored, &tips, haves).await,
@@ -318,10 +495,13 @@ impl Job {
             blake3: spool.blake3(),
         });
         let to = self.neighbour.address();
-        let call = self
-            .envoy
-            .client()
-            .push(&to, self.cell.id(), envelopes, file);
+        let call = self.envoy.client().push_handing_on(
+            &to,
+            self.cell.id(),
+            envelopes,
+            file,
+            self.handoff(),
+        );
         call.await.map_err(SendError::Call)
     }
 
@@ -349,6 +529,7 @@ struct Relay {
     envoy: Arc<Envoy>,
     cell: Arc<Cell>,
     to: EnvoyKey,
+    handoff: Handoff,
     /// What the peer is known to hold.
     known: Vec<Tip>,
     follower: Option<Follower>,
@@ -384,6 +565,10 @@ impl Relay {
 impl PushSource for Relay {
     fn has_pack(&self) -> bool {
         self.follower.is_some()
+    }
+
+    fn handoff(&self) -> Handoff {
+        self.handoff.clone()
     }
 
     fn read_pack(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

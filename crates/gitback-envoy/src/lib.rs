@@ -23,17 +23,21 @@ mod daemon;
 mod disk;
 mod fanout;
 mod fault;
+mod fresh;
 mod given_up;
+mod heal;
 mod key;
 mod leave;
 mod local;
 mod passwd;
 mod peers;
 mod push;
+mod receipts;
 mod service;
 mod status;
 mod store;
 mod wait;
+mod whereabouts;
 
 pub use config::{
     CONFIG_BYTES_MAX, Config, ConfigError, DEFAULT_LISTEN, ENVOY_NAME_MAX, PEERS_MAX, Peer,

@@ -1,8 +1,7 @@
 //! What is known of each peer: when it was seen, why it is away, what it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use gitback_envelope::{EnvelopeId, Tip};
 use gitback_identity::{EnvoyKey, ProjectId};
@@ -12,9 +11,6 @@ use tokio::sync::Semaphore;
 use crate::changes::Changes;
 use crate::clock;
 use crate::config::Peer;
-
-/// How long requests for contact that are not urgent are gathered.
-const SOON: Duration = Duration::from_millis(500);
 
 /// Why a peer cannot be reached of which nobody has said where it is.
 const NO_ADDRESS: &str = "where it is is not known yet";
@@ -31,7 +27,6 @@ pub(crate) struct Neighbour {
     peer: Peer,
     places: Mutex<Places>,
     seen: Mutex<Seen>,
-    wake: Condvar,
     relays: Semaphore,
     changes: Arc<Changes>,
 }
@@ -59,9 +54,6 @@ pub(crate) struct Seen {
     /// How many comparisons with it have begun, and the number of the last one that has ended.
     pub(crate) contacts_begun: u64,
     pub(crate) contacts_done: u64,
-    poked: bool,
-    soon: bool,
-    stopping: bool,
 }
 
 /// Why a peer does not answer.
@@ -98,7 +90,6 @@ impl Neighbour {
             peer,
             places: Mutex::new(Places { addresses, at: 0 }),
             seen: Mutex::default(),
-            wake: Condvar::new(),
             relays: Semaphore::new(RELAYS_MAX),
             changes,
         }
@@ -120,11 +111,6 @@ impl Neighbour {
             key: self.peer.key,
             address: address.unwrap_or_default(),
         }
-    }
-
-    /// The address in the configuration, if there is one.
-    pub(crate) fn configured_address(&self) -> Option<&str> {
-        self.peer.address.as_deref()
     }
 
     /// Notes where it may be reached, the best first. The one in use stays in use while it is among them.
@@ -278,6 +264,12 @@ impl Neighbour {
         }
     }
 
+    /// What the peer showed of a project when it was last heard.
+    pub(crate) fn digest(&self, project: &ProjectId) -> Option<[u8; 32]> {
+        let seen = self.seen();
+        seen.projects.get(project).map(|holding| holding.digest)
+    }
+
     /// Notes why the peer does not have the newest of a project.
     pub(crate) fn note_behind(&self, project: ProjectId, reason: String) {
         self.note_lag(project, reason, false);
@@ -322,41 +314,6 @@ impl Neighbour {
             .get(project)
             .map(|holding| holding.tips.clone())
             .unwrap_or_default()
-    }
-
-    /// Asks the contact thread of this peer to make contact now.
-    pub(crate) fn poke(&self) {
-        self.seen().poked = true;
-        self.wake.notify_all();
-    }
-
-    /// Asks the contact thread to end.
-    pub(crate) fn stop(&self) {
-        self.seen().stopping = true;
-        self.wake.notify_all();
-    }
-
-    /// Asks for contact within [`SOON`]: many such requests become one contact.
-    pub(crate) fn poke_soon(&self) {
-        self.seen().soon = true;
-        self.wake.notify_all();
-    }
-
-    /// Waits for a poke, a stop, or `interval`. Returns whether to go on.
-    pub(crate) fn wait(&self, interval: Duration) -> bool {
-        let idle = |seen: &mut Seen| !seen.poked && !seen.stopping && !seen.soon;
-        let asked = |seen: &mut Seen| !seen.poked && !seen.stopping;
-        let wait = |seen, limit, idle: &dyn Fn(&mut Seen) -> bool| {
-            let waited = self.wake.wait_timeout_while(seen, limit, idle);
-            waited.expect("no thread panics with a peer's state").0
-        };
-        let mut seen = wait(self.seen(), interval, &idle);
-        if seen.soon {
-            seen = wait(seen, SOON.min(interval), &asked);
-        }
-        seen.soon = false;
-        seen.poked = false;
-        !seen.stopping
     }
 
     /// One line for people: "pluto offline (last seen 2 h ago): connection refused".

@@ -18,6 +18,7 @@ use crate::cell::{Admitted, Cell, State, git, own};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
 use crate::fault::{Fault, pack_fault};
+use crate::fresh;
 use crate::wait::{Standing, Wait};
 
 /// Most refs that one update moves.
@@ -127,7 +128,7 @@ pub(crate) fn receive(
         atomic,
         wishes: &wishes,
     };
-    match commit(envoy, cell, &push, &mut verdicts, quarantine) {
+    match commit_in_turn(envoy, cell, &push, &mut verdicts, quarantine) {
         Ok(Some(stored)) => {
             let answers = fanout.stored(&stored.ids);
             let configured = pusher.push_wait.unwrap_or(envoy.config().push_wait());
@@ -194,7 +195,7 @@ pub(crate) fn move_refs(
         wishes: &wishes,
     };
     let fanout = Fanout::begin(envoy, cell, None);
-    let stored = match commit(envoy, cell, &push, &mut verdicts, None) {
+    let stored = match commit_in_turn(envoy, cell, &push, &mut verdicts, None) {
         Ok(stored) => stored,
         Err(fault) => {
             fanout.dropped();
@@ -217,6 +218,14 @@ pub(crate) fn move_refs(
         update,
         notes: standing.lines(),
     })
+}
+
+/// The refs that stand to be moved.
+fn names(verdicts: &[Verdict]) -> Vec<Vec<u8>> {
+    let standing = verdicts.iter().filter(|verdict| verdict.refusal.is_none());
+    standing
+        .map(|verdict| verdict.command.name.clone())
+        .collect()
 }
 
 fn finish<R: Read, W: Write>(
@@ -358,6 +367,24 @@ fn unpack<R: Read, W: Write>(
         }
     }
     Ok(Some((quarantine, ingested.spool)))
+}
+
+/// Brings in what is newer elsewhere, waits for those who go first, and commits.
+fn commit_in_turn(
+    envoy: &Arc<Envoy>,
+    cell: &Arc<Cell>,
+    push: &Push<'_>,
+    verdicts: &mut [Verdict],
+    quarantine: Option<(Quarantine, Spool)>,
+) -> Result<Option<Stored>, Fault> {
+    // Held until the push is stored: nobody who asks meanwhile stores another one to the same refs.
+    let turn = fresh::check(envoy, cell, names(verdicts), envoy.config().push_check());
+    let stored = commit(envoy, cell, push, verdicts, quarantine)?;
+    drop(turn);
+    if stored.is_some() {
+        envoy.heal().changed(cell);
+    }
+    Ok(stored)
 }
 
 /// The commit point: objects, then the signed update, then refs, each durable before the next.

@@ -4,19 +4,23 @@ mod intake;
 mod reconcile;
 mod token;
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use gitback_envelope::EnvelopeId;
+use gitback_gossip::Input;
 use gitback_identity::{EnvoyKey, ProjectId, hex};
 use gitback_peer::{
-    Caller, Digests, PushAnswer, PushBody, Refusal, RefusalKind, Service, SyncAnswer, SyncRequest,
+    Caller, Digests, Fresh, FreshAnswer, PushAnswer, PushBody, Refusal, RefusalKind, Service,
+    SyncAnswer, SyncRequest,
 };
 
 use crate::access::{self, Partner};
 use crate::cell::{Cell, State};
+use crate::contact;
 use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::fault::Fault;
+use crate::peers::Neighbour;
 use intake::Intake;
 
 /// Most object ids named in a `need` answer.
@@ -42,19 +46,47 @@ impl Service for Surface {
             .neighbour(&caller.key)
             .ok_or_else(|| stranger(envoy, &caller.key))?;
         neighbour.note_answer();
-        let ours = envoy.digests(&caller.key);
-        let own: BTreeMap<_, _> = ours.projects.iter().copied().collect();
-        for (project, digest) in &theirs.projects {
-            let same = own.get(project) == Some(digest);
-            // Of projects that are not here nothing is remembered: a peer could name any number of them. A difference
-            // that was there before is left to the next regular contact.
-            let news =
-                !own.contains_key(project) || neighbour.note_holding(*project, *digest, None, same);
-            if news && !same {
-                neighbour.poke_soon();
-            }
+        let differences = contact::differences(envoy, neighbour, &theirs.projects);
+        envoy.heal().tell(Input::Shown {
+            by: caller.key,
+            differences,
+        });
+        Ok(envoy.digests(&caller.key))
+    }
+
+    fn gossip(&self, caller: &Caller, messages: Vec<Vec<u8>>) -> Result<(), Refusal> {
+        let neighbour = self.neighbour(&caller.key)?;
+        neighbour.note_answer();
+        for bytes in messages {
+            let from = caller.key;
+            self.0.heal().tell(Input::Message { from, bytes });
         }
-        Ok(ours)
+        Ok(())
+    }
+
+    fn fresh(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        question: Fresh,
+    ) -> Result<FreshAnswer, Refusal> {
+        let cell = self.shared(project, &caller.key)?;
+        let wait = self.0.turns().asked(project, &question.refs, &caller.key);
+        // After the wait: what was stored meanwhile is what is asked for.
+        let digest = cell.lock().shown_digest();
+        Ok(FreshAnswer { digest, wait })
+    }
+
+    fn held(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        ids: Vec<[u8; 32]>,
+    ) -> Result<(), Refusal> {
+        self.shared(project, &caller.key)?;
+        let ids: Vec<EnvelopeId> = ids.iter().map(EnvelopeId::from_bytes).collect();
+        self.0.receipts().note(project, &caller.key, &ids);
+        Ok(())
     }
 
     fn sync(
@@ -64,6 +96,7 @@ impl Service for Surface {
         request: SyncRequest,
     ) -> Result<SyncAnswer, Refusal> {
         let envoy = &self.0;
+        envoy.heal().answered(&caller.key);
         let cell = envoy
             .store()
             .founded(project)
@@ -131,7 +164,7 @@ impl Service for Surface {
             .map_err(|fault| ours(&fault))?;
         let answer = {
             let _arrival = cell.arrival();
-            let mut intake = Intake::new(envoy, &cell);
+            let mut intake = Intake::new(envoy, &cell, caller.key);
             let answer = intake.take(body);
             if let Some(neighbour) = envoy.neighbour(&caller.key) {
                 neighbour.note_answer();
@@ -142,13 +175,8 @@ impl Service for Surface {
             answer
         };
         if matches!(answer, Ok(PushAnswer::Durable)) {
-            // The others have most likely received it as well; ask, so that status here tells the truth.
-            let others = envoy.neighbours().iter();
-            for other in others.filter(|other| *other.key() != caller.key) {
-                other.poke_soon();
-            }
-        }
-        if !matches!(answer, Ok(PushAnswer::Durable)) {
+            envoy.heal().changed(&cell);
+        } else {
             envoy.store().discard_if_unfounded(cell);
         }
         answer
@@ -193,6 +221,19 @@ impl Service for Surface {
 }
 
 impl Surface {
+    fn neighbour(&self, key: &EnvoyKey) -> Result<&Arc<Neighbour>, Refusal> {
+        let neighbour = self.0.neighbour(key);
+        neighbour.ok_or_else(|| stranger(&self.0, key))
+    }
+
+    /// A project that is here and in which the envoy `key` is a partner now.
+    fn shared(&self, project: &ProjectId, key: &EnvoyKey) -> Result<Arc<Cell>, Refusal> {
+        let cell = self.0.store().founded(project);
+        let cell = cell.ok_or_else(|| unknown(&self.0, project))?;
+        self.may(&cell, key)?;
+        Ok(cell)
+    }
+
     /// Whether the envoy `key` may fetch and push now.
     fn may(&self, cell: &Cell, key: &EnvoyKey) -> Result<(), Refusal> {
         let state = cell.lock();

@@ -43,14 +43,18 @@ pub(crate) fn envoy(envoy: &Envoy) -> EnvoyStatus {
         peers: envoy
             .neighbours()
             .iter()
-            .map(|neighbour| peer(neighbour, envoy.started_ms()))
+            .map(|neighbour| peer(envoy, neighbour))
             .collect(),
     }
 }
 
-fn peer(neighbour: &Neighbour, started_ms: u64) -> PeerStatus {
+fn peer(envoy: &Envoy, neighbour: &Neighbour) -> PeerStatus {
+    let penalty = envoy.heal().penalty(neighbour.key());
     let seen = neighbour.seen();
-    let (state, reason, since_ms) = reach(&seen, started_ms);
+    let (mut state, mut reason, since_ms) = reach(&seen, envoy.started_ms());
+    if let Some(penalty) = penalty {
+        (state, reason) = ("refused", Some(penalty));
+    }
     PeerStatus {
         name: neighbour.name().to_owned(),
         key: neighbour.key().to_string(),

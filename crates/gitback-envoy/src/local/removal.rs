@@ -128,7 +128,7 @@ pub(super) fn bring_back(envoy: &Arc<Envoy>, uid: u32, project: &str) -> Result<
         .store()
         .bring_back(&id)
         .map_err(|fault| still_used(envoy, &fault))?;
-    tell_peers(envoy);
+    envoy.heal().compare_all();
     Ok(Reply::Accepted {
         notes: Vec::new(),
         token: None,
@@ -144,7 +144,7 @@ pub(super) fn revive(envoy: &Arc<Envoy>, uid: u32, id: &ProjectId) -> Result<boo
     }
     let brought = envoy.store().bring_back(id);
     brought.map_err(|fault| still_used(envoy, &fault))?;
-    tell_peers(envoy);
+    envoy.heal().compare_all();
     Ok(true)
 }
 
@@ -225,6 +225,7 @@ fn work(
                     Ok(()) => {
                         item.outcome = "deleted".to_owned();
                         deleted = true;
+                        envoy.heal().dropped(cell.id());
                         tracing::info!(project = %cell.id(), bytes = item.bytes, why, "gave a copy up");
                     }
                     Err(fault) => keep(&mut item, &crate::daemon::chain(&fault)),
@@ -235,7 +236,8 @@ fn work(
     }
     if deleted {
         envoy.changes().note();
-        tell_peers(envoy);
+        // They see from what is shown to them that it is not held here any more.
+        envoy.heal().compare_all();
     }
     Ok(items)
 }
@@ -243,12 +245,6 @@ fn work(
 fn keep(item: &mut Removal, why: &str) {
     item.outcome = "kept".to_owned();
     item.reason = Some(why.to_owned());
-}
-
-fn tell_peers(envoy: &Envoy) {
-    for neighbour in envoy.neighbours() {
-        neighbour.poke();
-    }
 }
 
 fn note(envoy: &Envoy, state: &State) -> GivenUp {

@@ -41,10 +41,7 @@ pub(super) fn sync(envoy: &Arc<Envoy>, uid: u32, asked: &Asked<'_>) -> Result<Re
     // Counted before they are asked, so that the contact which follows has a higher number.
     let before = asked.contact.then(|| contacts(envoy));
     if asked.contact {
-        envoy
-            .neighbours()
-            .iter()
-            .for_each(|neighbour| neighbour.poke());
+        envoy.heal().compare_all();
     }
     if let Some(after) = asked.after {
         let wait = Duration::from_millis(asked.wait_ms).min(SYNC_WAIT_MAX);

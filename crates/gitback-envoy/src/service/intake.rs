@@ -6,42 +6,56 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::sync::Arc;
 
 use gitback_envelope::{Access, Act, Change, Envelope, EnvelopeId, Oid, Tip, Verified, VoidReason};
 use gitback_identity::{EnvoyKey, PuddleKey};
-use gitback_pack::{Limits, Quarantine, Reject, Spool, valid_ref_name};
-use gitback_peer::{PackInfo, Part, PushAnswer, PushBody, Refusal, RefusalKind};
+use gitback_pack::{Incoming, Limits, Quarantine, Reject, Spool, valid_ref_name};
+use gitback_peer::{
+    Handoff, PackInfo, Part, PushAnswer, PushBody, PushHeader, Refusal, RefusalKind,
+};
 
 use super::{HAVES_MAX, ours, refusal};
 use crate::cell::{Admitted, Cell, Foothold, State, Void, git};
 use crate::daemon::{Envoy, chain, tips_for_peer};
+use crate::disk;
+use crate::fanout::{self, Fanout};
 use crate::fault::Fault;
-use crate::{disk, fanout};
+
+/// Most ids in one receipt.
+const RECEIPT_IDS_MAX: usize = 1024;
 
 /// Most envelopes in one push.
 const PUSH_ENVELOPES_MAX: usize = 1 << 16;
 
 /// One forwarded push on its way in.
 pub(super) struct Intake<'a> {
-    envoy: &'a Envoy,
-    cell: &'a Cell,
+    envoy: &'a Arc<Envoy>,
+    cell: &'a Arc<Cell>,
+    caller: EnvoyKey,
+    /// The others to whom it is handed on while it arrives, if it is.
+    handing_on: Option<(Fanout, Incoming)>,
     pack: Option<(Quarantine, Spool)>,
     /// The pack needs objects that are not here.
     bases_missing: bool,
     /// Digest and tips of the project, if the sender holds all of it.
     pub(super) same: Option<([u8; 32], Vec<Tip>)>,
     envelopes: Vec<Verified>,
+    sent: Vec<EnvelopeId>,
 }
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(envoy: &'a Envoy, cell: &'a Cell) -> Self {
+    pub(super) fn new(envoy: &'a Arc<Envoy>, cell: &'a Arc<Cell>, caller: EnvoyKey) -> Self {
         Self {
             envoy,
             cell,
+            caller,
+            handing_on: None,
             pack: None,
             bases_missing: false,
             same: None,
             envelopes: Vec::new(),
+            sent: Vec::new(),
         }
     }
 
@@ -51,13 +65,58 @@ impl<'a> Intake<'a> {
             .map_err(|error| refusal(RefusalKind::Bad, "malformed-push", error.to_string()))?
         {
             match part {
-                Part::Header(_) => {}
+                Part::Header(header) => self.hand_on(&header),
                 Part::Pack(reader) => self.take_pack(reader)?,
                 Part::PackEnd(info) => self.check_pack(&info)?,
                 Part::Envelope(bytes) => self.take_envelope(&bytes)?,
             }
         }
-        self.finish()
+        let origin = body.handoff().origin;
+        let answer = self.finish();
+        match (&answer, self.handing_on.take()) {
+            (Ok(PushAnswer::Durable), Some((fanout, _))) => drop(fanout.stored(&self.sent)),
+            (_, Some((fanout, _))) => fanout.dropped(),
+            (_, None) => {}
+        }
+        if let (Ok(PushAnswer::Durable), Some(origin)) = (&answer, origin) {
+            self.send_receipt(&origin);
+        }
+        answer
+    }
+
+    /// Begins to send it to those whom the sender leaves to this envoy. Only the fleet may ask for that.
+    fn hand_on(&mut self, header: &PushHeader) {
+        let Handoff { origin, forward } = &header.handoff;
+        let Some(origin) = origin.filter(|_| self.envoy.neighbour(&self.caller).is_some()) else {
+            return;
+        };
+        if forward.is_empty() {
+            return;
+        }
+        let incoming = Incoming::new();
+        let pack = header.pack.then_some(&incoming);
+        let fanout = Fanout::hand_on(self.envoy, self.cell, pack, forward, origin);
+        self.handing_on = Some((fanout, incoming));
+    }
+
+    /// Tells the envoy where the push was made that it is durable here, unless that one hears it as the answer. If it
+    /// does not arrive, the push is sent here again, and answered.
+    fn send_receipt(&self, origin: &EnvoyKey) {
+        if *origin == self.caller {
+            return;
+        }
+        let Some(neighbour) = self.envoy.neighbour(origin).cloned() else {
+            return;
+        };
+        let (client, id) = (self.envoy.client().clone(), *self.cell.id());
+        let ids = self.sent.iter().rev().take(RECEIPT_IDS_MAX);
+        let ids: Vec<[u8; 32]> = ids.map(|id| *id.as_bytes()).collect();
+        self.envoy.handle().spawn(async move {
+            let told = client.held(&neighbour.address(), &id, &ids).await;
+            if let Err(error) = told {
+                tracing::debug!(peer = neighbour.name(), project = %id, reason = error.reason(), "cannot send a receipt");
+            }
+        });
     }
 
     fn take_pack(&mut self, reader: &mut dyn Read) -> Result<(), Refusal> {
@@ -66,7 +125,12 @@ impl<'a> Intake<'a> {
             .repo()
             .quarantine()
             .map_err(|fault| ours_pack(&fault))?;
-        match quarantine.ingest(reader, &Limits::default()) {
+        let limits = Limits::default();
+        let ingested = match &self.handing_on {
+            Some((_, incoming)) => quarantine.ingest_shared(reader, &limits, incoming),
+            None => quarantine.ingest(reader, &limits),
+        };
+        match ingested {
             Ok(ingested) => self.pack = Some((quarantine, ingested.spool)),
             Err(Reject::MissingBase | Reject::MissingObject { .. }) => self.bases_missing = true,
             Err(Reject::Fault(fault)) => return Err(ours_pack(&fault)),
@@ -110,6 +174,7 @@ impl<'a> Intake<'a> {
     fn finish(&mut self) -> Result<PushAnswer, Refusal> {
         let cell = self.cell;
         let sent: Vec<EnvelopeId> = self.envelopes.iter().map(|e| *e.id()).collect();
+        self.sent.clone_from(&sent);
         let mut fresh = std::mem::take(&mut self.envelopes);
         let doubtful = {
             let state = cell.lock();
