@@ -219,6 +219,8 @@ impl Mesh {
     /// Takes an envoy out of the table: it is told nothing more and nothing of it is believed.
     pub fn forget(&mut self, now: Millis, peer: &EnvoyKey) {
         self.advance(now);
+        self.outputs
+            .retain(|output| !matches!(output, MeshOutput::Send { to, .. } if to == peer));
         let peer = Peer(*peer.as_bytes());
         self.drop_peer(peer);
         self.table.remove(&peer);
