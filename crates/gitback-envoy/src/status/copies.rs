@@ -237,11 +237,25 @@ fn absent(reason: &str, since_ms: Option<u64>) -> View {
 }
 
 /// What a holder of `tips` lacks; nothing is said when its tips are not known.
+///
+/// Where one of its chains goes on beyond what is here, it has all that is here of that chain.
 fn lacks(tips: &[Tip], state: &State) -> Lacks {
     if tips.is_empty() {
         return Lacks::default();
     }
-    let lacking = state.lacking_for(tips);
+    let beyond: Vec<&Tip> = tips
+        .iter()
+        .filter(|tip| !state.fold().contains(&tip.id))
+        .collect();
+    let has = |envelope: &Verified| {
+        let one = envelope.statement();
+        beyond.iter().any(|tip| {
+            (tip.signer, tip.puddle, tip.incarnation) == (one.signer, one.puddle, one.incarnation)
+                && tip.seq > one.seq
+        })
+    };
+    let mut lacking = state.lacking_for(tips);
+    lacking.retain(|envelope| !has(envelope));
     let is_update = |envelope: &&Verified| envelope.statement().update().is_some();
     Lacks {
         envelopes: Some(lacking.len() as u64),
