@@ -40,6 +40,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     for text in values("identity", "text")? {
         seeds.write("address", text.as_bytes())?;
     }
+    for case in values("gossip", "bytes")? {
+        let bytes = bytes(&case)?;
+        seeds.write("gossip", &[&[0], bytes.as_slice()].concat())?;
+        // A message without its topic, from the second peer, after a few milliseconds.
+        let rest = bytes.get(32..).unwrap_or_default();
+        if let Ok(length) = u8::try_from(rest.len()) {
+            seeds.write("gossip", &[&[2, 0, 1, 0, 9, length], rest].concat())?;
+        }
+    }
     Ok(())
 }
 

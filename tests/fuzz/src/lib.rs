@@ -45,6 +45,21 @@ pub fn secret_of(key: &PublicKey) -> Option<SecretKey> {
     Some(SecretKey::from_seed(&[seed; 32]))
 }
 
+/// One of the secrets that the vectors use.
+pub fn known(seed: u8) -> SecretKey {
+    SecretKey::from_seed(&[seed; 32])
+}
+
+/// A CBOR array of two byte strings.
+pub fn wire_pair(body: &[u8], signature: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x82];
+    head(&mut bytes, 2, body.len());
+    bytes.extend_from_slice(body);
+    head(&mut bytes, 2, signature.len());
+    bytes.extend_from_slice(signature);
+    bytes
+}
+
 /// The envelope of these three parts.
 pub fn wire(type_name: &str, body: &[u8], signature: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x83];
