@@ -7,14 +7,18 @@
 )]
 
 mod away;
+mod copies;
 mod crash;
 mod foothold;
 mod forged;
 mod forgets;
+mod fresh;
 mod members;
 mod options;
 mod refs;
 mod refused;
+mod restore;
 mod rootless;
 mod survive;
+mod tree;
 mod world;

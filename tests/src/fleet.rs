@@ -160,7 +160,14 @@ impl Fleet {
         self.links_of(index).for_each(Link::cut);
     }
 
-    /// Mends what [`Self::cut`] cut.
+    /// Cuts what envoy `from` sends to envoy `to`; the other way stays. Needs [`Options::links`].
+    pub fn cut_way(&self, from: usize, to: usize) {
+        if let Some(link) = self.links.get(&(from, to)) {
+            link.cut();
+        }
+    }
+
+    /// Mends what [`Self::cut`] and [`Self::cut_way`] cut.
     pub fn mend(&self, index: usize) {
         self.links_of(index).for_each(Link::mend);
     }
