@@ -92,10 +92,9 @@ pub fn respond(ids: &Ids, message: &[u8]) -> Result<Vec<u8>, ReconcileReject> {
     let answer = responder
         .reconcile(message)
         .map_err(ReconcileReject::from)?;
-    assert!(
-        answer.len() <= FRAME_MAX,
-        "negentropy keeps its frame limit"
-    );
+    if answer.len() > FRAME_MAX {
+        return Err(ReconcileReject::TooLarge);
+    }
     Ok(answer)
 }
 

@@ -225,7 +225,7 @@ impl Node {
         }
     }
 
-    fn heard(&mut self, from: &EnvoyKey, content: &[u8]) {
+    pub(super) fn heard(&mut self, from: &EnvoyKey, content: &[u8]) {
         match Notice::decode(content) {
             Ok(Notice::Project {
                 project,

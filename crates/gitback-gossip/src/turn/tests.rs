@@ -37,6 +37,21 @@ mod orders {
         losses: usize,
         /// Nothing is ever lost, so that turns are taken.
         lossless: bool,
+        fault: Fault,
+    }
+
+    /// What may be wrong with the rules, to see that it would be noticed.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+    enum Fault {
+        None,
+        /// An envoy that lets another go first does not ask it again.
+        NoYield,
+        /// An envoy that has its turn lets others go.
+        NoWait,
+        /// An answer counts for a later question.
+        OldAnswers,
+        /// What the other holds is read before it is asked.
+        OldDigest,
     }
 
     #[derive(Clone, Hash)]
@@ -81,6 +96,7 @@ mod orders {
                 wire: BTreeSet::new(),
                 losses,
                 lossless: losses == 0,
+                fault: Fault::None,
             }
         }
 
@@ -212,8 +228,18 @@ mod orders {
                     let refs = self.envoys[message.asker].refs.clone();
                     let by = self.envoys[message.asker].turn.me;
                     let asked = &mut self.envoys[message.asked];
-                    let wait = asked.turn.asked(Millis(0), &project(), &refs, by);
-                    let answer = Some((wait, asked.holds.clone()));
+                    let before = asked.turn.clone();
+                    let mut wait = asked.turn.asked(Millis(0), &project(), &refs, by);
+                    let mut holds = asked.holds.clone();
+                    match self.fault {
+                        Fault::NoYield => asked.turn = before,
+                        Fault::NoWait if matches!(asked.doing, Doing::Committing(_)) => {
+                            wait = false
+                        }
+                        Fault::OldDigest => holds.clear(),
+                        Fault::None | Fault::NoWait | Fault::OldAnswers => {}
+                    }
+                    let answer = Some((wait, holds));
                     self.wire.insert(Message {
                         answer,
                         ..message.clone()
@@ -243,7 +269,7 @@ mod orders {
                         .is_some_and(|one| {
                             one.attempt == message.attempt && one.state == State::Asked
                         });
-                    message.attempt = u32::from(live);
+                    message.attempt = u32::from(live || self.fault == Fault::OldAnswers);
                     message
                 }));
             for envoy in &mut self.envoys {
@@ -313,10 +339,39 @@ mod orders {
         explore(World::new(&[&["main"], &["main"]], 1, 3));
     }
 
+    fn explore_with(fault: Fault) {
+        let mut world = World::new(&[&["main"], &["main"]], 2, 0);
+        world.fault = fault;
+        explore(world);
+    }
+
+    #[test]
+    #[should_panic(expected = "two have their turn")]
+    fn it_is_noticed_when_nobody_yields() {
+        explore_with(Fault::NoYield);
+    }
+
+    #[test]
+    #[should_panic(expected = "two have their turn")]
+    fn it_is_noticed_when_nobody_waits() {
+        explore_with(Fault::NoWait);
+    }
+
+    #[test]
+    #[should_panic(expected = "two have their turn")]
+    fn it_is_noticed_when_old_answers_count() {
+        explore_with(Fault::OldAnswers);
+    }
+
+    #[test]
+    #[should_panic(expected = "it has not seen an earlier push")]
+    fn it_is_noticed_when_a_digest_is_old() {
+        explore_with(Fault::OldDigest);
+    }
+
     #[test]
     fn three_envoys_take_turns_in_every_order() {
         let worlds = explore(World::new(&[&["main"], &["main"], &["main"]], 1, 0));
-        println!("{worlds} worlds");
         assert!(worlds > 1_000, "only {worlds} worlds");
     }
 
@@ -325,4 +380,68 @@ mod orders {
         let refs: [&[&str]; 3] = [&["a", "b"], &["b", "c"], &["c", "a"]];
         explore(World::new(&refs, 1, 0));
     }
+}
+
+#[test]
+fn an_envoy_that_is_alone_goes_at_once() {
+    let keys = ranked(2);
+    let mut turn = Turn::new(keys[0], Millis(10));
+    let ticket = turn.begin(Millis(0), project(), [b"main".to_vec()], &keys[..1], LIMIT);
+    assert_eq!(turn.may_pass(Millis(0), ticket.expect("room")), Pass::Go);
+}
+
+#[test]
+fn who_is_told_to_wait_asks_again_after_a_pause_and_gives_up_at_its_limit() {
+    let keys = ranked(2);
+    let mut turn = Turn::new(keys[1], Millis(10));
+    let ticket = turn
+        .begin(Millis(0), project(), [b"main".to_vec()], &keys, LIMIT)
+        .expect("room");
+    let ask = |turn: &mut Turn, now, attempt| {
+        let question = Question {
+            partner: keys[0],
+            attempt,
+        };
+        assert_eq!(turn.may_pass(now, ticket), Pass::Ask(vec![question]));
+        question
+    };
+    let first = ask(&mut turn, Millis(0), 1);
+    assert_eq!(turn.may_pass(Millis(5), ticket), Pass::Until(LIMIT));
+    turn.answered(Millis(5), ticket, &first, Reply::Wait);
+    assert_eq!(turn.may_pass(Millis(5), ticket), Pass::Until(Millis(15)));
+    let second = ask(&mut turn, Millis(15), 2);
+    turn.answered(Millis(16), ticket, &first, Reply::Free);
+    assert_eq!(turn.may_pass(Millis(16), ticket), Pass::Until(LIMIT));
+    turn.answered(Millis(16), ticket, &second, Reply::Wait);
+    assert_eq!(turn.may_pass(LIMIT, ticket), Pass::Late);
+    // From now on others wait for it, unless nobody ever ends it.
+    let refs = [b"main".to_vec()];
+    assert!(turn.asked(LIMIT, &project(), &refs, keys[0]));
+    assert!(!turn.asked(LIMIT.plus(HELD_MAX), &project(), &refs, keys[0]));
+    assert!(turn.is_empty());
+}
+
+#[test]
+fn pushes_to_other_refs_or_projects_are_not_in_the_way() {
+    let keys = ranked(2);
+    let mut turn = Turn::new(keys[0], Millis(10));
+    let _ = turn.begin(Millis(0), project(), [b"main".to_vec()], &keys, LIMIT);
+    let asked = |turn: &mut Turn, project: &ProjectId, name: &[u8]| {
+        turn.asked(Millis(0), project, &[name.to_vec()], keys[1])
+    };
+    assert!(asked(&mut turn, &project(), b"main"));
+    assert!(!asked(&mut turn, &project(), b"other"));
+    assert!(!asked(&mut turn, &ProjectId::from_bytes(&[0; 32]), b"main"));
+}
+
+#[test]
+fn tickets_and_partners_are_bounded() {
+    let keys = ranked(2);
+    let mut turn = Turn::new(keys[0], Millis(10));
+    let mut begin = |now| turn.begin(now, project(), [b"main".to_vec()], &keys, LIMIT);
+    for _ in 0..TICKETS_MAX {
+        assert!(begin(Millis(0)).is_some());
+    }
+    assert_eq!(begin(Millis(0)), None);
+    assert!(begin(LIMIT.plus(HELD_MAX)).is_some());
 }
