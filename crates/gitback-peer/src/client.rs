@@ -83,6 +83,14 @@ pub enum CallError {
         /// How long was waited.
         after: Duration,
     },
+    /// The answer came, byte by byte, and was not going to end.
+    #[error("only {bytes} bytes in {} s", after.as_secs_f32())]
+    TooSlow {
+        /// How much came in that time.
+        bytes: u64,
+        /// How long was waited.
+        after: Duration,
+    },
     /// The peer answered what is no answer.
     #[error("answer not understood")]
     Protocol {
@@ -299,7 +307,7 @@ impl CallError {
             Self::WrongKey { .. } => "wrong key".to_owned(),
             Self::Lost { .. } => "connection lost".to_owned(),
             Self::Refused(refusal) => format!("refused: {}", refusal.reason),
-            Self::TimedOut { .. } => self.to_string(),
+            Self::TimedOut { .. } | Self::TooSlow { .. } => self.to_string(),
             Self::Protocol { source } => format!("answer not understood: {source}"),
             Self::Unsendable { source } => source.to_string(),
             Self::Local { source } => source.to_string(),

@@ -28,6 +28,7 @@
 //! ```
 
 mod client;
+mod crawl;
 mod frame;
 pub mod limits;
 mod push;

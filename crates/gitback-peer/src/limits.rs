@@ -110,6 +110,11 @@ pub(crate) const HEADER_LIST_MAX: u32 = 16 * 1024;
 /// Chunks of at most [`PACK_FRAME_MAX`] bytes between a blocking thread and a socket.
 pub(crate) const CHUNKS_MAX: usize = 4;
 
+/// Fewest bytes of a stream in each stretch of time that its reader allows for it.
+pub(crate) const CRAWL_LEAST: u64 = 64 * 1024;
+/// Bytes of a small body that earn it another second.
+pub(crate) const SMALL_RATE_LEAST: u64 = 8 * 1024;
+
 /// How long a push that is not in full flow waits for more before it sends what it has.
 pub(crate) const LINGER: Duration = Duration::from_millis(1);
 
@@ -142,9 +147,9 @@ pub struct Limits {
     /// new connection may take to send its first request, and a push to send its header.
     pub handshake: Duration,
     /// Time without a byte moving before a body is given up (30 s). A body that is collected before
-    /// it is looked at (all but those of a push and of `git-upload-pack`) has [`SMALL_BODY_FACTOR`] times as long to arrive.
+    /// it is looked at, or is a request of `git-upload-pack`, has [`SMALL_BODY_FACTOR`] times as long to arrive.
     pub idle: Duration,
-    /// Time in which a push may bring nothing but wait frames (1 h).
+    /// Time in which a push may bring nothing but wait frames (1 h); twice that for less than 64 KiB of anything.
     pub wait: Duration,
     /// Time a request may wait for a free job before it is refused as busy (10 s).
     pub queue: Duration,
@@ -180,6 +185,8 @@ pub struct Patience {
     pub answer: Duration,
     /// For the next byte of a body, in either direction (30 s).
     pub idle: Duration,
+    /// For a stream that always moves and hardly comes further: 64 KiB must come in so much time (10 min).
+    pub crawl: Duration,
     /// For a push whose source has nothing yet, before the peer is told to wait (5 s). Together with
     /// the time a source may take for one answer, it must stay below the peer's [`Limits::idle`].
     pub wait: Duration,
@@ -194,6 +201,7 @@ impl Default for Patience {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
             idle: Duration::from_secs(30),
+            crawl: Duration::from_secs(600),
             wait: Duration::from_secs(5),
             push_answer: Duration::from_secs(600),
         }

@@ -16,7 +16,8 @@ use super::outgoing::Outgoing;
 use super::pool::Lent;
 use super::source::PushSource;
 use super::{CallError, Client, PeerAddress, protocol};
-use crate::limits::{CHUNKS_MAX, REFUSAL_MAX};
+use crate::crawl::{Crawl, allowed};
+use crate::limits::{CHUNKS_MAX, REFUSAL_MAX, SMALL_BODY_FACTOR};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::reject::Reject;
 use crate::trailer;
@@ -104,12 +105,17 @@ impl Client {
         mut body: Incoming,
         chunks: &mpsc::Sender<Bytes>,
     ) -> Result<(), CallError> {
+        let after = self.patience.crawl;
+        let mut crawl = Crawl::new(after, Instant::now());
         loop {
             let Some(frame) = self.next_frame(&mut body).await? else {
                 return Err(protocol(Reject::Truncated { what: "the answer" }));
             };
             match frame.into_data() {
                 Ok(data) => {
+                    if let Some(bytes) = crawl.note(data.len(), Instant::now()) {
+                        return Err(CallError::TooSlow { bytes, after });
+                    }
                     if chunks.send(data).await.is_err() {
                         return Ok(());
                     }
@@ -242,8 +248,13 @@ impl Client {
     }
 
     async fn collect(&self, mut body: Incoming, limit: usize) -> Result<Vec<u8>, CallError> {
-        let mut bytes = Vec::new();
+        let (began, mut bytes) = (Instant::now(), Vec::new());
         while let Some(frame) = self.next_frame(&mut body).await? {
+            let after = allowed(self.patience.idle * SMALL_BODY_FACTOR, bytes.len());
+            if began.elapsed() > after {
+                let bytes = bytes.len() as u64;
+                return Err(CallError::TooSlow { bytes, after });
+            }
             let Ok(data) = frame.into_data() else {
                 continue;
             };

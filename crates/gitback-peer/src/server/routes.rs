@@ -15,12 +15,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gitback_identity::{EnvoyKey, ProjectId};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::Visit;
 use super::admission::Admission;
-use super::stream::{BodyReader, Chunk, OutputBody, collect, output, prefix};
+use super::stream::{BodyReader, Chunk, OutputBody, Until, collect, output, prefix};
+use crate::crawl::Crawl;
 use crate::frame::HEAD_LEN;
 use crate::limits::{
     DIGESTS_MAX, Limits, PUSH_HEADER_MAX, SMALL_BODY_FACTOR, SYNC_REQUEST_MAX, UPLOAD_REQUEST_MAX,
@@ -231,7 +232,8 @@ async fn push(
     // The header comes before a job is taken, so that a silent caller holds none.
     let what = "the push header";
     let head = prefix(&mut body, limits.handshake, what, has_header).await?;
-    let reader = BodyReader::new(head, body, limits.idle);
+    let until = Until::Crawl(Crawl::new(wait * 2, Instant::now()));
+    let reader = BodyReader::new(head, body, limits.idle, until);
     let job = move |service: &dyn Service, caller: &Caller| {
         let mut body = PushBody::open(reader, push_bytes, wait)?;
         let answer = service
@@ -256,7 +258,9 @@ async fn upload_pack(
         !taken.is_empty()
     })
     .await?;
-    let reader = BodyReader::new(head, body, app.limits.idle);
+    let patience = app.limits.idle * SMALL_BODY_FACTOR;
+    let until = Until::Deadline(Instant::now() + patience);
+    let reader = BodyReader::new(head, body, app.limits.idle, until);
     let (mut writer, end, mut chunks) = output();
     let job = move |service: &dyn Service, caller: &Caller| {
         let mut input = Capped::new(reader, UPLOAD_REQUEST_MAX as u64);

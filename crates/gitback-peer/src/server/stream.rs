@@ -11,8 +11,9 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::crawl::Crawl;
 use crate::limits::{CHUNKS_MAX, PACK_FRAME_MAX};
 use crate::refusal::Refusal;
 use crate::reject::Reject;
@@ -25,27 +26,42 @@ pub(super) struct BodyReader {
     ended: bool,
     handle: Handle,
     idle: Duration,
+    until: Until,
+}
+
+/// When a body that still moves is given up.
+#[derive(Debug)]
+pub(super) enum Until {
+    /// At that moment.
+    Deadline(Instant),
+    /// When too little came for too long.
+    Crawl(Crawl),
 }
 
 impl BodyReader {
     /// Must be called on the runtime. `chunk` is what was already taken from `body`.
-    pub(super) fn new(chunk: Bytes, body: Body, idle: Duration) -> Self {
+    pub(super) fn new(chunk: Bytes, body: Body, idle: Duration, until: Until) -> Self {
         Self {
             body,
             chunk,
             ended: false,
             handle: Handle::current(),
             idle,
+            until,
         }
     }
 
     fn refill(&mut self) -> io::Result<()> {
         // The timer wants the runtime when it is made, so it is made inside.
-        let frame = async { timeout(self.idle, self.body.frame()).await };
+        let patience = match &self.until {
+            Until::Deadline(at) => self.idle.min(at.saturating_duration_since(Instant::now())),
+            Until::Crawl(_) => self.idle,
+        };
+        let frame = async { timeout(patience, self.body.frame()).await };
         match self.handle.block_on(frame) {
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("no byte for {} s", self.idle.as_secs()),
+                format!("no byte for {} s, or too few", self.idle.as_secs()),
             )),
             Ok(None) => {
                 self.ended = true;
@@ -54,11 +70,23 @@ impl BodyReader {
             Ok(Some(Err(error))) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
+                    self.crawls(data.len())?;
                     self.chunk = data;
                 }
                 Ok(())
             }
         }
+    }
+
+    fn crawls(&mut self, bytes: usize) -> io::Result<()> {
+        let Until::Crawl(crawl) = &mut self.until else {
+            return Ok(());
+        };
+        let Some(bytes) = crawl.note(bytes, Instant::now()) else {
+            return Ok(());
+        };
+        let said = format!("only {bytes} bytes for far too long");
+        Err(io::Error::new(io::ErrorKind::TimedOut, said))
     }
 }
 

@@ -294,10 +294,10 @@ async fn one_envoy_cannot_take_every_request() {
 }
 
 #[tokio::test]
-async fn many_stalled_clients_do_not_harm_others() {
+async fn five_hundred_stalled_clients_do_not_harm_others() {
     let stage = Stage::open(Script::default()).await;
     let mut stalled = Vec::new();
-    for index in 0..300 {
+    for index in 0..500 {
         if index % 10 == 0 {
             stalled.push(Stalled::Http(raw::http(stage.local, CLIENT_SEED).await));
         } else {
@@ -309,6 +309,68 @@ async fn many_stalled_clients_do_not_harm_others() {
     assert!(answer.is_ok(), "{answer:?}");
     stage.close().await;
     drop(stalled);
+}
+
+#[tokio::test]
+async fn a_small_body_that_comes_byte_by_byte_is_given_up() {
+    let limits = Limits {
+        idle: SOON,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(Script::default(), limits).await;
+    let project = crate::stage::project();
+    for path in [
+        "/swarm/gitback/digests".to_owned(),
+        "/swarm/gossip".to_owned(),
+        format!("/swarm/gitback/reconcile/{project}"),
+        format!("/swarm/gitback/{project}/git-upload-pack"),
+    ] {
+        let mut http = raw::http(stage.local, CLIENT_SEED).await;
+        let (feed, body) = raw::fed();
+        let response = http.send_request(raw::request("POST", &path, body));
+        let mut response = tokio::spawn(response);
+        let mut pace = tokio::time::interval(SOON / 10);
+        let response = loop {
+            tokio::select! {
+                response = &mut response => break response,
+                Ok(()) = feed.send(vec![b' ']) => {}
+            }
+            // Never so long that nothing comes.
+            pace.tick().await;
+        };
+        let response = response.expect("no panic").expect("an answer");
+        let (status, text) = raw::text(response).await;
+        assert_ne!(status, 200, "{path}: {text}");
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_push_that_comes_byte_by_byte_is_ended() {
+    let limits = Limits {
+        wait: SOON,
+        ..Limits::default()
+    };
+    let stage = Stage::open_with(Script::default(), limits).await;
+    let mut http = raw::http(stage.local, CLIENT_SEED).await;
+    let (feed, body) = raw::fed();
+    feed.send(raw::push_header(true)).await.expect("taken");
+    let response = http.send_request(raw::request("POST", &raw::push_path(), body));
+    let mut response = tokio::spawn(response);
+    let mut pace = tokio::time::interval(SOON / 10);
+    let response = loop {
+        tokio::select! {
+            response = &mut response => break response,
+            Ok(()) = feed.send(raw::frame(2, b"x")) => {}
+        }
+        pace.tick().await;
+    };
+    let response = response.expect("no panic").expect("an answer");
+    let (status, text) = raw::text(response).await;
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""code":"stalled""#), "{text}");
+    drop((feed, http));
+    stage.close().await;
 }
 
 #[expect(dead_code, reason = "held open, never used")]

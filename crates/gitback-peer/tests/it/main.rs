@@ -4,6 +4,7 @@ mod heal;
 mod hostile;
 mod identity;
 mod life;
+mod lying;
 mod push;
 mod raw;
 mod routes;
