@@ -171,7 +171,8 @@ fn what_cannot_be_restored_is_refused_with_a_way_out() {
     done(venus.git(&its, ["gc", "--quiet", "--prune=now"]));
     assert_eq!(events(&venus, &["main"])[1]["here"], true);
 
-    // Where somebody did away with it, those are named who had it.
+    // Where somebody did away with it and nobody else is there, those are named who had it.
+    fleet.envoy_mut(0).kill().expect("mars is switched off");
     fleet.envoy_mut(1).kill().expect("venus is switched off");
     done(venus.git(&its, ["update-ref", "-d", &kept]));
     done(venus.git(&its, ["gc", "--quiet", "--prune=now"]));

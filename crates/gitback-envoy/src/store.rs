@@ -361,3 +361,6 @@ impl Store {
         self.cells.write().expect("no thread panics with the map")
     }
 }
+
+#[cfg(test)]
+mod tests;

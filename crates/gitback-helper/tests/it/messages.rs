@@ -1,7 +1,8 @@
 use gitback_helper::{
-    AlarmStatus, ContestStatus, CopyStatus, Draft, EnvoyStatus, Failure, HopStatus, LogEntry,
-    MemberStatus, PeerStatus, ProjectStatus, RefStatus, Renewal, Reply, Request, RivalStatus, Role,
-    Scope, Service, SuccessorStatus, Wish,
+    AlarmStatus, ContactStatus, ContestStatus, CopyStatus, Draft, EnvoyStatus, Failure, HopStatus,
+    LogEntry, MemberStatus, PeerStatus, ProjectStatus, RefEvent, RefStatus, Removal, Removing,
+    Renewal, Reply, Request, Restored, RivalStatus, Role, Scope, Service, SuccessorStatus,
+    SyncStatus, Wish,
 };
 
 fn request(json: &str) -> Option<Request> {
@@ -72,6 +73,52 @@ fn requests_have_the_written_form() {
         Request::PickLine {
             project: text("ab"),
             delegate: text("ef"),
+        },
+    );
+    check(
+        r#"{"do":"ref_log","project":"ab","name":"main","skip":500}"#,
+        Request::RefLog {
+            project: text("ab"),
+            name: Some(text("main")),
+            skip: 500,
+        },
+    );
+    check(
+        r#"{"do":"restore","project":"ab","name":"main","to":"cdef","dry_run":true,"push_wait_ms":5}"#,
+        Request::Restore {
+            project: text("ab"),
+            name: text("main"),
+            to: Some(text("cdef")),
+            dry_run: true,
+            push_wait_ms: Some(5),
+        },
+    );
+    check(
+        r#"{"do":"sync","projects":["ab"],"contact":true,"after":7,"wait_ms":1000}"#,
+        Request::Sync {
+            projects: vec![text("ab")],
+            contact: true,
+            after: Some(7),
+            wait_ms: 1000,
+        },
+    );
+    check(
+        r#"{"do":"purge","project":"ab","how":"delete"}"#,
+        Request::Purge {
+            project: Some(text("ab")),
+            how: Removing::Delete,
+        },
+    );
+    check(
+        r#"{"do":"bring_back","project":"ab"}"#,
+        Request::BringBack {
+            project: text("ab"),
+        },
+    );
+    check(
+        r#"{"do":"orphans","how":"delete_even_last"}"#,
+        Request::Orphans {
+            how: Removing::DeleteEvenLast,
         },
     );
     check(
@@ -288,6 +335,65 @@ fn replies() -> Vec<Reply> {
         Reply::Log {
             entries: vec![entry()],
             more: true,
+        },
+        Reply::RefLog {
+            events: vec![RefEvent {
+                name: "refs/heads/main".into(),
+                update: "ab".into(),
+                time_ms: Some(5),
+                puddle: "cd".into(),
+                envoy: None,
+                envoy_name: Some("mars".into()),
+                old: vec!["00".repeat(20)],
+                new: None,
+                what: "deleted".into(),
+                state: "void".into(),
+                code: Some("revoked".into()),
+                rule: Some(7),
+                why: Some("the membership has ended".into()),
+                replaced_by: None,
+                served_as: None,
+                here: false,
+            }],
+            more: true,
+        },
+        Reply::Restored(Restored {
+            name: "refs/heads/main".into(),
+            old: None,
+            new: "00".repeat(20),
+            from: Some("ab".into()),
+            update: None,
+            forced: false,
+            notes: vec!["success: stored on mars".into()],
+        }),
+        Reply::Sync(SyncStatus {
+            change: 7,
+            now_ms: 5,
+            contacts: vec![ContactStatus {
+                name: "venus".into(),
+                key: "ef".into(),
+                state: "current".into(),
+                reason: None,
+                begun: 2,
+                done: 1,
+            }],
+            projects: vec![ProjectStatus::default()],
+        }),
+        Reply::Removals {
+            items: vec![Removal {
+                project_id: None,
+                handle: None,
+                founder: None,
+                path: "/var/lib/vigo".into(),
+                bytes: 5,
+                why: "stray".into(),
+                copies: 0,
+                holders: vec![],
+                others: vec!["venus does not hold it".into()],
+                replicas: Some(2),
+                outcome: "kept".into(),
+                reason: Some("the last copy".into()),
+            }],
         },
         Reply::Renewals {
             items: vec![Renewal {

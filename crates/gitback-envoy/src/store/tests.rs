@@ -1,0 +1,145 @@
+//! Giving copies up, killed at every step.
+
+use gitback_envelope::{Statement, Verified};
+use gitback_identity::{Handle, PuddleKey, SecretKey};
+
+use super::*;
+
+fn init() -> Verified {
+    let founder = SecretKey::from_seed(&[3; 32]);
+    let puddle = PuddleKey::new(founder.public());
+    let handle: Handle = "notes".parse().expect("valid");
+    let init = Statement::init(&puddle, &handle);
+    let signature = founder.sign(&init.signing_bytes().expect("encodes"));
+    init.seal(signature).expect("the founder's")
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary folder"))
+    }
+
+    fn open(&self) -> Store {
+        let folder = |name| self.0.path().join(name);
+        Store::open(&folder("projects"), &folder("envelopes")).expect("opens")
+    }
+
+    fn repositories(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.path().join("projects")).expect("a folder");
+        let names = entries.map(|entry| entry.expect("readable").file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+/// A store with one project, and that project.
+fn founded(place: &Place) -> (Store, Arc<Cell>) {
+    let (store, init) = (place.open(), init());
+    let cell = store.find_or_make(&init.statement().project).expect("made");
+    cell.lock().admit(vec![init]).expect("the disk works");
+    (store, cell)
+}
+
+fn note() -> GivenUp {
+    GivenUp {
+        at_ms: 5,
+        handle: None,
+        founder: None,
+        uids: vec![1000],
+    }
+}
+
+#[test]
+fn what_is_given_up_is_gone_and_stays_away_until_it_is_brought_back() {
+    let place = Place::new();
+    let (store, cell) = founded(&place);
+    let (id, life) = (*cell.id(), cell.lock().incarnation());
+    cell.lock().set_leaving(true);
+    store.give_up(cell, note()).expect("the disk works");
+    assert_eq!(place.repositories(), Vec::<String>::new());
+    let check_away = |store: &Store| {
+        assert_eq!(store.given_up(&id), Some(note()));
+        assert!(store.find(&id).is_none() && store.all().is_empty());
+        let made = store.find_or_make(&id);
+        assert!(matches!(made, Err(Fault::GivenUp { .. })), "{made:?}");
+    };
+    check_away(&store);
+    drop(store);
+    let store = place.open();
+    check_away(&store);
+    assert_eq!(place.repositories(), Vec::<String>::new());
+
+    let back = store.bring_back(&id).expect("opens");
+    assert!(back.lock().fold().founder().is_some(), "the log is there");
+    assert_eq!(back.lock().incarnation(), life, "numbers go on");
+    assert!(!back.lock().is_leaving());
+    assert_eq!(store.given_up(&id), None);
+    drop((back, store));
+    assert_eq!(place.open().all().len(), 1);
+}
+
+#[test]
+fn killed_after_the_note_a_start_goes_on() {
+    let place = Place::new();
+    let (store, cell) = founded(&place);
+    let (id, log_dir) = (*cell.id(), cell.log_dir().to_owned());
+    drop((store, cell));
+    given_up::write(&log_dir, &note()).expect("the disk works");
+    assert_eq!(place.repositories().len(), 1);
+    let store = place.open();
+    assert_eq!(store.given_up(&id), Some(note()));
+    assert_eq!(place.repositories(), Vec::<String>::new());
+}
+
+#[test]
+fn killed_while_it_deletes_a_start_goes_on() {
+    let place = Place::new();
+    let (store, cell) = founded(&place);
+    let (id, log_dir) = (*cell.id(), cell.log_dir().to_owned());
+    let path = cell.repo().path().to_owned();
+    drop((store, cell));
+    given_up::write(&log_dir, &note()).expect("the disk works");
+    let moved = path.with_extension("git.gone");
+    std::fs::rename(&path, &moved).expect("moved");
+    std::fs::remove_file(moved.join("HEAD")).expect("half deleted");
+    let store = place.open();
+    assert_eq!(store.given_up(&id), Some(note()));
+    assert_eq!(place.repositories(), Vec::<String>::new());
+}
+
+#[test]
+fn what_somebody_has_in_hand_takes_nothing_more() {
+    let place = Place::new();
+    let (store, cell) = founded(&place);
+    let id = *cell.id();
+    let in_hand = Arc::clone(&cell);
+    let whole = in_hand.lock().shown_digest();
+    cell.lock().set_leaving(true);
+    assert_ne!(in_hand.lock().shown_digest(), whole, "nobody counts on it");
+    store.give_up(cell, note()).expect("the disk works");
+    let taken = in_hand.lock().admit(vec![init()]);
+    assert!(matches!(taken, Err(Fault::Leaving { .. })), "{taken:?}");
+    // While the old one is in use there is no second one, and it can be tried again.
+    store.bring_back(&id).expect_err("its log is in use");
+    assert_eq!(store.given_up(&id), Some(note()));
+    drop(in_hand);
+    store.bring_back(&id).expect("opens");
+}
+
+#[test]
+fn only_directories_that_are_no_projects_are_strays() {
+    let place = Place::new();
+    let (store, _cell) = founded(&place);
+    let projects = place.0.path().join("projects");
+    for name in ["left-over", "x.git", "y.git.gone"] {
+        std::fs::create_dir(projects.join(name)).expect("made");
+    }
+    std::os::unix::fs::symlink("/", projects.join("link")).expect("made");
+    let strays = store.strays().expect("readable");
+    assert_eq!(strays, [projects.join("left-over"), projects.join("x.git")]);
+    store.delete_stray(&strays[0]).expect("the disk works");
+    assert_eq!(store.strays().expect("readable").len(), 1);
+}
