@@ -153,6 +153,7 @@ impl Node {
             } => self.delivered(to, project, outcome),
             Input::Answered { peer } => self.asked(&peer),
             Input::OwnRecord(record) => self.own_record(record),
+            Input::WallClock { unix_ms } => self.set_wall_clock(unix_ms),
             Input::CompareAll => self.compare_all(),
             Input::CompareSoon { with } => self.queue_compare(&with),
         }

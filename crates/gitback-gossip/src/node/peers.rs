@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gitback_identity::ProjectId;
 
 use super::terms::{Presence, Settings, Standing};
+use crate::address::AddressRecord;
 use crate::backoff::Backoff;
 use crate::millis::Millis;
 
@@ -23,7 +24,7 @@ pub(crate) const LAGGING_MAX: usize = 64;
 pub(crate) struct Peer {
     pub(crate) name: String,
     configured: Vec<String>,
-    recorded: Option<(u64, Vec<String>)>,
+    recorded: Option<Recorded>,
     sighted: Vec<String>,
     life: Life,
     /// Waits between attempts while it is away.
@@ -62,6 +63,14 @@ enum Life {
         failed: Millis,
         next: Millis,
     },
+}
+
+/// What a peer last said of itself.
+#[derive(Debug)]
+struct Recorded {
+    number: u64,
+    addresses: Vec<String>,
+    expires_ms: u64,
 }
 
 /// A project in which a peer is behind.
@@ -266,22 +275,35 @@ impl Peer {
     }
 
     /// Takes what it says of itself, if that is newer than what is known.
-    pub(crate) fn record(&mut self, number: u64, addresses: Vec<String>) -> bool {
-        if self
-            .recorded
-            .as_ref()
-            .is_some_and(|(known, _)| *known >= number)
-        {
+    pub(crate) fn record(&mut self, record: &AddressRecord) -> bool {
+        let known = self.recorded.as_ref();
+        if known.is_some_and(|known| known.number >= record.number()) {
             return false;
         }
         let before = self.addresses();
-        self.recorded = Some((number, bounded(addresses)));
+        self.recorded = Some(Recorded {
+            number: record.number(),
+            addresses: bounded(record.addresses().to_vec()),
+            expires_ms: record.expires_ms(),
+        });
         self.addresses() != before
+    }
+
+    /// Forgets addresses that have expired, but not how new they were. `true` if there were some.
+    pub(crate) fn expire(&mut self, wall_ms: u64) -> bool {
+        let Some(recorded) = self.recorded.as_mut() else {
+            return false;
+        };
+        if recorded.expires_ms > wall_ms || recorded.addresses.is_empty() {
+            return false;
+        }
+        recorded.addresses.clear();
+        true
     }
 
     /// Where it is best tried: on the local network, then where it says it is, then where the configuration says.
     pub(crate) fn addresses(&self) -> Vec<String> {
-        let recorded = self.recorded.iter().flat_map(|(_, addresses)| addresses);
+        let recorded = self.recorded.iter().flat_map(|one| &one.addresses);
         let mut addresses: Vec<String> = Vec::new();
         for address in self.sighted.iter().chain(recorded).chain(&self.configured) {
             if !addresses.contains(address) {

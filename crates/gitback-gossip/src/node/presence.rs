@@ -16,6 +16,7 @@ impl Node {
         self.next_tick = self.now.plus(pause.max(Millis(1)));
         self.probes_left = self.settings.probes;
         self.rumours.tick();
+        self.expire_addresses();
         let (now, cap) = (self.now, self.settings.penalty_cap);
         let mut candidates = Vec::new();
         for (key, peer) in &mut self.peers {

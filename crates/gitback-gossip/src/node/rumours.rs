@@ -37,6 +37,8 @@ pub(crate) struct Rumours {
     untold: BTreeSet<ProjectId>,
     /// What others shall know of this envoy's addresses, and when they are told again.
     own: Option<(AddressRecord, Millis)>,
+    /// What the clock on the wall showed when.
+    wall: Option<(Millis, u64)>,
     /// Until when nothing more is said about whose nonsense.
     complained: BTreeMap<EnvoyKey, Millis>,
 }
@@ -48,6 +50,7 @@ impl Default for Rumours {
             heard: Agenda::new(),
             untold: BTreeSet::new(),
             own: None,
+            wall: None,
             complained: BTreeMap::new(),
         }
     }
@@ -232,16 +235,44 @@ impl Node {
                 digest,
                 holder,
             }) => self.heard_of_project(from, project, digest, holder),
-            Ok(Notice::Address(record)) => {
-                let (key, number) = (*record.key(), record.number());
-                if let Some(peer) = self.peers.get_mut(&key)
-                    && peer.record(number, record.addresses().to_vec())
-                {
-                    self.moved(&key);
-                }
-            }
+            Ok(Notice::Address(record)) => self.heard_address(&record),
             Err(_) => {}
         }
+    }
+
+    fn heard_address(&mut self, record: &AddressRecord) {
+        let expired = self.wall_ms().is_some_and(|now| record.expires_ms() <= now);
+        if let Some(peer) = self.peers.get_mut(record.key())
+            && !expired
+            && peer.record(record)
+        {
+            self.moved(record.key());
+        }
+    }
+
+    /// What the clock on the wall shows, if anybody said so.
+    fn wall_ms(&self) -> Option<u64> {
+        let (then, wall_ms) = self.rumours.wall?;
+        Some(wall_ms.saturating_add(self.now.since(then).0))
+    }
+
+    /// Forgets the addresses whose time is over.
+    pub(super) fn expire_addresses(&mut self) {
+        let Some(wall_ms) = self.wall_ms() else {
+            return;
+        };
+        let expired = self
+            .peers
+            .iter_mut()
+            .filter_map(|(key, peer)| peer.expire(wall_ms).then_some(*key));
+        let expired: Vec<EnvoyKey> = expired.collect();
+        for key in expired {
+            self.moved(&key);
+        }
+    }
+
+    pub(super) fn set_wall_clock(&mut self, unix_ms: u64) {
+        self.rumours.wall = Some((self.now, unix_ms));
     }
 
     fn heard_of_project(

@@ -109,6 +109,12 @@ pub enum Input {
     },
     /// What others shall know of where this envoy can be reached. The driver signs it, with a number above the last.
     OwnRecord(AddressRecord),
+    /// What the clock on the wall shows now, by which addresses of others expire. Say so at start-up and when it was
+    /// set; until then nothing expires.
+    WallClock {
+        /// Milliseconds since 1970.
+        unix_ms: u64,
+    },
     /// Compare with everybody now, away or not, as soon as slots allow. A penalty still holds.
     CompareAll,
     /// Compare with this one as soon as a slot allows: it turned out to hold something else. Many of these become one.

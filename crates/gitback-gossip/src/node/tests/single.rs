@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use super::super::wants::WANTS_PER_PEER_MAX;
 use super::super::{Difference, Failure, Input, News, Output, Presence};
 use super::driver::Driver;
-use super::world::{digest, key, project};
+use super::world::{digest, key, project, secret};
+use crate::address::AddressRecord;
 use crate::millis::Millis;
+use crate::notice::Notice;
 use crate::owed::OWED_PER_PEER_MAX;
 
 const NOTHING: News = News {
@@ -264,6 +266,31 @@ fn what_is_owed_goes_out_when_the_peer_is_back() {
 }
 
 #[test]
+fn what_was_refused_is_offered_again_when_the_peer_was_away() {
+    let mut driver = Driver::new(1);
+    driver.pass(SECOND, |_| Ok(vec![]));
+    driver.tell(Input::Owes {
+        to: key(1),
+        project: project(0),
+        reason: "no answer".to_owned(),
+    });
+    assert!(driver.delivers(project(0), key(1)));
+    driver.tell(Input::Delivered {
+        to: key(1),
+        project: project(0),
+        outcome: Err(Failure::Refused("no room".to_owned())),
+    });
+    driver.pass(SECOND.times(240), |_| Ok(vec![]));
+    assert!(
+        !driver.delivers(project(0), key(1)),
+        "it would refuse again"
+    );
+    driver.pass(SECOND.times(15), |_| Err(away()));
+    driver.pass(SECOND.times(60), |_| Ok(vec![]));
+    assert!(driver.delivers(project(0), key(1)));
+}
+
+#[test]
 fn a_peer_that_reaches_us_and_is_not_reached_is_tried_once_a_tick() {
     let mut driver = Driver::new(1);
     driver.pass(SECOND, |_| Err(away()));
@@ -431,6 +458,30 @@ fn addresses_come_in_order_of_preference() {
         address: "lan:1".to_owned(),
     });
     assert_eq!(driver.take(), [], "nothing new");
+}
+
+#[test]
+fn addresses_that_a_peer_announces_are_used_until_they_expire() {
+    let mut driver = Driver::new(1);
+    driver.tell(Input::WallClock { unix_ms: 1_000_000 });
+    let secret = secret(1);
+    let record = |number, host: &str, expires| {
+        let addresses = vec![format!("{host}:1")];
+        let record = AddressRecord::sign(&secret, "node1", &addresses, number, expires);
+        Notice::Address(record.expect("a record")).encode()
+    };
+    let first = |driver: &Driver| {
+        let standing = driver.node.standing(&key(1)).expect("a peer");
+        standing.addresses.first().cloned().unwrap_or_default()
+    };
+    driver.node.heard(&key(1), &record(5, "new", 1_060_000));
+    assert_eq!(first(&driver), "new:1");
+    driver.node.heard(&key(1), &record(4, "old", 1_060_000));
+    assert_eq!(first(&driver), "new:1", "an older record");
+    driver.node.heard(&key(1), &record(6, "late", 1_000_000));
+    assert_eq!(first(&driver), "new:1", "an expired record");
+    driver.pass(SECOND.times(90), |_| Ok(vec![]));
+    assert_eq!(first(&driver), "node1:1");
 }
 
 #[test]

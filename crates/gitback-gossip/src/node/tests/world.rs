@@ -11,10 +11,14 @@ use crate::millis::Millis;
 /// What is held of a project: each bit an envelope.
 pub(super) type Set = u64;
 
-pub(super) fn key(number: usize) -> EnvoyKey {
+pub(super) fn secret(number: usize) -> SecretKey {
     let mut seed = [7; 32];
     seed[0] = u8::try_from(number).expect("few nodes");
-    EnvoyKey::new(SecretKey::from_seed(&seed).public())
+    SecretKey::from_seed(&seed)
+}
+
+pub(super) fn key(number: usize) -> EnvoyKey {
+    EnvoyKey::new(secret(number).public())
 }
 
 pub(super) fn project(number: u16) -> ProjectId {
@@ -312,7 +316,11 @@ impl World {
             Output::Compare { with } => {
                 self.counts.compares += 1;
                 self.nodes[at].open.remove(&Open::Compare(with));
-                let outcome = self.call(at, &with).map(|to| self.differences(at, to));
+                let outcome = self.call(at, &with).map(|to| {
+                    let (by, differences) = (self.nodes[at].key, self.differences(to, at));
+                    self.tell(to, Input::Shown { by, differences });
+                    self.differences(at, to)
+                });
                 self.tell(at, Input::Compared { with, outcome });
             }
             Output::CatchUp { project, from } => {
