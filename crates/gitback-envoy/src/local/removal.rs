@@ -27,7 +27,13 @@ const ASK_MAX: Duration = Duration::from_secs(10);
 
 /// What the peers say that they hold, now.
 struct Fleet {
-    answers: Vec<(Arc<Neighbour>, Option<BTreeMap<ProjectId, [u8; 32]>>)>,
+    answers: Vec<Answer>,
+}
+
+struct Answer {
+    neighbour: Arc<Neighbour>,
+    /// The digest of each project that it holds; nothing where it did not answer.
+    held: Option<BTreeMap<ProjectId, [u8; 32]>>,
 }
 
 /// A copy that is being given up; it is not after all when this is dropped, unless it is gone then.
@@ -275,7 +281,7 @@ fn ask(envoy: &Arc<Envoy>) -> Fleet {
         .collect();
     let mut answers = Vec::new();
     for (neighbour, call) in asked {
-        let answer = match envoy.handle().block_on(call) {
+        let held = match envoy.handle().block_on(call) {
             Ok(Ok(Ok(theirs))) => {
                 neighbour.note_answer();
                 Some(theirs.projects.into_iter().collect())
@@ -286,7 +292,7 @@ fn ask(envoy: &Arc<Envoy>) -> Fleet {
             }
             Ok(Err(_)) | Err(_) => None,
         };
-        answers.push((neighbour, answer));
+        answers.push(Answer { neighbour, held });
     }
     Fleet { answers }
 }
@@ -313,9 +319,9 @@ fn describe(envoy: &Envoy, cell: &Cell, why: &str, fleet: &Fleet) -> Removal {
     let state = cell.lock();
     let fold = state.fold();
     let (mut holders, mut others) = (Vec::new(), Vec::new());
-    for (neighbour, answer) in &fleet.answers {
+    for Answer { neighbour, held } in &fleet.answers {
         let name = neighbour.name();
-        let shown = answer.as_ref().map(|held| held.get(cell.id()));
+        let shown = held.as_ref().map(|held| held.get(cell.id()));
         match shown {
             // What is not known to have been founded can be compared with nothing.
             Some(Some(digest)) if *digest == fold.digest() && fold.founder().is_some() => {
