@@ -22,10 +22,14 @@ use near::Near;
 const SERVICE: &str = "_gitback._tcp.local.";
 /// The one property: the whole key, in hex. A label of DNS is too short for it.
 const KEY: &str = "key";
-/// Records of others that are remembered, after which all are forgotten and nothing is heard for a while.
-const RECORDS_MAX: i64 = 4096;
-/// How often that is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Envoys nearby, and records of them, that are remembered. With more all are forgotten, and nothing is heard for a while.
+const FOUND_MAX: usize = 1024;
+const RECORDS_MAX: i64 = 8192;
+/// How long the end may take to be noticed when the library is too busy to say that it ended.
+const WAKE_EVERY: Duration = Duration::from_secs(1);
+/// How often the records are counted, and how long that may take before it is taken for too many.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long nothing is heard after a flood or a fault.
 const REST: Duration = Duration::from_secs(60);
 
@@ -172,19 +176,19 @@ fn end(daemon: Option<ServiceDaemon>) {
     let _ = daemon.map(|daemon| daemon.shutdown());
 }
 
-/// Whether it remembers more than it may.
+/// Whether it remembers more than it may, or has so much to do that it does not say.
 fn is_crowded(daemon: &ServiceDaemon) -> bool {
     let counted = daemon
         .get_metrics()
         .ok()
-        .and_then(|answer| answer.recv_timeout(LOOK_EVERY).ok());
-    let records = counted.map_or(0, |counts| {
+        .and_then(|answer| answer.recv_timeout(ANSWER_WITHIN).ok());
+    counted.is_none_or(|counts| {
         let remembered = counts
             .iter()
-            .filter(|(name, _)| name.starts_with("cached-") || *name == "timer");
-        remembered.fold(0_i64, |sum, (_, count)| sum.saturating_add(*count))
-    });
-    records > RECORDS_MAX
+            .filter(|(name, _)| name.starts_with("cached-"));
+        let records = remembered.fold(0_i64, |sum, (_, count)| sum.saturating_add(*count));
+        records > RECORDS_MAX
+    })
 }
 
 impl<F: FnMut(EnvoyKey, String)> Worker<F> {
@@ -207,24 +211,30 @@ impl<F: FnMut(EnvoyKey, String)> Worker<F> {
 
     /// Hears others until that cannot go on, and says why.
     fn listen(&mut self, events: &Receiver<ServiceEvent>) -> &'static str {
+        const CROWDED: &str = "the network says too much of envoys";
         let mut looked = Instant::now();
+        let mut found = 0_usize;
         loop {
-            match events.recv_timeout(LOOK_EVERY) {
+            match events.recv_timeout(WAKE_EVERY) {
                 Ok(ServiceEvent::ServiceResolved(service)) => {
                     self.near
                         .sight(&service, Instant::now(), &mut self.on_sighting);
                 }
+                Ok(ServiceEvent::ServiceFound(..)) => found += 1,
+                Ok(ServiceEvent::ServiceRemoved(..)) => found = found.saturating_sub(1),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return "multicast DNS ended",
             }
+            if found > FOUND_MAX {
+                return CROWDED;
+            }
+            let Some(daemon) = self.shared.daemon() else {
+                return "nobody wants to know";
+            };
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
-                if self
-                    .shared
-                    .daemon()
-                    .is_none_or(|daemon| is_crowded(&daemon))
-                {
-                    return "the network says too much of envoys";
+                if is_crowded(&daemon) {
+                    return CROWDED;
                 }
             }
         }
