@@ -80,6 +80,8 @@ pub struct Node {
 struct Open {
     compares: BTreeSet<EnvoyKey>,
     catch_ups: BTreeMap<ProjectId, (EnvoyKey, Want)>,
+    /// Of those, the projects that are not to be held any more.
+    called_off: BTreeSet<ProjectId>,
     /// Whether the job that it is for was called off meanwhile.
     deliveries: BTreeMap<(EnvoyKey, ProjectId), bool>,
     messages: BTreeMap<EnvoyKey, usize>,

@@ -63,6 +63,14 @@ impl Node {
     }
 
     fn note_missing_here(&mut self, with: EnvoyKey, differences: &[Difference]) {
+        // Whoever cannot be asked is compared with when it can.
+        if !self
+            .peers
+            .get(&with)
+            .is_some_and(|peer| peer.is_usable(self.now))
+        {
+            return;
+        }
         // More than fits may differ: starting anywhere, each of them is among the first one day.
         let (after, before) = differences.split_at(self.dice.below(differences.len()));
         for difference in before.iter().chain(after).filter(|one| one.we_lack) {
@@ -152,7 +160,15 @@ impl Node {
             return;
         };
         self.open.catch_ups.remove(&project);
+        let called_off = self.open.called_off.remove(&project);
         if !self.peers.contains_key(&from) {
+            return;
+        }
+        if called_off {
+            match &outcome {
+                Ok(_) => self.answered(&from, false),
+                Err(failure) => self.failed(&from, failure, false),
+            }
             return;
         }
         let shown = Shown {
@@ -186,6 +202,7 @@ impl Node {
             peer.brought_nothing(now, random);
         }
         if news.same {
+            self.known_already(&project);
             self.pairs.settled(&from, &project);
         } else if news.changed && news.more {
             self.wants.put(from, project, want, now);
@@ -207,10 +224,6 @@ impl Node {
         let (now, random) = (self.now, self.dice.roll());
         self.failed(&from, failure, false);
         match failure {
-            // It waits for the peer to come back.
-            Failure::Away(_) => {
-                self.wants.put(from, project, want, now);
-            }
             Failure::Busy(_) => {
                 let due = self.pairs.busy(now, from, project, shown, random);
                 self.wants.put(from, project, want, due);
@@ -226,7 +239,8 @@ impl Node {
                     peer.brought_nothing(now, random);
                 }
             }
-            Failure::Lied(_) => {}
+            // Whoever is back, or has served its penalty, is compared with, which shows it again.
+            Failure::Away(_) | Failure::Lied(_) => {}
         }
     }
 

@@ -144,6 +144,7 @@ impl Node {
             self.probes.insert((next, *key));
         }
         if gone {
+            self.wants.forget(key);
             self.log(key, format!("does not answer: {reason}"));
         }
         self.mesh.lost(self.now, key);
@@ -175,6 +176,7 @@ impl Node {
             return;
         }
         let until = peer.punish(self.now, reason, random);
+        self.wants.forget(key);
         self.probes.insert((until, *key));
         let wait = until.since(self.now).0.div_ceil(1000);
         self.log(key, format!("is left alone for {wait} s: {reason}"));

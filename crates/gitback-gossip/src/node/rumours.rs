@@ -89,11 +89,23 @@ impl Node {
 
     pub(super) fn dropped(&mut self, project: &ProjectId) {
         self.holdings.drop(project);
+        if self.open.catch_ups.contains_key(project) {
+            self.open.called_off.insert(*project);
+        }
         self.rumours.untold.remove(project);
         self.wants.drop_project(project);
         self.owed.drop_project(project);
         for ((_, of), called_off) in &mut self.open.deliveries {
             *called_off |= of == project;
+        }
+    }
+
+    /// What is held of `project` came from a peer that holds the same: the fleet needs no notice of it.
+    pub(super) fn known_already(&mut self, project: &ProjectId) {
+        if self.rumours.untold.remove(project)
+            && let Some(digest) = self.holdings.digest(project)
+        {
+            self.rumours.note(self.now, *project, digest);
         }
     }
 
@@ -109,13 +121,14 @@ impl Node {
         }
         self.tell_own();
         let (now, gap, me) = (self.now, self.settings.notice_gap, self.me);
-        let (holdings, mesh) = (&mut self.holdings, &mut self.mesh);
+        let (holdings, mesh, open) = (&mut self.holdings, &mut self.mesh, &self.open.catch_ups);
         let mut told = Vec::new();
         self.rumours.untold.retain(|project| {
             let Some(holding) = holdings.get_mut(project) else {
                 return false;
             };
-            if holding.told.is_some_and(|told| told.plus(gap) > now) {
+            // While it is being caught up it is no news, or will be other news soon.
+            if open.contains_key(project) || holding.told.is_some_and(|told| told.plus(gap) > now) {
                 return true;
             }
             holding.told = Some(now);

@@ -186,7 +186,7 @@ mod orders {
                 return;
             };
             let keys: Vec<EnvoyKey> = self.envoys.iter().map(|one| one.turn.me).collect();
-            for question in self.envoys[at].turn.to_ask(ticket) {
+            for question in self.envoys[at].turn.due_questions(ticket) {
                 let asked = keys.iter().position(|key| *key == question.partner);
                 self.wire.insert(Message {
                     asker: at,
@@ -284,7 +284,7 @@ mod orders {
 
     impl Turn {
         /// The questions of [`Turn::may_pass`], without passing.
-        fn to_ask(&mut self, ticket: Ticket) -> Vec<Question> {
+        fn due_questions(&mut self, ticket: Ticket) -> Vec<Question> {
             let push = self.tickets.get_mut(&ticket);
             push.map(|push| push.questions(Millis(0)))
                 .unwrap_or_default()

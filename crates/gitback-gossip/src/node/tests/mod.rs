@@ -1,3 +1,4 @@
+mod addresses;
 mod driver;
 mod single;
 mod world;
@@ -13,11 +14,9 @@ const MINUTE: Millis = Millis::from_secs(60);
 
 /// Random pushes, cuts, crashes and mishaps for some minutes.
 fn trouble(world: &mut World, steps: usize, mishaps: usize, restarts: bool) {
-    let mut dice = Dice::new(&[steps as u8; 32]);
-    let seed = world.dice.roll();
-    (0..seed % 97).for_each(|_| {
-        dice.roll();
-    });
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&world.dice.roll().to_le_bytes());
+    let mut dice = Dice::new(&seed);
     world.mishaps = mishaps;
     let nodes = world.nodes.len();
     for step in 0..steps {
@@ -25,7 +24,8 @@ fn trouble(world: &mut World, steps: usize, mishaps: usize, restarts: bool) {
         match dice.below(10) {
             0..4 => {
                 let bit = u32::try_from(step % 64).expect("small");
-                world.push(one, project(dice.below(5) as u16), bit, dice.below(2) == 0);
+                let number = u16::try_from(dice.below(5)).expect("small");
+                world.push(one, project(number), bit, dice.below(2) == 0);
             }
             4 => {
                 world.cut.insert((one, other));

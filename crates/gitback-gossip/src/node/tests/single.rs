@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use super::super::wants::WANTS_PER_PEER_MAX;
 use super::super::{Difference, Failure, Input, News, Output, Presence};
 use super::driver::Driver;
-use super::world::{digest, key, project, secret};
-use crate::address::AddressRecord;
+use super::world::{digest, key, project};
 use crate::millis::Millis;
-use crate::notice::Notice;
 use crate::owed::OWED_PER_PEER_MAX;
 
 const NOTHING: News = News {
@@ -419,6 +417,25 @@ fn a_catch_up_that_stopped_at_its_cap_goes_on_after_others() {
 }
 
 #[test]
+fn a_project_that_was_dropped_meanwhile_is_not_caught_up_further() {
+    let mut driver = Driver::new(1);
+    driver.pass(SECOND, |_| Ok(vec![lacking(0)]));
+    assert_eq!(driver.catch_ups().len(), 1);
+    driver.tell(Input::Dropped {
+        project: project(0),
+    });
+    let outcome = Ok(News {
+        changed: true,
+        same: false,
+        more: true,
+    });
+    driver.caught_up(project(0), key(1), outcome);
+    driver.pass(SECOND.times(60), |_| Ok(vec![]));
+    assert_eq!(driver.catch_ups(), []);
+    assert_eq!(driver.node.open(), 0);
+}
+
+#[test]
 fn jobs_are_collapsed_and_bounded() {
     let mut driver = Driver::new(1);
     driver.pass(SECOND, |_| Err(away()));
@@ -438,50 +455,6 @@ fn jobs_are_collapsed_and_bounded() {
         project: project(0),
     });
     assert_eq!(driver.node.owed_to(&key(1)).len(), OWED_PER_PEER_MAX - 1);
-}
-
-#[test]
-fn addresses_come_in_order_of_preference() {
-    let mut driver = Driver::new(1);
-    driver.take();
-    driver.tell(Input::Sighted {
-        key: key(1),
-        address: "lan:1".to_owned(),
-    });
-    let expected = Output::Moved {
-        peer: key(1),
-        addresses: vec!["lan:1".to_owned(), "node1:1".to_owned()],
-    };
-    assert_eq!(driver.take(), [expected]);
-    driver.tell(Input::Sighted {
-        key: key(1),
-        address: "lan:1".to_owned(),
-    });
-    assert_eq!(driver.take(), [], "nothing new");
-}
-
-#[test]
-fn addresses_that_a_peer_announces_are_used_until_they_expire() {
-    let mut driver = Driver::new(1);
-    driver.tell(Input::WallClock { unix_ms: 1_000_000 });
-    let secret = secret(1);
-    let record = |number, host: &str, expires| {
-        let addresses = vec![format!("{host}:1")];
-        let record = AddressRecord::sign(&secret, "node1", &addresses, number, expires);
-        Notice::Address(record.expect("a record")).encode()
-    };
-    let first = |driver: &Driver| {
-        let standing = driver.node.standing(&key(1)).expect("a peer");
-        standing.addresses.first().cloned().unwrap_or_default()
-    };
-    driver.node.heard(&key(1), &record(5, "new", 1_060_000));
-    assert_eq!(first(&driver), "new:1");
-    driver.node.heard(&key(1), &record(4, "old", 1_060_000));
-    assert_eq!(first(&driver), "new:1", "an older record");
-    driver.node.heard(&key(1), &record(6, "late", 1_000_000));
-    assert_eq!(first(&driver), "new:1", "an expired record");
-    driver.pass(SECOND.times(90), |_| Ok(vec![]));
-    assert_eq!(first(&driver), "node1:1");
 }
 
 #[test]
