@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use gitback_tests::{Binaries, Fleet, Options, Profile, Shape, Stop};
 
-use crate::{cargo, demo, show, test, tidy};
+use crate::{cargo, demo, show, sim, test, tidy};
 
 /// One check: what it is called and what does it.
 type Check<'a> = (&'a str, Box<dyn Fn() -> Result<()> + 'a>);
@@ -33,6 +33,7 @@ fn checks(stop: &Stop) -> Vec<Check<'_>> {
         ("doc", Box::new(doc)),
         ("test", Box::new(|| test::run(&test::Arguments::default()))),
         ("deny", Box::new(deny)),
+        ("sim", Box::new(|| sim::run(&sim::Arguments::as_check()))),
         ("demo", Box::new(|| small_demo(stop))),
     ]
 }

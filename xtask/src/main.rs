@@ -6,6 +6,11 @@ mod cargo;
 mod ci;
 mod demo;
 mod show;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a simulated world is tables by number, and a number out of place has to be seen at once"
+)]
+mod sim;
 mod test;
 mod tidy;
 
@@ -34,6 +39,8 @@ enum Verb {
     Attack(attack::Arguments),
     /// Measures what a push, a clone and a daemon cost, against plain git on the same disk.
     Bench(bench::Arguments),
+    /// Plays simulated fleets under faults, each from a seed, and checks what must hold in them.
+    Sim(sim::Arguments),
     /// Checks what the compiler cannot: forbidden dependencies, manifests, documents; prints smells.
     Tidy,
     /// Everything that must pass before a change lands.
@@ -72,6 +79,7 @@ fn run(verb: &Verb) -> Result<(), Ended> {
         Verb::Test(arguments) => test::run(arguments),
         Verb::Attack(arguments) => attack::run(arguments),
         Verb::Bench(arguments) => bench::run(arguments, &stop),
+        Verb::Sim(arguments) => sim::run(arguments),
         Verb::Tidy => tidy::run(),
         Verb::Ci => ci::run(&stop),
     };

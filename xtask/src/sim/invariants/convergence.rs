@@ -1,0 +1,71 @@
+//! Once faults end, every envoy that should hold a project shows the same refs, within a bounded time.
+//!
+//! Enforces: the design's "Consistency, stated": when a partition heals every envoy shows the same heads; docs/spec/fold.md §9, the
+//! same set gives the same state.
+
+use super::super::people::named;
+use super::super::replica::partner::{Partner, partner};
+use super::super::world::World;
+
+pub(super) const NAME: &str = "convergence";
+
+/// How long a fleet may take to come together, in microseconds.
+pub(super) const LIMIT_US: u64 = 1_800_000_000;
+
+/// Who should hold a project, of the honest: by what the first of them that holds it says.
+pub(super) fn holders(world: &World, project: usize) -> Vec<usize> {
+    let up = |envoy: &usize| world.replicas[*envoy].up;
+    let honest: Vec<usize> = world.honest().filter(up).collect();
+    // Who was told of the end of somebody's part is right about it.
+    let knows_most = honest
+        .iter()
+        .max_by_key(|envoy| world.replicas[**envoy].cells[project].fold.len());
+    let Some(judge) = knows_most else {
+        return Vec::new();
+    };
+    let cell = &world.replicas[*judge].cells[project];
+    let full = |envoy: &usize| partner(cell, &world.keys.envoy(*envoy)) == Partner::Full;
+    honest.into_iter().filter(full).collect()
+}
+
+/// Why the fleet has not come together, if it has not.
+pub(super) fn apart(world: &World) -> Option<String> {
+    for project in 0..world.plan.projects {
+        let holders = holders(world, project);
+        let Some(first) = holders.first().copied() else {
+            continue;
+        };
+        for envoy in holders {
+            let cell = &world.replicas[envoy].cells[project];
+            let shelf = &world.replicas[envoy].disk.shelves[project];
+            if cell.work.is_some() || cell.catch.is_some() {
+                return Some(format!("envoy {envoy} is still at work"));
+            }
+            if !cell.is_whole(shelf) {
+                return Some(format!("envoy {envoy} lacks objects of project {project}"));
+            }
+            let other = &world.replicas[first].cells[project];
+            let other_shelf = &world.replicas[first].disk.shelves[project];
+            if cell.fold.digest() != other.fold.digest() {
+                let (here, there) = (cell.fold.len(), other.fold.len());
+                return Some(format!(
+                    "envoys {envoy} and {first} hold {here} and {there} envelopes of project {project}"
+                ));
+            }
+            if shelf.refs != other_shelf.refs {
+                let show = |refs: &std::collections::BTreeMap<Vec<u8>, gitback_envelope::Oid>| {
+                    let shown = refs.iter().map(|(name, oid)| {
+                        let name = String::from_utf8_lossy(name).into_owned();
+                        format!("{name} {}", named(&world.history, oid))
+                    });
+                    shown.collect::<Vec<_>>().join(", ")
+                };
+                let (ours, theirs) = (show(&shelf.refs), show(&other_shelf.refs));
+                return Some(format!(
+                    "envoys {envoy} and {first} show {ours} and {theirs} of project {project}"
+                ));
+            }
+        }
+    }
+    None
+}
