@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gitback_envelope::{EnvelopeId, Incarnation, Tip};
+use gitback_gossip::Input;
 use gitback_helper::{AcceptError, Layout, Listener};
 use gitback_identity::{EnvoyKey, PublicKey, PuddleKey, SecretKey};
 use gitback_peer::{Client, Digests, Server};
@@ -20,11 +21,12 @@ use crate::config::Config;
 use crate::fault::Fault;
 use crate::fresh::Turns;
 use crate::heal::Heal;
+use crate::lan::LanHandle;
 use crate::peers::Neighbour;
 use crate::receipts::Receipts;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{access, clock, disk, key, leave, local, whereabouts};
+use crate::{access, clock, disk, key, lan, leave, local, whereabouts};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -353,6 +355,8 @@ struct Threads {
     watching: Sender<()>,
     /// Dropped, it ends the one that tells the fleet where this envoy is.
     telling: Sender<()>,
+    /// Dropped, it ends looking for envoys on the local network.
+    lan: Option<LanHandle>,
 }
 
 impl Threads {
@@ -396,6 +400,7 @@ impl Threads {
             conversations,
             watching,
             telling,
+            lan: look_around(envoy, port),
         })
     }
 
@@ -405,6 +410,7 @@ impl Threads {
         envoy.changes().end();
         drop(self.watching);
         drop(self.telling);
+        drop(self.lan);
         envoy.heal().stop();
         let begun = std::time::Instant::now();
         let busy = || {
@@ -420,6 +426,26 @@ impl Threads {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Looks for the fleet on the local network, if there is one and it is wanted.
+fn look_around(envoy: &Arc<Envoy>, port: u16) -> Option<LanHandle> {
+    let config = envoy.config();
+    if !config.lan_discovery() || config.listen().ip().is_loopback() {
+        return None;
+    }
+    let host = Arc::downgrade(envoy);
+    let on_sighting = move |key, address| {
+        if let Some(envoy) = host.upgrade() {
+            envoy.heal().tell(Input::Sighted { key, address });
+        }
+    };
+    let started = lan::start(*envoy.public(), port, on_sighting);
+    started
+        .inspect_err(|error| {
+            tracing::warn!(error = %chain(error), "other envoys on the local network are not found");
+        })
+        .ok()
 }
 
 fn accept_locals(envoy: &Arc<Envoy>, listener: &Listener, running: &Arc<Mutex<usize>>) {
