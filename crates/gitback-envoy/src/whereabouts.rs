@@ -1,4 +1,5 @@
-//! Telling the fleet where this envoy can be reached: a signed record, made anew when that changes.
+//! Telling the fleet where this envoy can be reached: a signed record, made anew when that changes; and by which clock
+//! those of others expire.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -23,6 +24,7 @@ pub(crate) fn watch(envoy: &Arc<Envoy>, port: u16, stop: &Receiver<()>) {
     let mut told: Option<(Vec<String>, u64)> = None;
     loop {
         let (addresses, now) = (own_addresses(envoy, port), clock::now_ms());
+        envoy.heal().tell(Input::WallClock { unix_ms: now });
         let is_news = told.as_ref().is_none_or(|(before, at)| {
             *before != addresses || now.saturating_sub(*at) > RENEW_MS || now < *at
         });
