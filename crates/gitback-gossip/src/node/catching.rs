@@ -41,7 +41,10 @@ impl Node {
                     && !matches!(failure, Failure::Away(_))
                 {
                     peer.last_compared = Some(now);
-                    peer.rest(now, random);
+                    // A tick is wait enough for what passes by itself.
+                    if matches!(failure, Failure::Refused(_)) {
+                        peer.rest(now, random);
+                    }
                 }
             }
         }

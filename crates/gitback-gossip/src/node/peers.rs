@@ -33,7 +33,7 @@ pub(crate) struct Peer {
     hastened: bool,
     last_answer: Option<Millis>,
     pub(crate) last_compared: Option<Millis>,
-    /// How it answers comparisons while it is there: refused, busy.
+    /// Waits between comparisons that it refuses.
     rest: Backoff,
     rest_until: Millis,
     penalty: Backoff,
@@ -231,7 +231,7 @@ impl Peer {
         }
     }
 
-    /// It will not, or cannot, compare now.
+    /// It will not compare now.
     pub(crate) fn rest(&mut self, now: Millis, random: u64) {
         self.rest_until = now.plus(self.rest.fail(random));
     }
