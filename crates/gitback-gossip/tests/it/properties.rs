@@ -1,5 +1,7 @@
 //! What holds for any input.
 
+use std::collections::BTreeMap;
+
 use gitback_gossip::{
     AddressRecord, Mesh, MeshOutput, Millis, NOTICE_MAX, Notice, RECORD_MAX, is_host_port,
 };
@@ -45,29 +47,29 @@ fn notice() -> impl Strategy<Value = Notice> {
 
 /// Real messages of a small swarm, to be bent.
 fn messages() -> Vec<Vec<u8>> {
-    let mut nodes: Vec<Mesh> = (1..=6)
-        .map(|seed| {
-            let mut mesh = Mesh::new(key(seed), [seed; 32], Millis(0));
-            let all: Vec<EnvoyKey> = (1..=6).map(key).collect();
+    let all: Vec<EnvoyKey> = (1..=6).map(key).collect();
+    let mut nodes: BTreeMap<EnvoyKey, Mesh> = all
+        .iter()
+        .map(|me| {
+            let mut mesh = Mesh::new(*me, *me.as_bytes(), Millis(0));
             mesh.join(Millis(0), &all);
-            mesh
+            (*me, mesh)
         })
         .collect();
     let mut messages = Vec::new();
     for step in 1..400_u64 {
         let now = Millis(step * 500);
-        for from in 0..nodes.len() {
-            nodes[from].wake(now);
+        for from in &all {
+            let mesh = nodes.get_mut(from).expect("it runs");
+            mesh.wake(now);
             if step % 20 == 0 {
-                nodes[from].spread(now, step.to_be_bytes().to_vec());
+                mesh.spread(now, step.to_be_bytes().to_vec());
             }
-            let sender = key(u8::try_from(from + 1).expect("small"));
-            while let Some(output) = nodes[from].poll() {
+            let outputs: Vec<MeshOutput> = std::iter::from_fn(|| mesh.poll()).collect();
+            for output in outputs {
                 if let MeshOutput::Send { to, message } = output {
-                    let to = (1..=6).position(|seed| key(seed) == to).expect("known");
-                    nodes[to]
-                        .receive(now, &sender, &message)
-                        .expect("well formed");
+                    let mesh = nodes.get_mut(&to).expect("it runs");
+                    mesh.receive(now, from, &message).expect("well formed");
                     messages.push(message);
                 }
             }

@@ -70,9 +70,9 @@ fn shapes() -> Vec<File> {
     let mut short = project(&[]);
     short.pop();
     let mut wide = vec![0x98, 4];
-    wide.extend_from_slice(&project(&[])[1..]);
-    let mut negative = project(&[]);
-    negative[1] = 0x20;
+    wide.extend(project(&[]).into_iter().skip(1));
+    let mut negative = vec![0x84, 0x20];
+    negative.extend(project(&[]).into_iter().skip(2));
     vec![
         file(
             "truncated",
@@ -195,10 +195,15 @@ fn records() -> Vec<File> {
     let mut swapped = pairs("mars", &[]);
     swapped.swap(3, 4);
     let mut bad_text = pairs("", &[]);
-    bad_text[1].1 = vec![0x61, 0xff];
+    for (field, value) in &mut bad_text {
+        if *field == 1 {
+            *value = vec![0x61, 0xff];
+        }
+    }
     let mut other = record(&ordinary());
-    let last = other.len() - 1;
-    other[last] ^= 1;
+    if let Some(last) = other.last_mut() {
+        *last ^= 1;
+    }
     let elsewhere = {
         let body = ordinary();
         let other_type = "application/vnd.gitback.address.v1+cbor";
