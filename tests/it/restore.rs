@@ -183,6 +183,7 @@ fn what_cannot_be_restored_is_refused_with_a_way_out() {
         &missing,
         &["are not on venus", "these envoys had them: mars", "--to"],
     );
+    fleet.restart(0).expect("mars returns");
     done(restore(&mars, ["main"]));
     wait_for_copies(&mars, 2);
     assert_eq!(served(&venus, NOTES)["refs/heads/main"], lost);
