@@ -212,6 +212,9 @@ impl World {
             }
             let cell = Cell::open(shelf, snapshot, fresh, &self.history);
             replica.cells.push(cell);
+            if self.bug == Some(Bug::JudgesWrong) {
+                self.follow(envoy, project);
+            }
         }
         self.check_started(envoy);
         self.start_node(envoy);

@@ -113,6 +113,9 @@ impl Tally {
     }
 
     fn fail(&self, seed: u64, text: String) {
+        let _ = show::line(&format!(
+            "seed {seed}: {text}\nREPRODUCE: cargo xtask sim --seed {seed}"
+        ));
         let mut failures = self.failures.lock().expect("nobody panics while it counts");
         failures.push((seed, text));
     }
@@ -148,15 +151,12 @@ fn many(from: u64, count: u64, jobs: usize, limit: Option<Duration>) -> Result<(
     show::line(&line(&tally, begun))?;
     let mut failures = tally.failures.into_inner().unwrap_or_default();
     failures.sort();
-    for (seed, text) in &failures {
-        show::line(&format!(
-            "seed {seed}: {text}\nREPRODUCE: cargo xtask sim --seed {seed}"
-        ))?;
-    }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        bail!("{} worlds failed", failures.len());
+    match failures.first() {
+        None => Ok(()),
+        Some((seed, what)) => bail!(
+            "{} worlds failed, first seed {seed}: {what}",
+            failures.len()
+        ),
     }
 }
 

@@ -202,7 +202,7 @@ impl World {
         number: u64,
         news: bool,
         sent: usize,
-        end: PageEnd,
+        end: &PageEnd,
     ) {
         if news {
             self.tell_holding(envoy, project, false);
@@ -217,6 +217,7 @@ impl World {
         let PageEnd::Sync { more, digest, .. } = end else {
             return self.ask_objects(envoy, project, number);
         };
+        let (more, digest) = (*more, *digest);
         catch.theirs = digest;
         if more && catch.pages < PAGES_MAX {
             catch.skip = if news { 0 } else { catch.skip + sent };
@@ -225,8 +226,7 @@ impl World {
         let told_all = digest != [0; 32];
         if told_all && founded && shelf.foothold != Foothold::Known {
             shelf.foothold = Foothold::Known;
-            let (cell, shelf, history) = self.cell_shelf(envoy, project);
-            cell.follow(shelf, history);
+            self.follow(envoy, project);
         }
         let inverted = own.map(|byte| !byte);
         // What both sides hold may be the same although one lacks objects.
@@ -363,8 +363,7 @@ impl World {
     }
 
     pub(in crate::sim) fn objects_taken(&mut self, envoy: usize, project: usize, number: u64) {
-        let (cell, shelf, history) = self.cell_shelf(envoy, project);
-        cell.follow(shelf, history);
+        self.follow(envoy, project);
         self.tell_holding(envoy, project, false);
         if self.is_catch(envoy, project, number) {
             self.ask_objects(envoy, project, number);

@@ -191,7 +191,7 @@ impl World {
         sent: &[EnvelopeId],
         forward: &[EnvoyKey],
         origin: Option<EnvoyKey>,
-        pack: Option<Bits>,
+        pack: Option<&Bits>,
         answer: &Answer,
     ) {
         if !matches!(answer, Answer::Durable) {

@@ -118,7 +118,7 @@ impl World {
             Purpose::Compare => self.compared(envoy, to, outcome),
             Purpose::Catch { project, number } => self.caught(envoy, project, number, outcome),
             Purpose::Parcel(parcel) => self.parcel_answered(envoy, to, *parcel, outcome),
-            Purpose::Fresh { push, question } => self.fresh_answered(push, question, outcome),
+            Purpose::Fresh { push, question } => self.fresh_answered(push, question, &outcome),
             Purpose::Held => {}
         }
     }

@@ -50,10 +50,10 @@ fn farewell(cell: &Cell, key: &EnvoyKey, envelopes: Vec<Verified>) -> Vec<Verifi
     for envelope in fold.iter() {
         let statement = envelope.statement();
         match &statement.act {
-            Act::Grant(grant) if grant.envoy == *key => {
-                if cell.ever_granted_by(key, &statement.puddle) {
-                    puddles.insert(statement.puddle);
-                }
+            Act::Grant(grant)
+                if grant.envoy == *key && cell.ever_granted_by(key, &statement.puddle) =>
+            {
+                puddles.insert(statement.puddle);
             }
             Act::Ungrant(ungrant) if ungrant.envoy == *key => ends.push(*envelope.id()),
             _ => {}

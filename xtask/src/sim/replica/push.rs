@@ -148,13 +148,13 @@ impl World {
         &mut self,
         push: usize,
         question: Question,
-        outcome: Result<Answer, Failure>,
+        outcome: &Result<Answer, Failure>,
     ) {
         if self.is_over(push) || self.pushes[push].stage != Stage::Checking {
             return;
         }
         let (envoy, project) = (self.pushes[push].envoy, self.pushes[push].project);
-        let Ok(Answer::Fresh { digest, wait }) = outcome else {
+        let Ok(Answer::Fresh { digest, wait }) = *outcome else {
             return self.turn_answered(push, &question, Reply::Gone);
         };
         if wait && self.bug != Some(Bug::NoTurns) {
@@ -303,13 +303,13 @@ impl World {
         envoy: usize,
         project: usize,
         push: usize,
-        stored: Vec<EnvelopeId>,
+        stored: &[EnvelopeId],
     ) {
         self.end_turn(push);
         let to = self.partners(envoy, project);
         let one = &mut self.pushes[push];
         one.stage = Stage::Spreading;
-        one.stored.clone_from(&stored);
+        one.stored = stored.to_vec();
         one.open = to.iter().copied().collect();
         let pack = (!one.pack.is_empty()).then(|| one.pack.clone());
         self.tell_holding(envoy, project, true);
@@ -317,7 +317,7 @@ impl World {
             self.pushes[push].durable = self.pushes[push].open.clone();
             return self.acknowledge(push);
         }
-        self.fan_out(envoy, project, push, &stored, pack.as_ref(), &to);
+        self.fan_out(envoy, project, push, stored, pack.as_ref(), &to);
         let timer = Timer::Acknowledge;
         self.after(ACK_US, Event::Push { push, timer });
         if self.pushes[push].open.is_empty() {

@@ -71,7 +71,7 @@ impl World {
         envoy: usize,
         project: usize,
         stored: &[EnvelopeId],
-        pack: Option<Bits>,
+        pack: Option<&Bits>,
         to: &[EnvoyKey],
         origin: Option<EnvoyKey>,
     ) {
@@ -84,7 +84,7 @@ impl World {
             let parcel = Parcel {
                 project,
                 stored: stored.to_vec(),
-                pack: pack.clone(),
+                pack: pack.cloned(),
                 forward: rest,
                 origin,
                 asked: false,
@@ -249,7 +249,7 @@ impl World {
                 envoy,
                 project,
                 &stored,
-                parcel.pack.clone(),
+                parcel.pack.as_ref(),
                 &forward,
                 origin,
             );

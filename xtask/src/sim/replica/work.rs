@@ -211,7 +211,7 @@ impl World {
         };
         if full && brings {
             self.cell_mut(envoy, project).retreat(work.before);
-            self.unwritten(envoy, project, work.then);
+            self.unwritten(envoy, project, &work.then);
             self.run_queue(envoy, project);
             return;
         }
@@ -253,7 +253,7 @@ impl World {
     }
 
     /// Lets refs follow the fold.
-    fn follow(&mut self, envoy: usize, project: usize) {
+    pub(in crate::sim) fn follow(&mut self, envoy: usize, project: usize) {
         if self.bug == Some(Bug::RefsStay) && envoy == 1 {
             return;
         }
@@ -294,7 +294,7 @@ impl World {
 
     fn written(&mut self, envoy: usize, project: usize, then: Then) {
         match then {
-            Then::Commit { push, stored } => self.committed(envoy, project, push, stored),
+            Then::Commit { push, stored } => self.committed(envoy, project, push, &stored),
             Then::Intake {
                 from,
                 call,
@@ -318,7 +318,16 @@ impl World {
                 });
                 self.answer(envoy, from, call, answer.clone());
                 self.tell_holding(envoy, project, false);
-                self.taken_in(envoy, project, from, &sent, &forward, origin, pack, &answer);
+                self.taken_in(
+                    envoy,
+                    project,
+                    from,
+                    &sent,
+                    &forward,
+                    origin,
+                    pack.as_ref(),
+                    &answer,
+                );
             }
             Then::Page {
                 number,
@@ -327,15 +336,15 @@ impl World {
                 end,
             } => {
                 self.say(|| format!("{envoy} took a page of {sent}"));
-                self.page_taken(envoy, project, number, news, sent, end);
+                self.page_taken(envoy, project, number, news, sent, &end);
             }
             Then::Objects { number } => self.objects_taken(envoy, project, number),
             Then::Say { said, former } => self.said(envoy, project, &said, &former),
         }
     }
 
-    fn unwritten(&mut self, envoy: usize, project: usize, then: Then) {
-        match then {
+    fn unwritten(&mut self, envoy: usize, project: usize, then: &Then) {
+        match *then {
             Then::Commit { push, .. } => self.refuse_push(push, "the disk"),
             Then::Intake { from, call, .. } => {
                 self.answer(envoy, from, call, Answer::Refused(Refused::Internal));
