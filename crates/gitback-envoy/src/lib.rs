@@ -27,7 +27,6 @@ mod fresh;
 mod given_up;
 mod heal;
 mod key;
-#[allow(dead_code, reason = "the daemon does not start it yet")]
 mod lan;
 mod leave;
 mod local;
