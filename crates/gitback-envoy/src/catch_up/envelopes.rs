@@ -16,7 +16,7 @@ use crate::peers::Neighbour;
 const PAGES_MAX: usize = 100_000;
 
 /// Most pages without news one after the other: of very many chains a peer sends more than is lacking.
-const STALE_PAGES_MAX: usize = 1000;
+const STALE_PAGES_MAX: usize = 64;
 
 /// How much a peer has told of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,6 +31,9 @@ const COMMITS_MAX: usize = 65_536;
 /// Most commits that are brought in by parts in one round.
 const HISTORY_MAX: u32 = 2_000_000;
 
+/// Most bytes of the commits alone, where one round may move less.
+const GRAPH_MAX: u64 = 64 << 20;
+
 /// What a part is meant to take, where one round may move `most`.
 pub(super) fn target(most: u64) -> u64 {
     (most / 8).clamp(1, TARGET_MAX)
@@ -108,7 +111,7 @@ impl<'a> Slices<'a> {
         progress: &mut dyn FnMut(String),
     ) -> Result<Commits, CatchUpError> {
         let limits = Limits {
-            input_bytes: ONE_MAX,
+            input_bytes: budget.most().max(GRAPH_MAX).min(ONE_MAX),
             objects: HISTORY_MAX,
             ..Limits::default()
         };

@@ -8,6 +8,7 @@
 mod contact;
 mod forgets;
 mod holder;
+mod liars;
 mod members;
 mod parts;
 mod peers;
