@@ -4,6 +4,7 @@
 //! once is bounded by the node, which has a bounded number of commands open.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -178,26 +179,32 @@ fn perform(envoy: &Arc<Envoy>, commands: Vec<Output>) {
     for command in commands {
         match command {
             Output::Message { to, bytes } => messages.entry(to).or_default().push(bytes),
-            Output::Compare { with } => {
-                in_turn(envoy, with, move |envoy, neighbour| Input::Compared {
-                    with,
-                    outcome: contact::compare(envoy, neighbour),
-                })
-            }
-            Output::CatchUp { project, from } => {
-                in_turn(envoy, from, move |envoy, neighbour| Input::CaughtUp {
+            Output::Compare { with } => in_turn(
+                envoy,
+                with,
+                |envoy, neighbour| contact::compare(envoy, neighbour),
+                move |outcome| Input::Compared { with, outcome },
+            ),
+            Output::CatchUp { project, from } => in_turn(
+                envoy,
+                from,
+                move |envoy, neighbour| contact::catch_up_from(envoy, &project, neighbour),
+                move |outcome| Input::CaughtUp {
                     project,
                     from,
-                    outcome: contact::catch_up_from(envoy, &project, neighbour),
-                })
-            }
-            Output::Deliver { project, to } => {
-                in_turn(envoy, to, move |envoy, neighbour| Input::Delivered {
+                    outcome,
+                },
+            ),
+            Output::Deliver { project, to } => in_turn(
+                envoy,
+                to,
+                move |envoy, neighbour| deliver(envoy, &project, neighbour),
+                move |outcome| Input::Delivered {
                     to,
                     project,
-                    outcome: deliver(envoy, &project, neighbour),
-                })
-            }
+                    outcome,
+                },
+            ),
             Output::Moved { peer, addresses } => {
                 if let Some(neighbour) = envoy.neighbour(&peer) {
                     tracing::info!(peer = neighbour.name(), ?addresses, "may be reached here");
@@ -214,40 +221,47 @@ fn perform(envoy: &Arc<Envoy>, commands: Vec<Output>) {
     }
 }
 
-/// Does something about one peer on a thread that may wait, and hands in how it ended: always, once.
-fn in_turn(
+/// Does something about one peer on a thread that may wait, and hands in how it ended: always, once, or a slot of the
+/// node would be lost.
+fn in_turn<T>(
     envoy: &Arc<Envoy>,
     peer: EnvoyKey,
-    work: impl FnOnce(&Arc<Envoy>, &Arc<Neighbour>) -> Input + Send + 'static,
+    work: impl FnOnce(&Arc<Envoy>, &Arc<Neighbour>) -> Result<T, Failure> + Send + 'static,
+    ended: impl FnOnce(Result<T, Failure>) -> Input + Send + 'static,
 ) {
     let envoy = Arc::clone(envoy);
     let handle = envoy.handle().clone();
     handle.spawn_blocking(move || {
-        // The node knows the configured peers only.
-        if let Some(neighbour) = envoy.neighbour(&peer).cloned() {
-            let input = work(&envoy, &neighbour);
-            envoy.heal().tell(input);
-        }
+        let outcome = match envoy.neighbour(&peer) {
+            Some(neighbour) => catch_unwind(AssertUnwindSafe(|| work(&envoy, neighbour)))
+                .unwrap_or_else(|_| Err(Failure::Ours("it failed here".to_owned()))),
+            None => Err(unknown()),
+        };
+        envoy.heal().tell(ended(outcome));
     });
+}
+
+fn unknown() -> Failure {
+    Failure::Ours("it is not in the configuration".to_owned())
 }
 
 /// Sends gossip messages, a bounded number at a time, in order.
 fn send(envoy: &Arc<Envoy>, to: EnvoyKey, messages: Vec<Vec<u8>>) {
-    let Some(neighbour) = envoy.neighbour(&to).cloned() else {
-        return;
-    };
     let envoy = Arc::clone(envoy);
     let handle = envoy.handle().clone();
     handle.spawn(async move {
         for part in messages.chunks(MESSAGES_MAX) {
-            let sent = {
-                let to = neighbour.address();
-                envoy.client().gossip(&to, part.to_vec()).await
+            let outcome = match envoy.neighbour(&to) {
+                Some(neighbour) => {
+                    let to = neighbour.address();
+                    let sent = envoy.client().gossip(&to, part.to_vec()).await;
+                    sent.map_err(|error| {
+                        neighbour.note_failure(&error);
+                        classify_call(&error)
+                    })
+                }
+                None => Err(unknown()),
             };
-            let outcome = sent.map_err(|error| {
-                neighbour.note_failure(&error);
-                classify_call(&error)
-            });
             for _ in part {
                 let outcome = outcome.clone();
                 envoy.heal().tell(Input::MessageSent { to, outcome });
