@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
-use gitback_envelope::{Oid, Verdict};
+use gitback_envelope::{EnvelopeId, Oid, Verdict};
 use gitback_pack::RefChange;
 
 use super::settle::{Undone, change};
@@ -134,6 +134,25 @@ impl Cell {
             })?;
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// Notes that the objects of an update are here: of what is replaced they may be all that leads there.
+    pub(super) fn note_arrived(&mut self, id: &EnvelopeId) {
+        let Some(update) = self.fold.get(id).and_then(|one| one.statement().update()) else {
+            return;
+        };
+        let is_forced = self.forced.contains(id);
+        for change in &update.changes {
+            if is_forced && !change.new.is_zero() {
+                self.replaced.insert(change.new);
+            }
+            let forced = change.forced.iter();
+            let oids = forced.filter_map(|id| self.oid_of(id, &change.name));
+            let oids: Vec<Oid> = oids.filter(|oid| !oid.is_zero()).collect();
+            self.replaced.extend(oids);
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct State {
     /// Updates that were caught lying about the graph.
     pub(super) held_out: BTreeSet<(EnvelopeId, RefName)>,
     /// Updates of which some update says that it forces them away.
-    forced: BTreeSet<EnvelopeId>,
+    pub(super) forced: BTreeSet<EnvelopeId>,
     /// Values that were forced away and whose objects may have just arrived.
     pub(super) replaced: BTreeSet<Oid>,
     /// Objects that heads name and the repository lacks.
@@ -208,23 +208,6 @@ impl State {
     /// Updates with an effect whose claims could not be checked yet.
     fn open_claims(&self) -> impl Iterator<Item = &EnvelopeId> {
         self.unjudged.iter().filter(|id| self.void(id).is_none())
-    }
-
-    /// Notes that the objects of an update are here: of what is replaced they may be all that leads there.
-    pub(super) fn note_arrived(&mut self, id: &EnvelopeId) {
-        let Some(update) = self.fold.get(id).and_then(|one| one.statement().update()) else {
-            return;
-        };
-        let is_forced = self.forced.contains(id);
-        for change in &update.changes {
-            if is_forced && !change.new.is_zero() {
-                self.replaced.insert(change.new);
-            }
-            let forced = change.forced.iter();
-            let oids = forced.filter_map(|id| self.oid_of(id, &change.name));
-            let oids: Vec<Oid> = oids.filter(|oid| !oid.is_zero()).collect();
-            self.replaced.extend(oids);
-        }
     }
 
     /// Objects of updates whose claims could not be checked for want of them. Those of updates without effect are not
