@@ -40,6 +40,15 @@ const PAGE_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Surface(pub(crate) Arc<Envoy>);
 
 impl Service for Surface {
+    fn knows(&self, key: &EnvoyKey) -> bool {
+        self.0.neighbour(key).is_some()
+    }
+
+    fn listed(&self, caller: &Caller) -> Result<Option<Digests>, Refusal> {
+        self.neighbour(&caller.key)?;
+        Ok(Some(self.0.digests(&caller.key)))
+    }
+
     fn digests(&self, caller: &Caller, theirs: Digests) -> Result<Digests, Refusal> {
         let envoy = &self.0;
         let neighbour = envoy

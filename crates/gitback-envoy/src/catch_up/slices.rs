@@ -111,7 +111,7 @@ impl<'a> Slices<'a> {
         progress: &mut dyn FnMut(String),
     ) -> Result<Commits, CatchUpError> {
         let limits = Limits {
-            input_bytes: budget.most().max(GRAPH_MAX).min(ONE_MAX),
+            input_bytes: budget.most().clamp(GRAPH_MAX, ONE_MAX),
             objects: HISTORY_MAX,
             ..Limits::default()
         };
