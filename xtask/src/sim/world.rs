@@ -281,6 +281,7 @@ impl World {
 
     /// Plans everything that the plan says.
     pub(super) fn begin(&mut self) {
+        self.say(|| format!("{:?}", self.plan));
         for envoy in 0..self.plan.envoys {
             if !self.plan.latecomers.contains(&envoy) {
                 let at = self.rng.below(self.plan.start_us.max(1));
@@ -391,6 +392,7 @@ impl World {
         self.note(&[1, from as u64, to as u64, request.kind()]);
         if self.replicas[to].up {
             self.watch_gossip(to, &request);
+            self.see_caller(to, from);
             if self.bug == Some(Bug::EndlessQueue) && matches!(request, Request::Push { .. }) {
                 for _ in 0..700 {
                     self.serve(to, from, call, request.clone());

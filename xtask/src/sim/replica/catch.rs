@@ -404,6 +404,7 @@ impl World {
         catch: &Catch,
         outcome: Result<News, Failure>,
     ) {
+        self.say(|| format!("{envoy} caught up from {}: {outcome:?}", catch.from));
         let changed = outcome.as_ref().is_ok_and(|news| news.changed);
         if changed {
             self.tell_holding(envoy, project, false);
@@ -467,15 +468,16 @@ impl World {
         Answer::Pack(history.closure(wants).without(&bases))
     }
 
-    /// All that some refs lead to, for a peer that has `haves`.
+    /// All that refs and `wants` lead to, for a peer that has `haves`.
     pub(in crate::sim) fn whole_pack(
         &mut self,
         envoy: usize,
         project: usize,
+        mut wants: Vec<Oid>,
         haves: &[Oid],
     ) -> Bits {
         let (cell, _, _) = self.cell_shelf(envoy, project);
-        let wants: Vec<Oid> = cell.fold.served().into_values().collect();
+        wants.extend(cell.fold.served().into_values());
         match self.pack_for(envoy, project, &wants, haves) {
             Answer::Pack(objects) => objects,
             _ => Bits::default(),

@@ -88,6 +88,19 @@ impl World {
         }
     }
 
+    /// Who is called sees from where. An envoy that has moved is found again by those that it calls.
+    pub(in crate::sim) fn see_caller(&mut self, envoy: usize, from: usize) {
+        let place = &self.places[from];
+        let places = self.replicas[envoy].known_places.get(&from);
+        if places.is_some_and(|places| !places.contains(place)) {
+            let input = Input::Sighted {
+                key: self.keys.envoy(from),
+                address: place.clone(),
+            };
+            self.feed(envoy, input);
+        }
+    }
+
     /// Tells an envoy's node what happened, and does what it orders.
     pub(in crate::sim) fn feed(&mut self, envoy: usize, input: Input) {
         let now = self.local(envoy);

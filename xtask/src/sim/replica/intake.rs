@@ -145,7 +145,7 @@ impl World {
         };
         let connected = !bases_missing && fresh.iter().flat_map(new_oids).all(|oid| whole(&oid));
         let doubtful = fresh.iter().any(|envelope| is_doubtful(cell, envelope));
-        if (!connected && !doubtful) && self.bug != Some(Bug::NoQuarantine) {
+        if (bases_missing || (!connected && !doubtful)) && self.bug != Some(Bug::NoQuarantine) {
             let (cell, shelf, _) = self.cell_shelf(envoy, project);
             return Err(need(cell, shelf));
         }
@@ -170,6 +170,21 @@ impl World {
             cell.incarnation = fresh;
             shelf.note = Some((fresh, shelf.file));
         }
+    }
+
+    /// Whether all these are durable on an envoy, and with them what those that count need.
+    pub(in crate::sim) fn holds(&self, envoy: usize, project: usize, sent: &[EnvelopeId]) -> bool {
+        let replica = &self.replicas[envoy];
+        let (cell, shelf) = (&replica.cells[project], &replica.disk.shelves[project]);
+        let whole = |oid: &Oid| {
+            let number = self.history.find(oid);
+            number.is_some_and(|number| self.history.whole(&shelf.objects, number))
+        };
+        sent.iter().all(|id| {
+            let counts = cell.void(id).is_none();
+            let envelope = cell.fold.get(id).filter(|_| counts);
+            shelf.logged.contains(id) && envelope.is_none_or(|one| new_oids(one).iter().all(whole))
+        })
     }
 
     /// What an envoy says that lacks something of what it was sent.

@@ -7,6 +7,7 @@ use gitback_identity::EnvoyKey;
 use super::super::history::Bits;
 use super::super::wire::{Answer, Letter, Request};
 use super::super::world::World;
+use super::cell::new_oids;
 use super::{Purpose, refused};
 
 /// Most envelopes sent to a peer of which nothing is known; it asks for the rest.
@@ -186,8 +187,17 @@ impl World {
     fn send_whole(&mut self, envoy: usize, to: usize, tips: &[Tip], haves: &[Oid], parcel: Parcel) {
         let project = parcel.project;
         let lacking = self.replicas[envoy].cells[project].fold.lacking(tips);
+        // What was forced away since is in no ref, and is needed all the same.
+        let fold = &self.replicas[envoy].cells[project].fold;
+        let stored = parcel.stored.iter().filter_map(|id| fold.get(id));
+        let moved: Vec<Oid> = lacking.iter().chain(stored).flat_map(new_oids).collect();
+        let mut lacking = lacking;
+        let fold = &self.replicas[envoy].cells[project].fold;
+        let named = |envelope: &Verified| parcel.stored.contains(envelope.id());
+        lacking.retain(|envelope| !named(envelope));
+        lacking.extend(parcel.stored.iter().filter_map(|id| fold.get(id).cloned()));
         let letters = self.letters(envoy, project, to, lacking);
-        let pack = self.whole_pack(envoy, project, haves);
+        let pack = self.whole_pack(envoy, project, moved, haves);
         let pack = (!pack.is_empty()).then_some(pack);
         self.post_letters(envoy, to, letters, pack, parcel);
     }
@@ -200,6 +210,9 @@ impl World {
         outcome: Result<(), Failure>,
     ) {
         let project = parcel.project;
+        if let Err(failure) = &outcome {
+            self.say(|| format!("{envoy} could not give {to} what it sent: {failure:?}"));
+        }
         let key = self.keys.envoy(to);
         let id = self.project_id(project);
         if let Why::Push(push) = parcel.why

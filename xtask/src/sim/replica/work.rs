@@ -304,8 +304,7 @@ impl World {
                 pack,
                 answer,
             } => {
-                let logged = &self.replicas[envoy].disk.shelves[project].logged;
-                let answer = if sent.iter().all(|id| logged.contains(id)) {
+                let answer = if self.holds(envoy, project, &sent) {
                     answer
                 } else {
                     self.need(envoy, project)
