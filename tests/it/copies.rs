@@ -146,6 +146,11 @@ fn a_purged_copy_stays_away_until_somebody_wants_it_back() {
     commit(&mars, &work, "while venus stays away");
     let pushed = done(mars.git(&work, ["push", "gitback", "main"]));
     says(&pushed.stderr, &["venus refused: venus gave its copy up"]);
+    assert!(
+        !pushed.stderr.contains("will catch up"),
+        "{}",
+        pushed.stderr
+    );
     let row = |status: &Value| status["envoys"][1].clone();
     compared(&mars);
     assert_eq!(row(&status(&mars))["state"], "refused", "{}", status(&mars));

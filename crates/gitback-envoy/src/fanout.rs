@@ -23,6 +23,7 @@ use crate::daemon::{Envoy, chain, tip_from_peer};
 use crate::fault::{Fault, pack_fault};
 use crate::peers::{CATCHING_UP, Neighbour};
 use crate::receipts::Awaited;
+use crate::service::PURGED;
 
 /// How one peer took the push.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) enum Outcome {
     Durable,
     /// It is not, and this line says why.
     Away(String),
+    /// It gave its copy up on a person's word, and is not to be asked again; the line says so.
+    GaveUp(String),
 }
 
 /// One peer's answer.
@@ -264,6 +267,13 @@ enum SendError {
     Dropped,
 }
 
+impl SendError {
+    /// Whether the peer gave its copy up.
+    fn is_purged(&self) -> bool {
+        matches!(self, Self::Call(CallError::Refused(refusal)) if refusal.code == PURGED)
+    }
+}
+
 impl Job {
     async fn run(self, answers: &Sender<Answer>) {
         let sent = match &self.route {
@@ -280,6 +290,7 @@ impl Job {
                 Outcome::Durable
             }
             Err(SendError::Dropped) => return,
+            Err(error) if error.is_purged() => Outcome::GaveUp(self.note(&error)),
             Err(error) => {
                 self.owe(&error);
                 Outcome::Away(self.note(&error))

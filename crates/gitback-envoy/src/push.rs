@@ -655,10 +655,12 @@ fn await_peers(
         match answer.outcome {
             Outcome::Durable => standing.durable.push(answer.peer),
             Outcome::Away(line) => standing.away.push(line),
+            Outcome::GaveUp(line) => standing.gave_up.push(line),
         }
     }
     standing.durable.sort();
     standing.away.sort();
+    standing.gave_up.sort();
     standing.open = open;
     standing.waited_s = begun.elapsed().as_secs();
     standing.short_of = match wait {

@@ -56,6 +56,8 @@ pub(crate) struct Standing {
     pub(crate) durable: Vec<String>,
     /// Peers that cannot have it now, each a ready line.
     pub(crate) away: Vec<String>,
+    /// Peers that gave their copies up on a person's word, each a ready line.
+    pub(crate) gave_up: Vec<String>,
     /// Peers that have not answered yet.
     pub(crate) open: Vec<String>,
     /// Whether the policy or the lack of grants keeps some envoys of the fleet from holding the project.
@@ -71,7 +73,8 @@ pub(crate) struct Standing {
 impl Standing {
     /// The lines for git's sideband; each starts with a word that git colours.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let total = 1 + self.durable.len() + self.away.len() + self.open.len();
+        let asked = self.durable.len() + self.away.len() + self.gave_up.len() + self.open.len();
+        let total = 1 + asked;
         let mut lines = Vec::new();
         if self.durable.is_empty() {
             lines.push(format!("success: stored on {}", self.own));
@@ -89,6 +92,7 @@ impl Standing {
                 .iter()
                 .map(|line| format!("warning: {line}; will catch up")),
         );
+        lines.extend(self.gave_up.iter().map(|line| format!("warning: {line}")));
         if !self.open.is_empty() {
             let names = self.open.join(", ");
             lines.push(match self.did_not_wait {
