@@ -22,6 +22,11 @@ pub(super) fn check(world: &mut World) {
     let honest: Vec<usize> = world.honest().collect();
     for envoy in honest.iter().copied() {
         for peer in honest.iter().copied().filter(|peer| *peer != envoy) {
+            // Whoever has not heard where a peer has moved hears it within ten minutes.
+            let places = world.replicas[envoy].known_places.get(&peer);
+            if !places.is_some_and(|places| places.contains(&world.places[peer])) {
+                continue;
+            }
             let last = world.replicas[envoy].compared.get(&peer).copied();
             let idle = world.now.saturating_sub(last.unwrap_or(since).max(since));
             if idle > LIMIT_US {

@@ -121,6 +121,15 @@ impl Cell {
         self.fold = before;
         let fold = &self.fold;
         self.unjudged.retain(|id| fold.contains(id));
+        let grants = fold.iter().filter_map(|envelope| {
+            let statement = envelope.statement();
+            Some((statement.grant()?.envoy, statement.puddle))
+        });
+        let grants: BTreeSet<_> = grants.collect();
+        self.ever_granted.retain(|envoy, by| {
+            by.retain(|puddle| grants.contains(&(*envoy, *puddle)));
+            !by.is_empty()
+        });
     }
 
     fn note(&mut self, id: &EnvelopeId) {

@@ -128,6 +128,7 @@ impl World {
                     self.call(envoy, with, Request::Digests(list), Purpose::Compare);
                 }
                 Output::CatchUp { project, from } => {
+                    self.say(|| format!("{envoy} is to catch up from {:?}", self.keys.find(&from)));
                     let (Some(at), Some(peer)) =
                         (self.find_project(&project), self.keys.find(&from))
                     else {
@@ -249,6 +250,16 @@ impl World {
         with: usize,
         outcome: Result<Vec<Difference>, Failure>,
     ) {
+        if let Ok(differences) = &outcome {
+            for Difference {
+                we_lack, they_lack, ..
+            } in differences
+            {
+                self.say(|| {
+                    format!("{envoy} differs from {with}: lacks {we_lack}, other {they_lack}")
+                });
+            }
+        }
         let with = self.keys.envoy(with);
         self.feed(envoy, Input::Compared { with, outcome });
     }
