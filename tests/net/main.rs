@@ -13,6 +13,7 @@ mod chance;
 mod crash;
 mod frozen;
 mod halves;
+mod moved;
 mod partition;
 mod rewrite;
 mod silence;

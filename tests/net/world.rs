@@ -15,7 +15,8 @@ use crate::chance::Chance;
 pub(crate) const SOON: Duration = Duration::from_secs(100);
 
 /// Peers talk often, and a push does not wait long for those that are silent.
-const SETTINGS: &str = "contact_interval_ms = 150\nmin_free_percent = 0\npush_wait_ms = 400\n";
+pub(crate) const SETTINGS: &str =
+    "contact_interval_ms = 150\nmin_free_percent = 0\npush_wait_ms = 400\n";
 
 /// How often a push is tried again after somebody else was faster.
 const TRIES_MAX: usize = 8;
@@ -31,13 +32,19 @@ pub(crate) struct World {
 
 /// So many envoys, or nothing and a printed reason.
 pub(crate) fn world(envoys: usize) -> Option<World> {
+    world_of(envoys, |options| options)
+}
+
+/// So many envoys with other options, or nothing and a printed reason.
+pub(crate) fn world_of(envoys: usize, change: impl Fn(Options) -> Options) -> Option<World> {
     if let Err(why) = Net::possible() {
         skip(&why);
         return None;
     }
     let binaries = Binaries::of_tests().expect("vigo and git-remote-gitback are built");
     let options = Options::new(binaries).envoys(envoys).net();
-    let fleet = Fleet::start(options.settings(SETTINGS)).expect("the fleet starts");
+    let options = change(options.settings(SETTINGS));
+    let fleet = Fleet::start(options).expect("the fleet starts");
     let account = Account::of(&fleet);
     let mut world = World {
         fleet,

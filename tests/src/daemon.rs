@@ -356,15 +356,15 @@ impl Drop for Envoy {
 pub(crate) fn config(
     own: (&str, &str),
     settings: &str,
-    peers: &[(String, String, String)],
+    peers: &[(String, String, Option<String>)],
 ) -> Result<String> {
     let (name, listen) = own;
     let mut text = format!("name = \"{name}\"\nlisten = \"{listen}\"\n{settings}");
     for (name, key, address) in peers {
-        write!(
-            text,
-            "\n[[peers]]\nname = \"{name}\"\nkey = \"{key}\"\naddress = \"{address}\"\n"
-        )?;
+        write!(text, "\n[[peers]]\nname = \"{name}\"\nkey = \"{key}\"\n")?;
+        if let Some(address) = address {
+            writeln!(text, "address = \"{address}\"")?;
+        }
     }
     Ok(text)
 }

@@ -302,6 +302,7 @@ impl Fleet {
         let peers = others.map(|(to, other)| {
             let link = own.and_then(|own| self.links.get(&(own, to)));
             let address = link.map_or_else(|| other.address(), Link::address);
+            let address = Some(address).filter(|_| self.options.addresses);
             (other.name().to_owned(), other.key().to_owned(), address)
         });
         let extra = self
@@ -309,7 +310,7 @@ impl Fleet {
             .extra_peers
             .iter()
             .cloned()
-            .map(|peer| (peer.name, peer.key, peer.address));
+            .map(|peer| (peer.name, peer.key, Some(peer.address)));
         let peers: Vec<_> = peers.chain(extra).collect();
         config((envoy.name(), &envoy.listen()), &self.settings(), &peers)
     }

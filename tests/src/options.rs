@@ -28,6 +28,7 @@ pub struct Options {
     pub(crate) puddle: Option<String>,
     pub(crate) links: bool,
     pub(crate) net: bool,
+    pub(crate) addresses: bool,
 }
 
 impl Options {
@@ -44,6 +45,7 @@ impl Options {
             puddle: None,
             links: false,
             net: false,
+            addresses: true,
         }
     }
 
@@ -80,6 +82,13 @@ impl Options {
     #[must_use]
     pub fn net(mut self) -> Self {
         self.net = true;
+        self
+    }
+
+    /// Tells no envoy where the others are: they have to find each other.
+    #[must_use]
+    pub fn without_addresses(mut self) -> Self {
+        self.addresses = false;
         self
     }
 
