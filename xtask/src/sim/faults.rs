@@ -184,6 +184,7 @@ impl World {
         replica.calls.clear();
         replica.known_tips.clear();
         replica.known_places.clear();
+        replica.introduced.clear();
         replica.told.clear();
         replica.compared.clear();
     }

@@ -202,3 +202,29 @@ pub(super) fn commit_seed() -> u64 {
     let digits: String = text.chars().take(12).collect();
     u64::from_str_radix(&digits, 16).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_world() {
+        let play = |seed| World::new(Plan::of(seed), None, false).play();
+        let mut traces = std::collections::BTreeSet::new();
+        for seed in 0..6 {
+            let (one, other) = (play(seed), play(seed));
+            assert_eq!((one.trace, one.events), (other.trace, other.events));
+            assert!(traces.insert(one.trace), "each seed is a world of its own");
+        }
+    }
+
+    #[test]
+    fn a_few_worlds_keep_what_must_hold() {
+        for seed in 0..20 {
+            let outcome = World::new(Plan::of(seed), None, false).play();
+            if let Some(violation) = outcome.violation {
+                panic!("seed {seed}: {}: {}", violation.checker, violation.what);
+            }
+        }
+    }
+}

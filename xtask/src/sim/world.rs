@@ -259,6 +259,7 @@ impl World {
             calls: BTreeMap::new(),
             known_tips: BTreeMap::new(),
             known_places: BTreeMap::new(),
+            introduced: BTreeSet::new(),
             told: BTreeMap::new(),
             skew_ms: far * 365 * 24 * 3600 * 1000,
             drift: i64::try_from(rng.below(21)).unwrap_or(0) - 10,

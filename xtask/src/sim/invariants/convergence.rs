@@ -3,8 +3,9 @@
 //! Enforces: the design's "Consistency, stated": when a partition heals every envoy shows the same heads; docs/spec/fold.md §9, the
 //! same set gives the same state.
 
+use gitback_envelope::{Project, Scope};
+
 use super::super::people::named;
-use super::super::replica::partner::{Partner, partner};
 use super::super::world::World;
 
 pub(super) const NAME: &str = "convergence";
@@ -12,20 +13,31 @@ pub(super) const NAME: &str = "convergence";
 /// How long a fleet may take to come together, in microseconds.
 pub(super) const LIMIT_US: u64 = 1_800_000_000;
 
-/// Who should hold a project, of the honest: by what the first of them that holds it says.
+/// Who should hold a project, of the honest: by all that any of them knows.
 pub(super) fn holders(world: &World, project: usize) -> Vec<usize> {
     let up = |envoy: &usize| world.replicas[*envoy].up;
     let honest: Vec<usize> = world.honest().filter(up).collect();
-    // Who was told of the end of somebody's part is right about it.
-    let knows_most = honest
+    let folds = honest
         .iter()
-        .max_by_key(|envoy| world.replicas[**envoy].cells[project].fold.len());
-    let Some(judge) = knows_most else {
+        .map(|envoy| &world.replicas[*envoy].cells[project].fold);
+    let Some(longest) = folds.clone().max_by_key(|fold| fold.len()) else {
         return Vec::new();
     };
-    let cell = &world.replicas[*judge].cells[project];
-    let full = |envoy: &usize| partner(cell, &world.keys.envoy(*envoy)) == Partner::Full;
-    honest.into_iter().filter(full).collect()
+    if world.plan.acts.is_empty() {
+        return members(world, longest, honest);
+    }
+    let mut all = longest.clone();
+    for envelope in folds.flat_map(|fold| fold.iter()) {
+        // What one of them took in the others would take in as well.
+        let _ = all.insert(envelope.clone());
+    }
+    members(world, &all, honest)
+}
+
+fn members(world: &World, fold: &Project, mut honest: Vec<usize>) -> Vec<usize> {
+    let everybody = fold.policy().scope == Scope::SwarmWide;
+    honest.retain(|envoy| everybody || fold.granted_envoy(&world.keys.envoy(*envoy)).is_some());
+    honest
 }
 
 /// Why the fleet has not come together, if it has not.

@@ -265,7 +265,7 @@ impl World {
     }
 
     pub(super) fn differences(
-        &self,
+        &mut self,
         envoy: usize,
         with: usize,
         theirs: &[(ProjectId, [u8; 32])],
@@ -290,18 +290,24 @@ impl World {
                 });
             }
         }
-        for cell in &replica.cells {
+        let mut unlisted = Vec::new();
+        for (project, cell) in replica.cells.iter().enumerate() {
             let id = cell.fold.id();
             let listed = theirs.iter().any(|(other, _)| other == id);
             let held = cell.fold.founder().is_some();
             if held && !listed && partner(cell, &key) == Partner::Full {
-                differences.push(Difference {
-                    project: *id,
-                    digest: [0; 32],
-                    we_lack: false,
-                    they_lack: true,
-                });
+                unlisted.push((project, *id));
             }
+        }
+        for (project, id) in unlisted {
+            // It may hold the project and not know yet that this envoy has a part in it, or know why it has none.
+            let introduced = &mut self.replicas[envoy].introduced;
+            differences.push(Difference {
+                project: id,
+                digest: [0; 32],
+                we_lack: introduced.insert((with, project)),
+                they_lack: true,
+            });
         }
         differences
     }

@@ -10,7 +10,7 @@ mod send;
 mod serve;
 pub(super) mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gitback_envelope::Tip;
 use gitback_gossip::{Failure, Node, Question, Turn};
@@ -47,6 +47,8 @@ pub(super) struct Replica {
     pub(super) known_tips: BTreeMap<(usize, usize), Vec<Tip>>,
     /// Where peers are tried.
     pub(super) known_places: BTreeMap<usize, Vec<String>>,
+    /// Peers that were asked once for a project that they do not list: they may know why.
+    pub(super) introduced: BTreeSet<(usize, usize)>,
     /// What the node was told last of each project.
     pub(super) told: BTreeMap<usize, [u8; 32]>,
     /// Milliseconds by which its wall clock is wrong.
