@@ -33,7 +33,10 @@ fn checks(stop: &Stop) -> Vec<Check<'_>> {
         ("doc", Box::new(doc)),
         ("test", Box::new(|| test::run(&test::Arguments::default()))),
         ("deny", Box::new(deny)),
-        ("sim", Box::new(|| sim::run(&sim::Arguments::as_check()))),
+        (
+            "sim",
+            Box::new(|| sim::run(&sim::Arguments::as_check(), stop)),
+        ),
         ("demo", Box::new(|| small_demo(stop))),
     ]
 }

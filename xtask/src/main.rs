@@ -79,7 +79,7 @@ fn run(verb: &Verb) -> Result<(), Ended> {
         Verb::Test(arguments) => test::run(arguments),
         Verb::Attack(arguments) => attack::run(arguments),
         Verb::Bench(arguments) => bench::run(arguments, &stop),
-        Verb::Sim(arguments) => sim::run(arguments),
+        Verb::Sim(arguments) => sim::run(arguments, &stop),
         Verb::Tidy => tidy::run(),
         Verb::Ci => ci::run(&stop),
     };

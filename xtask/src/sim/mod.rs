@@ -22,6 +22,7 @@ mod wire;
 mod world;
 
 use anyhow::Result;
+use gitback_tests::Stop;
 
 use crate::cargo;
 
@@ -66,7 +67,7 @@ impl Arguments {
 }
 
 /// Runs what was asked for: many worlds optimised, or they would take many times as long.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     if cfg!(debug_assertions) && arguments.seed.is_none() && arguments.planted.is_none() {
         let mut args: Vec<String> = [
             "run",
@@ -82,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         args.extend(arguments.words());
         return cargo::run(args.iter().map(String::as_str), &[]);
     }
-    run::run(arguments)
+    run::run(arguments, stop)
 }
 
 impl Arguments {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use gitback_tests::Stop;
 
 use super::plan::Plan;
 use super::planted;
@@ -19,7 +20,7 @@ const WORLDS: u64 = 10_000;
 /// How often it is said how far it has come.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     if arguments.report {
         return report::run();
     }
@@ -32,10 +33,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let jobs = arguments.jobs.unwrap_or_else(processors);
     if let Some(minutes) = arguments.minutes {
         let limit = Duration::from_secs(minutes * 60);
-        return many(commit_seed(), u64::MAX, jobs, Some(limit));
+        return many(commit_seed(), u64::MAX, jobs, Some(limit), stop);
     }
     let (from, count) = seeds(arguments)?;
-    many(from, count, jobs, None)
+    many(from, count, jobs, None, stop)
 }
 
 fn processors() -> usize {
@@ -129,7 +130,7 @@ impl Tally {
 /// Most failures before it stops.
 const FAILURES_MAX: usize = 10;
 
-fn many(from: u64, count: u64, jobs: usize, limit: Option<Duration>) -> Result<()> {
+fn many(from: u64, count: u64, jobs: usize, limit: Option<Duration>, asked: &Stop) -> Result<()> {
     let (tally, next, stop) = (Tally::default(), AtomicU64::new(0), AtomicBool::new(false));
     let begun = Instant::now();
     std::thread::scope(|scope| {
@@ -139,7 +140,7 @@ fn many(from: u64, count: u64, jobs: usize, limit: Option<Duration>) -> Result<(
         let mut said = Instant::now();
         while workers.iter().any(|worker| !worker.is_finished()) {
             std::thread::park_timeout(Duration::from_millis(50));
-            if limit.is_some_and(|limit| begun.elapsed() > limit) {
+            if asked.asked() || limit.is_some_and(|limit| begun.elapsed() > limit) {
                 stop.store(true, Ordering::Relaxed);
             }
             if said.elapsed() > SAY_EVERY {
