@@ -18,6 +18,7 @@ mod replica;
 mod report;
 mod rng;
 mod run;
+mod watch;
 mod wire;
 mod world;
 

@@ -4,6 +4,7 @@ pub(super) mod catch;
 pub(super) mod cell;
 mod heal;
 mod intake;
+mod packs;
 pub(super) mod partner;
 pub(super) mod push;
 mod send;
