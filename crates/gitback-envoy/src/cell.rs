@@ -176,6 +176,11 @@ impl Cell {
             .expect("a thread panicked while it changed this project")
     }
 
+    /// Takes the project's lock unless somebody has it, or has panicked with it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        self.state.try_lock().ok()
+    }
+
     /// Notes that a forwarded push begins to arrive.
     pub(crate) fn arrival(&self) -> Arrival<'_> {
         let mut arriving = self.arriving();
@@ -237,6 +242,11 @@ impl Cell {
         }
         *catching_up = true;
         Some(CatchUpRight(self))
+    }
+
+    /// Whether a catch-up runs.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        *self.catching_up()
     }
 
     fn catching_up(&self) -> MutexGuard<'_, bool> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gitback_identity::ProjectId;
 
@@ -166,17 +166,24 @@ impl Store {
     }
 
     /// Throws a project away that was made for a request and got no `init`. The caller hands in its own handle.
+    ///
+    /// Waits for no project's lock: whoever has it uses the project, so that it stays.
     pub(crate) fn discard_if_unfounded(&self, cell: Arc<Cell>) {
+        let is_empty = || cell.try_lock().is_some_and(|state| state.fold().is_empty());
+        // Refs come only after envelopes, and what was lost is found when a project is opened.
+        if !is_empty() || !cell.repo().refs().is_ok_and(|refs| refs.is_empty()) {
+            return;
+        }
         let _making = self.making();
         let id = *cell.id();
         let mut cells = self.write();
-        let unused = Arc::strong_count(&cell) == 2;
-        let barren =
-            cell.lock().fold().is_empty() && cell.repo().refs().is_ok_and(|refs| refs.is_empty());
-        if !unused || !barren {
+        let is_held = cells.get(&id).is_some_and(|held| Arc::ptr_eq(held, &cell));
+        let unused = is_held && Arc::strong_count(&cell) == 2;
+        if !unused || !is_empty() {
             return;
         }
         cells.remove(&id);
+        drop(cells);
         let folders = [cell.repo().path().to_owned(), cell.log_dir().to_owned()];
         drop(cell);
         for folder in folders {
@@ -345,10 +352,9 @@ impl Store {
         self.envelopes.join(id.to_string())
     }
 
+    /// A project that a thread panicked with keeps nobody from another one.
     fn making(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.making
-            .lock()
-            .expect("no thread panics while it makes a project")
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<ProjectId, GivenUp>> {

@@ -1,4 +1,4 @@
-//! Giving copies up, killed at every step.
+//! Making projects and throwing them away, and giving copies up, killed at every step.
 
 use gitback_envelope::{Statement, Verified};
 use gitback_identity::{Handle, PuddleKey, SecretKey};
@@ -50,6 +50,77 @@ fn note() -> GivenUp {
         founder: None,
         uids: vec![1000],
     }
+}
+
+/// A second project, as a request makes it that gets no `init`.
+fn unfounded(store: &Store) -> Arc<Cell> {
+    let other = PuddleKey::new(SecretKey::from_seed(&[4; 32]).public());
+    let handle: Handle = "other".parse().expect("valid");
+    let id = ProjectId::derive(&other, &handle);
+    store.find_or_make(&id).expect("made")
+}
+
+/// Has a thread panic while it changes the project.
+fn panic_with(cell: &Cell) {
+    std::thread::scope(|scope| {
+        let panics = scope.spawn(|| {
+            let _state = cell.lock();
+            panic!("as a bug would");
+        });
+        panics.join().expect_err("it panics");
+    });
+}
+
+#[test]
+fn a_project_without_envelopes_is_thrown_away_unless_it_is_in_use() {
+    let place = Place::new();
+    let (store, cell) = founded(&place);
+    let other = unfounded(&store);
+    let id = *other.id();
+    let in_use = Arc::clone(&other);
+    store.discard_if_unfounded(other);
+    assert!(store.find(&id).is_some());
+    let logs = [cell.log_dir().to_owned(), in_use.log_dir().to_owned()];
+    store.discard_if_unfounded(in_use);
+    assert!(store.find(&id).is_none());
+    store.discard_if_unfounded(cell);
+    assert_eq!(store.all().len(), 1, "what was founded stays");
+    assert_eq!(place.repositories().len(), 1);
+    assert_eq!(logs.map(|path| path.exists()), [true, false]);
+    drop(unfounded(&store));
+    assert!(store.find(&id).is_some(), "made again");
+}
+
+#[test]
+fn nobody_waits_for_a_project_that_is_not_thrown_away() {
+    let place = Place::new();
+    let (store, founded) = founded(&place);
+    for cell in [founded, unfounded(&store)] {
+        let id = *cell.id();
+        let handed_in = Arc::clone(&cell);
+        let weak = Arc::downgrade(&cell);
+        let state = cell.lock();
+        // Would never return if it waited for what this thread has.
+        std::thread::scope(|scope| {
+            scope.spawn(|| store.discard_if_unfounded(handed_in));
+        });
+        assert!(store.find(&id).is_some());
+        drop(state);
+        drop(cell);
+        assert_eq!(weak.strong_count(), 1, "only the store has it");
+    }
+}
+
+#[test]
+fn a_project_that_a_thread_panicked_with_leaves_the_store_usable() {
+    let place = Place::new();
+    let (store, cell) = founded(&place);
+    let other = unfounded(&store);
+    let id = *other.id();
+    panic_with(&other);
+    store.discard_if_unfounded(other);
+    assert!(store.find(&id).is_some());
+    assert!(store.find(cell.id()).is_some());
 }
 
 #[test]
