@@ -143,9 +143,16 @@ impl Plan {
             let at = rng.between(SECOND, self.safety_us);
             self.faults.push((at, Fault::Arrive { envoy: who }));
         }
+        let mut moves = None;
         for _ in 0..rng.below(6) {
             let at = rng.between(SECOND, self.safety_us);
             let fault = Fault::draw(rng, self.envoys, self.projects);
+            // Where all have moved nobody finds anybody without discovery, which is not modelled.
+            if let Fault::Move { envoy } = fault
+                && *moves.get_or_insert(envoy) != envoy
+            {
+                continue;
+            }
             self.faults.push((at, fault));
         }
         if rng.chance(200) && self.people > 1 {
