@@ -13,6 +13,7 @@ use gitback_identity::{EnvoyKey, PublicKey, PuddleKey, SecretKey};
 use gitback_peer::{Client, Digests, Server};
 use rustix::fs::FlockOperation;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::access::Partner;
 use crate::cell::{Cell, State};
@@ -26,7 +27,7 @@ use crate::peers::Neighbour;
 use crate::receipts::Receipts;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{access, clock, disk, key, lan, leave, local, whereabouts};
+use crate::{access, clock, disk, fanout, key, lan, leave, local, whereabouts};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -111,6 +112,8 @@ pub(crate) struct Envoy {
     heal: Heal,
     turns: Turns,
     receipts: Receipts,
+    relays: Semaphore,
+    sends: Semaphore,
     started_ms: u64,
     changes: Arc<Changes>,
 }
@@ -189,6 +192,16 @@ impl Envoy {
         &self.receipts
     }
 
+    /// The right to pass a pack on while it arrives.
+    pub(crate) fn relays(&self) -> &Semaphore {
+        &self.relays
+    }
+
+    /// The right to make a pack for a peer and send it.
+    pub(crate) fn sends(&self) -> &Semaphore {
+        &self.sends
+    }
+
     pub(crate) fn started_ms(&self) -> u64 {
         self.started_ms
     }
@@ -261,7 +274,8 @@ pub fn run(
     let key = key::envoy_key(&layout.identity_dir).map_err(RunError::Key)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(128)
+        // More than requests in progress, commands of the node, relays and packs for peers can take together.
+        .max_blocking_threads(192)
         .thread_name("peers")
         .enable_all()
         .build()
@@ -297,6 +311,8 @@ pub fn run(
         heal: Heal::new(public, seed, &config),
         turns: Turns::new(public),
         receipts: Receipts::default(),
+        relays: Semaphore::new(fanout::RELAYS_MAX),
+        sends: Semaphore::new(fanout::SENDS_MAX),
         public,
         handle: runtime.handle().clone(),
         started_ms: clock::now_ms(),

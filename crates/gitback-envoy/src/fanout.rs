@@ -23,6 +23,7 @@ use crate::daemon::{Envoy, chain, tip_from_peer};
 use crate::fault::{Fault, pack_fault};
 use crate::peers::{CATCHING_UP, Neighbour};
 use crate::receipts::Awaited;
+use crate::service::CATCHES_UP;
 use crate::service::PURGED;
 
 /// How one peer took the push.
@@ -49,6 +50,9 @@ const UNASKED_MAX: usize = 64;
 /// Most bytes of envelopes in one push.
 const ENVELOPE_BYTES_MAX: usize = 32 << 20;
 
+/// Most envelopes in one push.
+const ENVELOPES_MAX: usize = 60_000;
+
 /// How long a source that has nothing keeps its asker waiting.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -61,6 +65,21 @@ const DECISION_MAX: Duration = Duration::from_secs(600);
 
 /// Most peers that a push is sent to from one machine while it arrives; the others get it from those.
 const DIRECT_MAX: usize = 8;
+
+/// Packs that are passed on while they arrive, to all peers together: each holds a thread.
+pub(crate) const RELAYS_MAX: usize = 48;
+
+/// Packs that are made and sent from here at a time, to all peers together.
+pub(crate) const SENDS_MAX: usize = 12;
+
+/// How often one peer is sent a part of many envelopes before others have their turn.
+const PARTS_MAX: usize = 64;
+
+/// How long those to whom a peer hands a push on wait for what becomes of it there.
+const PARENT_MAX: Duration = Duration::from_secs(120);
+
+/// After how many bytes of a pack it is asked again whether the peer may have it.
+const RECHECK_BYTES: usize = 4 << 20;
 
 /// How long after a peer has a push those may take that it hands it on to, before they are sent it from here.
 const HAND_ON_MAX: Duration = Duration::from_secs(10);
@@ -126,9 +145,11 @@ impl Fanout {
         let keys: Vec<EnvoyKey> = present.iter().map(|one| *one.key()).collect();
         let mut present: BTreeMap<EnvoyKey, Arc<Neighbour>> =
             keys.iter().copied().zip(present).collect();
+        // Only where the push was made it is known who has it; who hands it on owes it to nobody.
+        let is_ours = origin == *envoy.public();
         for (first, forward) in handoff::plan(&keys, DIRECT_MAX) {
             let (ended, parent) = watch::channel(None);
-            for key in &forward {
+            for key in forward.iter().filter(|_| is_ours) {
                 if let Some(neighbour) = present.remove(key) {
                     let receipt = envoy.receipts().await_from(*cell.id(), *key);
                     let parent = parent.clone();
@@ -325,8 +346,11 @@ impl Job {
     ) -> Result<(), SendError> {
         let stored = self.stored().await?;
         let given_up = async {
-            let ended = parent.wait_for(Option::is_some).await;
-            if ended.is_ok_and(|has_it| *has_it == Some(true)) {
+            let has_it = async {
+                let ended = parent.wait_for(Option::is_some).await;
+                ended.is_ok_and(|has_it| *has_it == Some(true))
+            };
+            if tokio::time::timeout(PARENT_MAX, has_it).await == Ok(true) {
                 tokio::time::sleep(HAND_ON_MAX).await;
             }
         };
@@ -351,6 +375,11 @@ impl Job {
         let id = *self.cell.id();
         let name = self.neighbour.name();
         match error {
+            SendError::Call(CallError::Refused(refusal)) if refusal.code == CATCHES_UP => {
+                self.neighbour.note_answer();
+                self.neighbour.note_behind(id, CATCHING_UP.to_owned());
+                format!("{name} is still catching up")
+            }
             SendError::Call(CallError::Refused(refusal)) => {
                 self.neighbour.note_refusal(id, refusal.reason.clone());
                 // What it refuses it may know a reason for that has not come here yet.
@@ -378,6 +407,15 @@ impl Job {
     }
 
     async fn send(&self) -> Result<(), SendError> {
+        // Beyond so many at a time, a peer is sent a push only when it is stored here.
+        let relays = (
+            self.neighbour.relays().try_acquire(),
+            self.envoy.relays().try_acquire(),
+        );
+        let (Ok(own), Ok(all)) = relays else {
+            let stored = self.stored().await?;
+            return self.send_again(&stored).await;
+        };
         let (to, id) = (self.neighbour.address(), self.cell.id());
         let relay = Relay {
             envoy: Arc::clone(&self.envoy),
@@ -388,22 +426,14 @@ impl Job {
             follower: self.incoming.as_ref().map(Incoming::follow),
             fate: self.fate.clone(),
             idle_since: Instant::now(),
-        };
-        // Beyond so many at a time, a peer is sent a push only when it is stored here.
-        let relays = self.neighbour.relays();
-        let permit = match relays.try_acquire() {
-            Ok(permit) => Ok(permit),
-            Err(_) => {
-                self.stored().await?;
-                relays.acquire().await
-            }
+            unchecked: 0,
         };
         let first = self.envoy.client().push_from(&to, id, relay).await;
-        drop(permit);
+        drop((own, all));
         let stored = self.stored().await?;
         match first {
             Ok(PushAnswer::Durable) => self.durable(&stored).await,
-            Ok(PushAnswer::Need { tips, haves }) => self.send_rest(&stored, &tips, haves).await,
+            Ok(PushAnswer::Need { tips, haves }) => self.send_rest(&stored, tips, haves).await,
             // Let go by us, not by the peer: it has not seen the whole.
             Err(CallError::Local { .. }) => self.send_again(&stored).await,
             Err(error) => Err(SendError::Call(error)),
@@ -422,16 +452,27 @@ impl Job {
 
     /// Sends the envelopes alone, so that the peer says what it lacks, and then that.
     async fn send_again(&self, stored: &[EnvelopeId]) -> Result<(), SendError> {
+        match self.offer(stored).await? {
+            PushAnswer::Durable => self.durable(stored).await,
+            PushAnswer::Need { tips, haves } => self.send_rest(stored, tips, haves).await,
+        }
+    }
+
+    async fn offer(&self, stored: &[EnvelopeId]) -> Result<PushAnswer, SendError> {
         let (envoy, cell) = (Arc::clone(&self.envoy), Arc::clone(&self.cell));
         let (to, ids) = (*self.neighbour.key(), stored.to_vec());
         let work = move || {
             let state = cell.lock();
             let stored = ids.iter().filter_map(|id| state.fold().get(id));
             let stored = stored.cloned().collect();
-            bounded(access::tellable(&envoy, &state, &to, stored))
+            bounded(access::tellable(&envoy, &state, &to, stored)).0
         };
         let envelopes = self.envoy.handle().spawn_blocking(work).await;
         let envelopes = envelopes.map_err(|_| SendError::Unmet)?;
+        if envelopes.is_empty() {
+            // It may not be told of any of them any more.
+            return Err(SendError::Dropped);
+        }
         let to = self.neighbour.address();
         let call = self.envoy.client().push_handing_on(
             &to,
@@ -440,30 +481,40 @@ impl Job {
             None,
             self.handoff(),
         );
-        match call.await.map_err(SendError::Call)? {
-            PushAnswer::Durable => self.durable(stored).await,
-            PushAnswer::Need { tips, haves } => self.send_rest(stored, &tips, haves).await,
-        }
+        call.await.map_err(SendError::Call)
     }
 
-    /// Sends what a holder of `tips` and `haves` lacks.
+    /// Sends what a holder of `tips` and `haves` lacks, in parts if that is very much.
     async fn send_rest(
         &self,
         stored: &[EnvelopeId],
-        tips: &[gitback_peer::Tip],
-        haves: Vec<[u8; 20]>,
+        mut tips: Vec<gitback_peer::Tip>,
+        mut haves: Vec<[u8; 20]>,
     ) -> Result<(), SendError> {
-        match self.send_whole(tips, haves).await? {
-            PushAnswer::Durable => self.durable(stored).await,
-            PushAnswer::Need { .. } => Err(SendError::Unmet),
+        let sends = self.envoy.sends().acquire().await;
+        let _permit = sends.map_err(|_| SendError::Unmet)?;
+        for _ in 0..PARTS_MAX {
+            match self.send_whole(&tips, haves).await? {
+                (PushAnswer::Durable, Extent::Whole) => return self.durable(stored).await,
+                (PushAnswer::Durable, Extent::Part) => {}
+                (PushAnswer::Need { .. }, _) => return Err(SendError::Unmet),
+            }
+            match self.offer(stored).await? {
+                PushAnswer::Durable => return self.durable(stored).await,
+                PushAnswer::Need {
+                    tips: now,
+                    haves: here,
+                } => (tips, haves) = (now, here),
+            }
         }
+        Err(SendError::Unmet)
     }
 
     async fn send_whole(
         &self,
         tips: &[gitback_peer::Tip],
         haves: Vec<[u8; 20]>,
-    ) -> Result<PushAnswer, SendError> {
+    ) -> Result<(PushAnswer, Extent), SendError> {
         let tips: Vec<Tip> = tips.iter().filter_map(tip_from_peer).collect();
         let (envoy, cell) = (Arc::clone(&self.envoy), Arc::clone(&self.cell));
         let to = *self.neighbour.key();
@@ -497,9 +548,12 @@ impl Job {
             Ok((envelopes, pack))
         };
         let done = self.envoy.handle().spawn_blocking(work).await;
-        let (envelopes, pack): (Vec<Vec<u8>>, Option<Spool>) = done
+        let ((envelopes, extent), pack): ((Vec<Vec<u8>>, Extent), Option<Spool>) = done
             .map_err(|_| SendError::Unmet)?
             .map_err(SendError::Ours)?;
+        if envelopes.is_empty() {
+            return Err(SendError::Dropped);
+        }
         let file = pack.as_ref().map(|spool| PackFile {
             path: spool.path().to_owned(),
             bytes: spool.bytes(),
@@ -513,7 +567,8 @@ impl Job {
             file,
             self.handoff(),
         );
-        call.await.map_err(SendError::Call)
+        let answer = call.await.map_err(SendError::Call)?;
+        Ok((answer, extent))
     }
 
     /// The peer holds what we hold: notes it.
@@ -547,6 +602,8 @@ struct Relay {
     fate: watch::Receiver<Fate>,
     /// Since when there was nothing to send.
     idle_since: Instant,
+    /// Bytes sent since it was asked whether the peer may have them.
+    unchecked: usize,
 }
 
 impl Relay {
@@ -564,12 +621,20 @@ impl Relay {
     fn lacking(&self, stored: &[EnvelopeId]) -> Vec<Vec<u8>> {
         let state = self.cell.lock();
         let lacking = state.lacking_for(&self.known);
-        let mut envelopes = access::tellable(&self.envoy, &state, &self.to, lacking);
+        let envelopes = access::tellable(&self.envoy, &state, &self.to, lacking);
         drop(state);
+        let newest = |envelopes: &[Verified]| {
+            let newest = envelopes.iter().filter(|one| stored.contains(one.id()));
+            bounded(newest.cloned().collect()).0
+        };
         if self.known.is_empty() && envelopes.len() > UNASKED_MAX {
-            envelopes.retain(|envelope| stored.contains(envelope.id()));
+            return newest(&envelopes);
         }
-        bounded(envelopes)
+        match bounded(envelopes.clone()) {
+            (whole, Extent::Whole) => whole,
+            // Its answer to the last ones alone says what it lacks, and is no answer to a part.
+            (_, Extent::Part) => newest(&envelopes),
+        }
     }
 }
 
@@ -592,13 +657,21 @@ impl PushSource for Relay {
         let Some(follower) = &mut self.follower else {
             return Ok(0);
         };
-        match follower.read(buffer, PATIENCE) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(self.nothing_yet(STALL_MAX)),
-            read => {
-                self.idle_since = Instant::now();
-                read
+        let read = match follower.read(buffer, PATIENCE) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(self.nothing_yet(STALL_MAX));
+            }
+            read => read?,
+        };
+        self.idle_since = Instant::now();
+        self.unchecked += read;
+        if self.unchecked >= RECHECK_BYTES {
+            self.unchecked = 0;
+            if !access::may_ask(&self.envoy, &self.cell.lock(), &self.to) {
+                return Err(ErrorKind::BrokenPipe.into());
             }
         }
+        Ok(read)
     }
 
     fn pack_info(&mut self) -> io::Result<PackInfo> {
@@ -616,22 +689,42 @@ impl PushSource for Relay {
                 .map(|decided| decided.map(|fate| fate.clone()))
         });
         match decided {
-            Ok(Ok(Fate::Stored(new))) => Ok(self.lacking(&new)),
+            Ok(Ok(Fate::Stored(new))) => {
+                let lacking = self.lacking(&new);
+                // What it may not be told of any more it is not sent.
+                if lacking.is_empty() {
+                    return Err(ErrorKind::BrokenPipe.into());
+                }
+                Ok(lacking)
+            }
             Ok(_) => Err(ErrorKind::BrokenPipe.into()),
             Err(_) => Err(self.nothing_yet(DECISION_MAX)),
         }
     }
 }
 
+/// Whether something was sent as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Part,
+}
+
 /// The bytes of as many envelopes, from the first on, as fit into one push.
-fn bounded(envelopes: Vec<Verified>) -> Vec<Vec<u8>> {
-    let mut bytes = 0;
+fn bounded(envelopes: Vec<Verified>) -> (Vec<Vec<u8>>, Extent) {
+    let (count, mut bytes) = (envelopes.len(), 0);
     let fits = |envelope: &Verified| {
         bytes += envelope.bytes().len();
         bytes <= ENVELOPE_BYTES_MAX
     };
-    let fitting = envelopes.into_iter().take_while(fits);
-    fitting.map(|envelope| envelope.bytes().to_vec()).collect()
+    let fitting = envelopes.into_iter().take(ENVELOPES_MAX).take_while(fits);
+    let fitting: Vec<_> = fitting.map(|envelope| envelope.bytes().to_vec()).collect();
+    let extent = if fitting.len() == count {
+        Extent::Whole
+    } else {
+        Extent::Part
+    };
+    (fitting, extent)
 }
 
 /// The ref tips of a repository, as a bounded list of what is here.

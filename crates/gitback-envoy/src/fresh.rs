@@ -166,7 +166,8 @@ fn ask(
         let asked = Fresh { refs, digest };
         let answer = client.fresh(&peer.address(), &id, &asked).await;
         match &answer {
-            Ok(_) => peer.note_answer(),
+            // A refusal about one project says nothing of the others.
+            Ok(_) | Err(CallError::Refused(_)) => peer.note_answer(),
             Err(error) => peer.note_failure(error),
         }
         // Who asked may have gone on.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use gitback_envelope::Scope;
 use gitback_gossip::{Failure, Input, Millis, Node, Output, Settings};
 use gitback_identity::{EnvoyKey, ProjectId};
+use gitback_peer::CallError;
 
 use crate::catch_up::classify_call;
 use crate::cell::{Cell, State};
@@ -256,7 +257,10 @@ fn send(envoy: &Arc<Envoy>, to: EnvoyKey, messages: Vec<Vec<u8>>) {
                     let to = neighbour.address();
                     let sent = envoy.client().gossip(&to, part.to_vec()).await;
                     sent.map_err(|error| {
-                        neighbour.note_failure(&error);
+                        match &error {
+                            CallError::Refused(_) => neighbour.note_answer(),
+                            _ => neighbour.note_failure(&error),
+                        }
                         classify_call(&error)
                     })
                 }

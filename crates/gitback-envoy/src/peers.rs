@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use gitback_envelope::{EnvelopeId, Tip};
 use gitback_identity::{EnvoyKey, ProjectId};
@@ -11,6 +12,9 @@ use tokio::sync::Semaphore;
 use crate::changes::Changes;
 use crate::clock;
 use crate::config::Peer;
+
+/// How long at least one address is tried, unless it is known to be the one that failed.
+const MOVE_GAP: Duration = Duration::from_secs(1);
 
 /// Why a peer cannot be reached of which nobody has said where it is.
 const NO_ADDRESS: &str = "where it is is not known yet";
@@ -36,6 +40,8 @@ pub(crate) struct Neighbour {
 struct Places {
     addresses: Vec<String>,
     at: usize,
+    /// When it last went on to another one.
+    moved: Option<Instant>,
 }
 
 /// What a peer has shown of itself.
@@ -88,7 +94,10 @@ impl Neighbour {
         let addresses = peer.address.iter().cloned().collect();
         Self {
             peer,
-            places: Mutex::new(Places { addresses, at: 0 }),
+            places: Mutex::new(Places {
+                addresses,
+                ..Places::default()
+            }),
             seen: Mutex::default(),
             relays: Semaphore::new(RELAYS_MAX),
             changes,
@@ -121,6 +130,7 @@ impl Neighbour {
         *places = Places {
             at: at.unwrap_or(0),
             addresses,
+            moved: None,
         };
     }
 
@@ -186,7 +196,10 @@ impl Neighbour {
                 return;
             }
             CallError::Refused(refusal) => (refusal.reason.clone(), true),
-            _ => (self.next_address().unwrap_or_else(|| error.reason()), false),
+            _ => (
+                self.next_address(error).unwrap_or_else(|| error.reason()),
+                false,
+            ),
         };
         let now = clock::now_ms();
         let mut seen = self.seen();
@@ -204,14 +217,21 @@ impl Neighbour {
     }
 
     /// Goes on to the next address, for the present one did not answer. Says so when there is none.
-    fn next_address(&self) -> Option<String> {
+    fn next_address(&self, error: &CallError) -> Option<String> {
         let mut places = self.places();
-        places.at += 1;
-        if places.at >= places.addresses.len() {
-            places.at = 0;
+        let Some(current) = places.addresses.get(places.at) else {
+            return Some(NO_ADDRESS.to_owned());
+        };
+        let is_current = match error {
+            CallError::Unreachable { address, .. } => address == current,
+            // Which address it was is not said: several calls that fail together move on once.
+            _ => places.moved.is_none_or(|at| at.elapsed() >= MOVE_GAP),
+        };
+        if is_current {
+            places.at = (places.at + 1) % places.addresses.len();
+            places.moved = Some(Instant::now());
         }
-        let none = places.addresses.is_empty();
-        none.then(|| NO_ADDRESS.to_owned())
+        None
     }
 
     /// Notes what the peer holds of a project. Returns whether that is news.

@@ -29,6 +29,9 @@ pub(crate) const HAVES_MAX: usize = 512;
 /// The code of the answer for a project that is not here.
 pub(crate) const UNKNOWN_PROJECT: &str = "unknown-project";
 
+/// The code of the answer to a push of what is being brought in already.
+pub(crate) const CATCHES_UP: &str = "catching-up";
+
 /// The code of the answer for a project whose copy was given up on a person's word: it is not to be offered again.
 pub(crate) const PURGED: &str = "purged";
 
@@ -185,9 +188,8 @@ impl Service for Surface {
         };
         if matches!(answer, Ok(PushAnswer::Durable)) {
             envoy.heal().changed(&cell);
-        } else {
-            envoy.store().discard_if_unfounded(cell);
         }
+        envoy.store().discard_if_unfounded(cell);
         answer
     }
 

@@ -15,7 +15,7 @@ use gitback_peer::{
     Handoff, PackInfo, Part, PushAnswer, PushBody, PushHeader, Refusal, RefusalKind,
 };
 
-use super::{HAVES_MAX, ours, refusal};
+use super::{CATCHES_UP, HAVES_MAX, ours, refusal};
 use crate::cell::{Admitted, Cell, Foothold, State, Void, git};
 use crate::daemon::{Envoy, chain, tips_for_peer};
 use crate::disk;
@@ -175,6 +175,10 @@ impl<'a> Intake<'a> {
         let cell = self.cell;
         let sent: Vec<EnvelopeId> = self.envelopes.iter().map(|e| *e.id()).collect();
         self.sent.clone_from(&sent);
+        if sent.is_empty() {
+            let reason = "a push brings at least one envelope".to_owned();
+            return Err(refusal(RefusalKind::Bad, "malformed-push", reason));
+        }
         let mut fresh = std::mem::take(&mut self.envelopes);
         let doubtful = {
             let state = cell.lock();
@@ -226,6 +230,16 @@ impl<'a> Intake<'a> {
         if !sent.iter().all(|id| state.holds(id)) {
             drop(state);
             return need(cell);
+        }
+        if !state.has_all() && self.lacks_objects(&state, &sent)? {
+            drop(state);
+            // Envelopes may be here long before the objects, and only with those it is durable.
+            return if cell.is_catching_up() {
+                let reason = format!("{} is bringing it in already", self.envoy.name());
+                Err(refusal(RefusalKind::Busy, CATCHES_UP, reason))
+            } else {
+                need(cell)
+            };
         }
         // The sender holds what it sent; it holds all that is here when nothing here is newer.
         if state.fold().heads().iter().all(|head| sent.contains(head)) {
@@ -291,6 +305,20 @@ impl<'a> Intake<'a> {
                 })
             }
         }
+    }
+
+    /// Whether something is not here that the updates among `sent` need, as far as they have an effect.
+    fn lacks_objects(&self, state: &State, sent: &[EnvelopeId]) -> Result<bool, Refusal> {
+        let counting = sent.iter().filter(|id| state.void(id).is_none());
+        let envelopes = counting.filter_map(|id| state.fold().get(id));
+        let tips: Vec<_> = envelopes.flat_map(new_oids).map(git).collect();
+        if tips.is_empty() {
+            return Ok(false);
+        }
+        let complete = self.cell.repo().complete(&tips);
+        complete
+            .map(|complete| !complete)
+            .map_err(|fault| ours_pack(&fault))
     }
 
     fn connected(&self, tips: &[Oid]) -> Result<bool, Refusal> {

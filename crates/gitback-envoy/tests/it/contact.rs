@@ -229,3 +229,50 @@ fn a_grant_that_was_refused_leaves_the_envoy_a_stranger() {
     });
     assert_eq!(codes, ["not-member", "not-of-the-fleet"]);
 }
+
+#[test]
+fn envelopes_without_their_objects_are_not_durable() {
+    let cage = Cage::new();
+    let world = &cage.world;
+    let (oids, packs) = world.history(2);
+    let init = world.init();
+    let grant = world.grant(&init, &world.peer);
+    let first = main_at(oids[0], &[], Some(&packs[0]));
+    let first = world.update(&world.peer, 0, &[&grant], first);
+    let pushed = world.push(&world.peer, &[&init, &grant, &first], Some(&packs[0]));
+    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    let second = main_at(oids[1], &[&first], Some(&packs[1]));
+    let second = world.update(&world.peer, 1, &[&first], second);
+    // The parrot tells of the update and gives no objects.
+    cage.show([1; 32], &[&second]);
+    let known = || {
+        world
+            .log()
+            .iter()
+            .any(|one| one.id == second.id().to_string())
+    };
+    while !known() {
+        world.show_digest([1; 32]);
+        cage.wait_for_contact();
+    }
+    let alone = world.push(&world.peer, &[&second], None);
+    assert!(!matches!(alone, Ok(PushAnswer::Durable)), "{alone:?}");
+    let whole = world.push(&world.peer, &[&second], Some(&packs[1]));
+    assert!(matches!(whole, Ok(PushAnswer::Durable)), "{whole:?}");
+    let alone = world.push(&world.peer, &[&second], None);
+    assert!(matches!(alone, Ok(PushAnswer::Durable)), "{alone:?}");
+}
+
+#[test]
+fn a_push_of_nothing_leaves_nothing() {
+    let cage = Cage::new();
+    let nothing = cage.world.push(&cage.world.peer, &[], None);
+    let Err(CallError::Refused(refusal)) = nothing else {
+        panic!("{nothing:?}");
+    };
+    assert_eq!(refusal.code, "malformed-push");
+    assert!(
+        !cage.world.repository().exists(),
+        "no repository is kept for it"
+    );
+}
