@@ -1,7 +1,5 @@
 //! What an envoy says of where it can be reached, signed by it.
 
-use std::collections::BTreeMap;
-
 use gitback_envelope::cbor::{Keys, Reader, Writer};
 use gitback_envelope::{Malformed, signing_bytes};
 use gitback_identity::{EnvoyKey, KeyReject, SecretKey, Signature};
@@ -19,8 +17,11 @@ pub const HOST_PORT_MAX: usize = 255;
 pub const NAME_MAX: usize = 64;
 /// The most bytes of a whole record, so that it fits into a notice.
 pub const RECORD_MAX: usize = NOTICE_MAX - 8;
-/// The most envoys whose addresses are remembered.
-pub const BOOK_MAX: usize = 4096;
+/// How long a record is usually good, in milliseconds: an envoy that is away for longer has to be heard again.
+pub const VALID_MS: u64 = 7 * 24 * 3_600_000;
+/// How far ahead of a reader's clock a record may expire, or its number be, in milliseconds, without being taken for
+/// one of a clock that was wrong.
+pub const AHEAD_MAX_MS: u64 = 2 * VALID_MS;
 
 /// Where an envoy says it can be reached. The signature holds: nothing else makes a value of this type.
 ///
@@ -46,7 +47,8 @@ impl AddressRecord {
     ///
     /// `name` is its display name, at most [`NAME_MAX`] bytes without control characters. `addresses` are `host:port`,
     /// at most [`ADDRESSES_MAX`] of at most [`HOST_PORT_MAX`] bytes, best first; none at all says that it can only be
-    /// waited for. Of two records the one with the higher `number` holds. `expires_ms` is in milliseconds since 1970.
+    /// waited for. Of two records the one with the higher `number` holds: the moment of signing, or one more than the
+    /// last. It and `expires_ms` are in milliseconds since 1970.
     ///
     /// # Errors
     ///
@@ -141,6 +143,17 @@ impl AddressRecord {
     #[must_use]
     pub const fn expires_ms(&self) -> u64 {
         self.fields.expires_ms
+    }
+
+    /// Whether no envoy with a sound clock would sign this now: it gives way to any record that is not so.
+    ///
+    /// `wall_ms` is what the reader's clock shows, in milliseconds since 1970.
+    ///
+    /// Source: docs/spec/gossip.md §2.
+    #[must_use]
+    pub const fn is_from_future(&self, wall_ms: u64) -> bool {
+        let latest = wall_ms.saturating_add(AHEAD_MAX_MS);
+        self.fields.expires_ms > latest || self.fields.number > latest
     }
 }
 
@@ -325,118 +338,14 @@ impl From<Malformed> for AddressReject {
     }
 }
 
-/// The newest record of every envoy that is known.
-///
-/// Bounded by the envoys that [`Self::know`] was told of: what others say of anybody else is not kept.
-#[derive(Clone, Debug, Default)]
-pub struct AddressBook {
-    records: BTreeMap<EnvoyKey, Option<AddressRecord>>,
-}
-
-/// What became of a record that came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Taken {
-    /// It is the newest of its envoy now.
-    New,
-    /// A record with this number or a higher one is here.
-    Old,
-    /// It does not hold any more.
-    Expired,
-    /// Its envoy is nobody we know.
-    Unknown,
-}
-
-impl AddressBook {
-    /// Keeps records of this envoy from now on. Beyond [`BOOK_MAX`] envoys nobody is added.
-    pub fn know(&mut self, key: EnvoyKey) {
-        if self.records.len() < BOOK_MAX {
-            self.records.entry(key).or_default();
-        }
-    }
-
-    /// Forgets this envoy and its record.
-    pub fn forget(&mut self, key: &EnvoyKey) {
-        self.records.remove(key);
-    }
-
-    /// Takes a record that came in when the wall clock said `wall_ms`, milliseconds since 1970.
-    pub fn take(&mut self, record: AddressRecord, wall_ms: u64) -> Taken {
-        let Some(place) = self.records.get_mut(record.key()) else {
-            return Taken::Unknown;
-        };
-        if record.expires_ms() <= wall_ms {
-            return Taken::Expired;
-        }
-        if place
-            .as_ref()
-            .is_some_and(|held| held.number() >= record.number())
-        {
-            return Taken::Old;
-        }
-        *place = Some(record);
-        Taken::New
-    }
-
-    /// The newest record of this envoy, if it still holds when the wall clock says `wall_ms`.
-    #[must_use]
-    pub fn find(&self, key: &EnvoyKey, wall_ms: u64) -> Option<&AddressRecord> {
-        let record = self.records.get(key)?.as_ref()?;
-        (record.expires_ms() > wall_ms).then_some(record)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record(seed: u8, number: u64, expires_ms: u64) -> AddressRecord {
-        let secret = SecretKey::from_seed(&[seed; 32]);
-        let addresses = ["10.0.0.1:9418".to_owned()];
-        AddressRecord::sign(&secret, "mars", &addresses, number, expires_ms).expect("signs")
-    }
 
     fn sign(name: &str, addresses: &[&str]) -> Result<AddressRecord, AddressReject> {
         let secret = SecretKey::from_seed(&[1; 32]);
         let addresses: Vec<String> = addresses.iter().map(|&one| one.to_owned()).collect();
         AddressRecord::sign(&secret, name, &addresses, 1, 1)
-    }
-
-    #[test]
-    fn the_newest_number_wins_whatever_comes_first() {
-        let mut book = AddressBook::default();
-        let key = *record(1, 1, 1).key();
-        book.know(key);
-        assert_eq!(book.take(record(1, 2, 100), 0), Taken::New);
-        assert_eq!(book.take(record(1, 1, 200), 0), Taken::Old);
-        assert_eq!(book.take(record(1, 2, 200), 0), Taken::Old);
-        assert_eq!(book.find(&key, 0).map(AddressRecord::number), Some(2));
-        assert_eq!(book.take(record(1, 3, 50), 0), Taken::New);
-        book.know(key);
-        assert_eq!(book.find(&key, 0).map(AddressRecord::number), Some(3));
-    }
-
-    #[test]
-    fn an_expired_record_is_neither_taken_nor_given() {
-        let mut book = AddressBook::default();
-        let key = *record(1, 1, 1).key();
-        book.know(key);
-        assert_eq!(book.take(record(1, 1, 100), 100), Taken::Expired);
-        assert_eq!(book.take(record(1, 1, 100), 99), Taken::New);
-        assert!(book.find(&key, 99).is_some());
-        assert!(book.find(&key, 100).is_none());
-    }
-
-    #[test]
-    fn keeps_nothing_of_strangers() {
-        let mut book = AddressBook::default();
-        assert_eq!(book.take(record(1, 1, 100), 0), Taken::Unknown);
-        let key = *record(1, 1, 1).key();
-        book.know(key);
-        assert_eq!(book.take(record(1, 1, 100), 0), Taken::New);
-        book.forget(&key);
-        assert!(book.find(&key, 0).is_none());
-        assert!(book.records.is_empty());
     }
 
     #[test]

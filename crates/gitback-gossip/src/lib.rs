@@ -24,8 +24,8 @@ mod rounds;
 mod turn;
 
 pub use address::{
-    ADDRESS_TYPE, ADDRESSES_MAX, AddressBook, AddressRecord, AddressReject, BOOK_MAX,
-    HOST_PORT_MAX, NAME_MAX, RECORD_MAX, Taken, is_host_port,
+    ADDRESS_TYPE, ADDRESSES_MAX, AHEAD_MAX_MS, AddressRecord, AddressReject, HOST_PORT_MAX,
+    NAME_MAX, RECORD_MAX, VALID_MS, is_host_port,
 };
 pub use backoff::Backoff;
 pub use mesh::{

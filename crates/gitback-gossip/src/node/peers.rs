@@ -68,9 +68,21 @@ enum Life {
 /// What a peer last said of itself.
 #[derive(Debug)]
 struct Recorded {
-    number: u64,
-    addresses: Vec<String>,
-    expires_ms: u64,
+    record: AddressRecord,
+    /// Its time is over: only its number counts.
+    is_expired: bool,
+}
+
+impl Recorded {
+    /// Whether it gives way to `other` when the clock on the wall shows `wall_ms`, if that is known.
+    fn yields_to(&self, other: &AddressRecord, wall_ms: Option<u64>) -> bool {
+        let rank = |record: &AddressRecord| {
+            let is_sound = wall_ms.is_none_or(|now| !record.is_from_future(now));
+            (is_sound, record.number())
+        };
+        let (kept, other) = (rank(&self.record), rank(other));
+        kept < other
+    }
 }
 
 /// A project in which a peer is behind.
@@ -274,36 +286,37 @@ impl Peer {
         self.addresses() != before
     }
 
-    /// Takes what it says of itself, if that is newer than what is known.
-    pub(crate) fn record(&mut self, record: &AddressRecord) -> bool {
+    /// Takes what it says of itself, if that is newer than what is known. `wall_ms` is what the clock on the wall
+    /// shows, if that is known. `true` if the best known addresses changed.
+    pub(crate) fn record(&mut self, record: &AddressRecord, wall_ms: Option<u64>) -> bool {
         let known = self.recorded.as_ref();
-        if known.is_some_and(|known| known.number >= record.number()) {
+        if known.is_some_and(|known| !known.yields_to(record, wall_ms)) {
             return false;
         }
         let before = self.addresses();
         self.recorded = Some(Recorded {
-            number: record.number(),
-            addresses: bounded(record.addresses().to_vec()),
-            expires_ms: record.expires_ms(),
+            record: record.clone(),
+            is_expired: false,
         });
         self.addresses() != before
     }
 
-    /// Forgets addresses that have expired, but not how new they were. `true` if there were some.
+    /// Uses addresses that have expired no longer, but keeps how new they were. `true` if there were some.
     pub(crate) fn expire(&mut self, wall_ms: u64) -> bool {
         let Some(recorded) = self.recorded.as_mut() else {
             return false;
         };
-        if recorded.expires_ms > wall_ms || recorded.addresses.is_empty() {
+        if recorded.is_expired || recorded.record.expires_ms() > wall_ms {
             return false;
         }
-        recorded.addresses.clear();
-        true
+        recorded.is_expired = true;
+        !recorded.record.addresses().is_empty()
     }
 
     /// Where it is best tried: on the local network, then where it says it is, then where the configuration says.
     pub(crate) fn addresses(&self) -> Vec<String> {
-        let recorded = self.recorded.iter().flat_map(|one| &one.addresses);
+        let recorded = self.recorded.iter().filter(|one| !one.is_expired);
+        let recorded = recorded.flat_map(|one| one.record.addresses());
         let mut addresses: Vec<String> = Vec::new();
         for address in self.sighted.iter().chain(recorded).chain(&self.configured) {
             if !addresses.contains(address) {

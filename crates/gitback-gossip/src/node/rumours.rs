@@ -254,10 +254,11 @@ impl Node {
     }
 
     fn heard_address(&mut self, record: &AddressRecord) {
-        let expired = self.wall_ms().is_some_and(|now| record.expires_ms() <= now);
+        let wall_ms = self.wall_ms();
+        let expired = wall_ms.is_some_and(|now| record.expires_ms() <= now);
         if let Some(peer) = self.peers.get_mut(record.key())
             && !expired
-            && peer.record(record)
+            && peer.record(record, wall_ms)
         {
             self.moved(record.key());
         }
@@ -269,17 +270,17 @@ impl Node {
         Some(wall_ms.saturating_add(self.now.since(then).0))
     }
 
-    /// Forgets the addresses whose time is over.
+    /// Uses addresses no longer whose time is over.
     pub(super) fn expire_addresses(&mut self) {
         let Some(wall_ms) = self.wall_ms() else {
             return;
         };
-        let expired = self
+        let changed = self
             .peers
             .iter_mut()
             .filter_map(|(key, peer)| peer.expire(wall_ms).then_some(*key));
-        let expired: Vec<EnvoyKey> = expired.collect();
-        for key in expired {
+        let changed: Vec<EnvoyKey> = changed.collect();
+        for key in changed {
             self.moved(&key);
         }
     }
