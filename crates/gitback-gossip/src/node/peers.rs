@@ -81,7 +81,7 @@ impl Recorded {
             (is_sound, record.number())
         };
         let (kept, other) = (rank(&self.record), rank(other));
-        kept < other
+        kept < other || (kept == other && self.is_expired)
     }
 }
 
@@ -301,16 +301,16 @@ impl Peer {
         self.addresses() != before
     }
 
-    /// Uses addresses that have expired no longer, but keeps how new they were. `true` if there were some.
+    /// Uses the addresses that it announced while they hold. `true` if the best known addresses may have changed.
+    ///
+    /// The record stays when its time is over: how new it was counts, and a clock that was ahead may be set back.
     pub(crate) fn expire(&mut self, wall_ms: u64) -> bool {
         let Some(recorded) = self.recorded.as_mut() else {
             return false;
         };
-        if recorded.is_expired || recorded.record.expires_ms() > wall_ms {
-            return false;
-        }
-        recorded.is_expired = true;
-        !recorded.record.addresses().is_empty()
+        let was_expired = recorded.is_expired;
+        recorded.is_expired = recorded.record.expires_ms() <= wall_ms;
+        was_expired != recorded.is_expired && !recorded.record.addresses().is_empty()
     }
 
     /// Where it is best tried: on the local network, then where it says it is, then where the configuration says.

@@ -8,6 +8,7 @@ use crate::millis::Millis;
 use crate::notice::Notice;
 
 const SECOND: Millis = Millis::from_secs(1);
+const DAY_MS: u64 = 24 * 3_600_000;
 /// Some day in 2026, and one in 2030.
 const SOUND_MS: u64 = 1_790_000_000_000;
 const WRONG_MS: u64 = 1_900_000_000_000;
@@ -109,4 +110,25 @@ fn nobody_is_lost_by_a_reader_whose_clock_is_in_the_past() {
             .heard(&key(1), &record(SOUND_MS + number, host, expires));
     }
     assert_eq!(first(&driver), "three:1", "the newest of them");
+}
+
+#[test]
+fn addresses_that_a_wrong_clock_let_expire_are_used_again() {
+    let mut driver = Driver::new(1);
+    driver.tell(Input::WallClock { unix_ms: SOUND_MS });
+    let bytes = record(SOUND_MS, "new", SOUND_MS + VALID_MS);
+    driver.node.heard(&key(1), &bytes);
+    let jump = |driver: &mut Driver| {
+        let unix_ms = SOUND_MS + 8 * DAY_MS;
+        driver.tell(Input::WallClock { unix_ms });
+        driver.pass(SECOND.times(20), |_| Ok(vec![]));
+        assert_eq!(first(driver), "node1:1");
+        driver.tell(Input::WallClock { unix_ms: SOUND_MS });
+    };
+    jump(&mut driver);
+    driver.node.heard(&key(1), &bytes);
+    assert_eq!(first(&driver), "new:1", "the same record was spread again");
+    jump(&mut driver);
+    driver.pass(SECOND.times(20), |_| Ok(vec![]));
+    assert_eq!(first(&driver), "new:1", "the clock was set right");
 }
