@@ -69,7 +69,9 @@ impl Store {
         for id in store.ids_on_disk()? {
             if let Some(note) = given_up::read(&store.log_dir(&id))? {
                 store.notes().insert(id, note);
-                store.delete_repository(&id)?;
+                if let Some(gone) = store.put_repository_aside(&id)? {
+                    delete(&gone);
+                }
                 continue;
             }
             match Cell::open(id, repositories, envelopes) {
@@ -139,6 +141,9 @@ impl Store {
     ///
     /// [`Fault::GivenUp`] for one whose copy was given up: only [`Self::bring_back`] has it here again.
     pub(crate) fn find_or_make(&self, id: &ProjectId) -> Result<Arc<Cell>, Fault> {
+        if let Some(cell) = self.find(id) {
+            return Ok(cell);
+        }
         let _making = self.making();
         self.find_or_open(id)
     }
@@ -187,6 +192,7 @@ impl Store {
         let folders = [cell.repo().path().to_owned(), cell.log_dir().to_owned()];
         drop(cell);
         for folder in folders {
+            // It was just made, and next to nothing is in it.
             if let Err(error) = std::fs::remove_dir_all(&folder) {
                 tracing::warn!(path = %folder.display(), %error, "cannot remove an empty project");
             }
@@ -222,13 +228,19 @@ impl Store {
     /// Deletes a copy that the caller has made ready by [`set_leaving`](crate::cell::State::set_leaving), and notes it
     /// first. Killed at any point after the note, start-up goes on; before it, nothing has happened.
     pub(crate) fn give_up(&self, cell: Arc<Cell>, note: GivenUp) -> Result<(), Fault> {
-        let _making = self.making();
+        let making = self.making();
         let id = *cell.id();
         given_up::write(cell.log_dir(), &note)?;
         self.write().remove(&id);
         self.notes().insert(id, note);
         drop(cell);
-        self.delete_repository(&id)
+        let gone = self.put_repository_aside(&id)?;
+        // A large one takes a while, in which others are made.
+        drop(making);
+        if let Some(gone) = gone {
+            delete(&gone);
+        }
+        Ok(())
     }
 
     /// Has a project here again whose copy was given up: its log, and a repository without objects yet.
@@ -280,27 +292,23 @@ impl Store {
 
     /// Deletes a directory beside the repositories.
     pub(crate) fn delete_stray(&self, path: &Path) -> Result<(), Fault> {
-        self.delete(path)
+        let making = self.making();
+        let gone = self.put_aside(path)?;
+        drop(making);
+        delete(&gone);
+        Ok(())
     }
 
-    fn delete_repository(&self, id: &ProjectId) -> Result<(), Fault> {
+    fn put_repository_aside(&self, id: &ProjectId) -> Result<Option<PathBuf>, Fault> {
         let path = self.repositories.join(format!("{id}.git"));
         if path.symlink_metadata().is_err() {
-            return Ok(());
+            return Ok(None);
         }
-        self.delete(&path)
+        self.put_aside(&path).map(Some)
     }
 
-    /// Moves a directory out of the way, durably, and then deletes it. What cannot be deleted now, start-up deletes.
-    fn delete(&self, path: &Path) -> Result<(), Fault> {
-        let file = |doing, path: &Path| {
-            let path = path.to_owned();
-            move |source| Fault::File {
-                doing,
-                path,
-                source,
-            }
-        };
+    /// Moves a directory out of the way, durably, for it to be deleted then. The caller has [`Self::making`].
+    fn put_aside(&self, path: &Path) -> Result<PathBuf, Fault> {
         let mut gone = path.as_os_str().to_owned();
         gone.push(GONE);
         let mut gone = PathBuf::from(gone);
@@ -311,11 +319,12 @@ impl Store {
         }
         std::fs::rename(path, &gone)
             .and_then(|()| disk::sync_dir(&self.repositories))
-            .map_err(file("move", path))?;
-        if let Err(error) = std::fs::remove_dir_all(&gone) {
-            tracing::warn!(path = %gone.display(), %error, "cannot delete all of it yet; the next start goes on");
-        }
-        Ok(())
+            .map_err(|source| Fault::File {
+                doing: "move",
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(gone)
     }
 
     /// Deletes what an earlier run had moved out of the way.
@@ -365,6 +374,13 @@ impl Store {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ProjectId, Arc<Cell>>> {
         self.cells.write().expect("no thread panics with the map")
+    }
+}
+
+/// Deletes what was put aside. What cannot be deleted now, start-up deletes.
+fn delete(gone: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(gone) {
+        tracing::warn!(path = %gone.display(), %error, "cannot delete all of it yet; the next start goes on");
     }
 }
 

@@ -112,6 +112,20 @@ fn nobody_waits_for_a_project_that_is_not_thrown_away() {
 }
 
 #[test]
+fn what_is_here_is_found_while_another_is_being_made() {
+    let place = Place::new();
+    let (store, cell) = founded(&place);
+    let making = store.making();
+    // Would never return if it waited for what this thread has.
+    let found = std::thread::scope(|scope| {
+        let finds = scope.spawn(|| store.find_or_make(cell.id()));
+        finds.join().expect("no panic").expect("it is here")
+    });
+    drop(making);
+    assert!(Arc::ptr_eq(&found, &cell));
+}
+
+#[test]
 fn a_project_that_a_thread_panicked_with_leaves_the_store_usable() {
     let place = Place::new();
     let (store, cell) = founded(&place);
