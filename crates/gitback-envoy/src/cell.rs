@@ -176,6 +176,11 @@ impl Cell {
             .expect("a thread panicked while it changed this project")
     }
 
+    /// Takes the project's lock unless a thread has panicked with it.
+    pub(crate) fn lock_if_sound(&self) -> Option<MutexGuard<'_, State>> {
+        self.state.lock().ok()
+    }
+
     /// Takes the project's lock unless somebody has it, or has panicked with it.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
         self.state.try_lock().ok()

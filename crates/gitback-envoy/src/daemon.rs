@@ -227,7 +227,7 @@ impl Envoy {
     /// once learns that there is something to ask for, and nothing of what changes.
     pub(crate) fn digests(&self, to: &EnvoyKey) -> Digests {
         let shown = |cell: Arc<Cell>| {
-            let state = cell.lock();
+            let state = cell.lock_if_sound()?;
             let digest = match access::partner(self, &state, to) {
                 Partner::Full => state.shown_digest(),
                 Partner::Former => [0; 32],

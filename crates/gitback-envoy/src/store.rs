@@ -17,6 +17,10 @@ const DEPTH: usize = 3;
 /// What is put behind the name of a repository that is to be deleted. Start-up deletes what is left of such ones.
 const GONE: &str = ".gone";
 
+/// Why a project that was opened is not served.
+const PANICKED: &str =
+    "a fault of the envoy's own while it changed the project; a restart opens it again";
+
 /// Most directories that are no project's which are listed.
 const STRAYS_MAX: usize = 1000;
 
@@ -29,7 +33,7 @@ pub(crate) struct Store {
     repositories: PathBuf,
     envelopes: PathBuf,
     cells: RwLock<BTreeMap<ProjectId, Arc<Cell>>>,
-    /// Projects that are on the disk and could not be opened, each with the reason.
+    /// Projects that are on the disk and could not be opened, or not be used any more, each with the reason.
     unopened: Mutex<BTreeMap<ProjectId, String>>,
     /// Projects whose copies were given up.
     given_up: Mutex<BTreeMap<ProjectId, GivenUp>>,
@@ -109,7 +113,7 @@ impl Store {
         Ok(ids)
     }
 
-    /// Why a project that is on the disk could not be opened, if so.
+    /// Why a project that is on the disk cannot be served, if so.
     pub(crate) fn why_unopened(&self, id: &ProjectId) -> Option<String> {
         self.unopened().get(id).cloned()
     }
@@ -132,7 +136,20 @@ impl Store {
     /// The project if its existence is proven here: its `init` folds.
     pub(crate) fn founded(&self, id: &ProjectId) -> Option<Arc<Cell>> {
         self.find(id)
-            .filter(|cell| cell.lock().fold().founder().is_some())
+            .filter(|cell| self.is_founded(cell) == Some(true))
+    }
+
+    /// Whether its `init` folds; nothing for a project that a thread panicked with, which keeps none of the others from
+    /// being served.
+    fn is_founded(&self, cell: &Cell) -> Option<bool> {
+        if let Some(state) = cell.lock_if_sound() {
+            return Some(state.fold().founder().is_some());
+        }
+        let told = self.unopened().insert(*cell.id(), PANICKED.to_owned());
+        if told.is_none() {
+            tracing::error!(project = %cell.id(), "not served any more: {PANICKED}");
+        }
+        None
     }
 
     /// The project, made empty when it is not here.
@@ -210,7 +227,7 @@ impl Store {
             .collect();
         cells
             .into_iter()
-            .filter(|cell| cell.lock().fold().founder().is_some())
+            .filter(|cell| self.is_founded(cell) == Some(true))
             .collect()
     }
 
@@ -272,7 +289,7 @@ impl Store {
             .collect();
         cells
             .into_iter()
-            .filter(|cell| cell.lock().fold().founder().is_none())
+            .filter(|cell| self.is_founded(cell) == Some(false))
             .collect()
     }
 

@@ -60,8 +60,11 @@ impl Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        if !self.gone {
-            self.cell.lock().set_leaving(false);
+        // Perhaps a panic ends this, and another one would end the envoy.
+        if !self.gone
+            && let Some(mut state) = self.cell.lock_if_sound()
+        {
+            state.set_leaving(false);
         }
     }
 }

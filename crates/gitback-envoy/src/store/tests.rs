@@ -138,6 +138,22 @@ fn a_project_that_a_thread_panicked_with_leaves_the_store_usable() {
 }
 
 #[test]
+fn a_project_that_a_thread_panicked_with_is_passed_over_and_the_others_are_served() {
+    let place = Place::new();
+    let (store, cell) = founded(&place);
+    panic_with(&unfounded(&store));
+    assert_eq!(store.all().len(), 1);
+    assert!(store.all_unfounded().is_empty());
+    panic_with(&cell);
+    assert!(store.all().is_empty() && store.all_unfounded().is_empty());
+    assert!(store.founded(cell.id()).is_none());
+    let why = store.why_unopened(cell.id()).expect("it is said why");
+    assert!(why.contains("restart"), "{why}");
+    drop((store, cell));
+    assert_eq!(place.open().all().len(), 1, "nothing is lost");
+}
+
+#[test]
 fn what_is_given_up_is_gone_and_stays_away_until_it_is_brought_back() {
     let place = Place::new();
     let (store, cell) = founded(&place);
