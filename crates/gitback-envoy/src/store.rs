@@ -193,7 +193,8 @@ impl Store {
     pub(crate) fn discard_if_unfounded(&self, cell: Arc<Cell>) {
         let is_empty = || cell.try_lock().is_some_and(|state| state.fold().is_empty());
         // Refs come only after envelopes, and what was lost is found when a project is opened.
-        if !is_empty() || !cell.repo().refs().is_ok_and(|refs| refs.is_empty()) {
+        let has_no_refs = || cell.repo().refs().is_ok_and(|refs| refs.is_empty());
+        if !is_empty() || !has_no_refs() || holds_remains(cell.log_dir()) {
             return;
         }
         let _making = self.making();
@@ -392,6 +393,21 @@ impl Store {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ProjectId, Arc<Cell>>> {
         self.cells.write().expect("no thread panics with the map")
     }
+}
+
+/// Whether a log was here once: of a damaged one what was set aside, or the pins that belong to a lost one. Neither can
+/// be had again.
+///
+/// Source: docs/spec/log.md.
+fn holds_remains(log_dir: &Path) -> bool {
+    let is_remains = |entry: std::fs::DirEntry| {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"dropped-") || name == b"pins"
+    };
+    std::fs::read_dir(log_dir).map_or(true, |mut entries| {
+        entries.any(|entry| entry.map_or(true, is_remains))
+    })
 }
 
 /// Deletes what was put aside. What cannot be deleted now, start-up deletes.

@@ -154,6 +154,22 @@ fn a_project_that_a_thread_panicked_with_is_passed_over_and_the_others_are_serve
 }
 
 #[test]
+fn what_is_left_of_a_log_is_not_thrown_away() {
+    let place = Place::new();
+    for name in ["dropped-8", "dropped-8-1", "pins"] {
+        let store = place.open();
+        let cell = unfounded(&store);
+        let (id, remains) = (*cell.id(), cell.log_dir().join(name));
+        std::fs::write(&remains, "pins 1: 0\n").expect("written");
+        store.discard_if_unfounded(cell);
+        assert!(store.find(&id).is_some() && remains.exists(), "{name}");
+        std::fs::remove_file(&remains).expect("removed");
+        store.discard_if_unfounded(store.find(&id).expect("still here"));
+        assert!(store.find(&id).is_none());
+    }
+}
+
+#[test]
 fn what_is_given_up_is_gone_and_stays_away_until_it_is_brought_back() {
     let place = Place::new();
     let (store, cell) = founded(&place);
