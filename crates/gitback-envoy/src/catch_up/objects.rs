@@ -28,8 +28,10 @@ pub(super) fn bring_objects(
     progress: &mut dyn FnMut(String),
 ) -> Result<bool, CatchUpError> {
     let cell = route.cell;
+    // What has just come was checked where nobody waits for the project's lock.
+    let mut came = Vec::new();
     for _ in 0..ROUNDS_MAX {
-        let wants = lacking(cell).map_err(CatchUpError::Ours)?;
+        let wants = lacking(cell, &came).map_err(CatchUpError::Ours)?;
         if wants.is_empty() {
             cell.forget_parts().map_err(CatchUpError::Ours)?;
             return Ok(false);
@@ -40,7 +42,7 @@ pub(super) fn bring_objects(
         // On a full disk refs still go back from what has no effect any more.
         route.envoy.room().map_err(CatchUpError::Room)?;
         match bring(route, &wants, budget, progress) {
-            Ok(Moved::All) => {}
+            Ok(Moved::All) => came = wants,
             Ok(Moved::Part) => return Ok(true),
             // One object that the peer lacks too must not keep back those that it has.
             Err(error) if wants.len() > 1 && is_of_one_object(&error) => {
@@ -65,11 +67,12 @@ pub(super) enum Moved {
     Part,
 }
 
-/// What is missing here: what heads need, and when that is nothing, what only old updates name.
-fn lacking(cell: &Cell) -> Result<Vec<Oid>, Fault> {
+/// What is missing here: what heads need, and when that is nothing, what only old updates name. The closure of what
+/// `came` is here.
+fn lacking(cell: &Cell, came: &[Oid]) -> Result<Vec<Oid>, Fault> {
     let mut state = cell.lock();
     cell.judge(&mut state)?;
-    cell.settle(&mut state, &[])?;
+    cell.settle(&mut state, came)?;
     let heads: Vec<Oid> = state.lacking().iter().copied().take(WANTS_MAX).collect();
     if heads.is_empty() {
         absent(cell, state.unjudged_objects())
@@ -96,7 +99,8 @@ fn absent(cell: &Cell, mut oids: Vec<Oid>) -> Result<Vec<Oid>, Fault> {
     Ok(absent)
 }
 
-/// Brings in what `wants` lead to: at once when that fits, else in parts.
+/// Brings in what `wants` lead to: at once when that fits, else in parts. Where all of it came, it was found connected
+/// before it entered the repository.
 fn bring(
     route: Route<'_>,
     wants: &[Oid],
@@ -139,13 +143,13 @@ fn bring_singly(
     budget: &mut Budget,
     progress: &mut dyn FnMut(String),
 ) -> Result<bool, CatchUpError> {
-    let mut failed = None;
+    let (mut failed, mut came) = (None, Vec::new());
     for want in wants.iter().take(SINGLY_MAX) {
         if budget.is_used_up() {
             return Ok(true);
         }
         match bring(route, std::slice::from_ref(want), budget, progress) {
-            Ok(Moved::All) => {}
+            Ok(Moved::All) => came.push(*want),
             Ok(Moved::Part) => return Ok(true),
             Err(error) if is_of_one_object(&error) => failed = Some(error),
             Err(error) => return Err(error),
@@ -154,7 +158,7 @@ fn bring_singly(
     let cell = route.cell;
     let mut state = cell.lock();
     cell.judge(&mut state).map_err(CatchUpError::Ours)?;
-    cell.settle(&mut state, &[]).map_err(CatchUpError::Ours)?;
+    cell.settle(&mut state, &came).map_err(CatchUpError::Ours)?;
     match failed {
         Some(error) => Err(error),
         None if wants.len() > SINGLY_MAX => Err(short(route)),
@@ -177,5 +181,99 @@ fn is_of_one_object(error: &CatchUpError) -> bool {
 fn short(route: Route<'_>) -> CatchUpError {
     CatchUpError::Short {
         peer: route.neighbour.name().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use gitback_envelope::{Act, Change, Grant, Incarnation, RefName, Statement, Update, Verified};
+    use gitback_identity::{EnvoyKey, Handle, PuddleKey, SecretKey};
+
+    use super::*;
+    use crate::cell::Drafting;
+
+    fn seal(statement: Statement, key: &SecretKey) -> Verified {
+        let signature = key.sign(&statement.signing_bytes().expect("encodes"));
+        statement.seal(signature).expect("its own")
+    }
+
+    /// A project whose main is at `tip`, which is made in its repository.
+    fn updated(dir: &Path, tip: impl FnOnce(&Path) -> Oid) -> (Cell, Oid) {
+        let founder = SecretKey::from_seed(&[3; 32]);
+        let puddle = PuddleKey::new(founder.public());
+        let handle: Handle = "notes".parse().expect("valid");
+        let init = seal(Statement::init(&puddle, &handle), &founder);
+        let id = init.statement().project;
+        let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes")).expect("opens");
+        let tip = tip(cell.repo().path());
+        let envoy = EnvoyKey::new(SecretKey::from_seed(&[5; 32]).public());
+        let life = Incarnation::from_bytes(&[1; 16]);
+        let mut drafting = Drafting::outside(id, puddle, envoy, life, *init.id());
+        let (uid, expires_ms) = (0, None);
+        let grant = Grant {
+            envoy,
+            uid,
+            expires_ms,
+        };
+        drafting.add(Act::Grant(grant)).expect("encodes");
+        let change = Change {
+            name: RefName::new(b"refs/heads/main").expect("valid"),
+            new: tip,
+            contained: Vec::new(),
+            forced: Vec::new(),
+        };
+        let update = Update {
+            changes: vec![change],
+            head: None,
+            pack: None,
+        };
+        drafting.add(Act::Update(update)).expect("encodes");
+        let statements = drafting.into_statements().into_iter();
+        let mut batch = vec![init];
+        batch.extend(statements.map(|statement| seal(statement, &founder)));
+        let admitted = cell.lock().admit(batch).expect("the disk works");
+        assert_eq!(admitted.folded.len(), 3, "{admitted:?}");
+        (cell, tip)
+    }
+
+    /// A commit in the repository, whose tree is not there.
+    fn hollow_commit(repository: &Path) -> Oid {
+        let mut git = Command::new("git")
+            .arg("--git-dir")
+            .arg(repository)
+            .args(["hash-object", "-t", "commit", "-w", "--stdin"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("git runs");
+        let tree = "ab".repeat(20);
+        let text =
+            format!("tree {tree}\nauthor a <a> 0 +0000\ncommitter a <a> 0 +0000\n\nhollow\n");
+        let mut stdin = git.stdin.take().expect("piped");
+        stdin.write_all(text.as_bytes()).expect("written");
+        drop(stdin);
+        let said = git.wait_with_output().expect("git ends").stdout;
+        let oid = String::from_utf8(said).expect("hex");
+        let bytes = gitback_identity::hex::decode_exact::<20>(oid.trim());
+        Oid::from_bytes(&bytes.expect("an object id"))
+    }
+
+    #[test]
+    fn what_has_just_come_is_not_walked_again_and_everything_else_is() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (cell, tip) = updated(dir.path(), hollow_commit);
+        let other = Oid::from_bytes(&[7; 20]);
+        for came in [&[][..], &[other]] {
+            assert_eq!(lacking(&cell, came).expect("readable"), [tip]);
+            assert!(cell.shown_refs().expect("readable").is_empty());
+        }
+        // Nobody but a walk could tell that it is not whole.
+        assert_eq!(lacking(&cell, &[tip]).expect("readable"), []);
+        let refs = cell.shown_refs().expect("readable");
+        assert_eq!(refs.values().copied().collect::<Vec<_>>(), [tip]);
     }
 }
