@@ -19,6 +19,10 @@ use crate::service::{PURGED, UNKNOWN_PROJECT};
 /// Most requests to be invited again that are handed to a peer at one time.
 const REQUESTS_MAX: usize = 16;
 
+/// What stands for the digest of a project that a peer does not show. Zeros mean something else: that it has
+/// something to tell of how our part in it ended.
+const ABSENT: [u8; 32] = [0xff; 32];
+
 /// Asks a peer what it holds, and says in which projects that is not what is here.
 pub(crate) fn compare(
     envoy: &Arc<Envoy>,
@@ -86,7 +90,7 @@ pub(crate) fn differences(
         let we_lack = neighbour.introduce(cell.id());
         differences.push(Difference {
             project: *cell.id(),
-            digest: [0; 32],
+            digest: ABSENT,
             we_lack,
             they_lack: true,
         });

@@ -3,7 +3,7 @@
 //! To many peers it goes as a tree: the first ones hand it on to the others while it arrives at them, and each that has
 //! it durable tells the one on whose machine the push was made. A peer that does not in time is sent it from here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::access::{self, Partner};
 use crate::catch_up::classify_call;
-use crate::cell::{Cell, git};
+use crate::cell::{Cell, State, git};
 use crate::daemon::{Envoy, chain, tip_from_peer};
 use crate::fault::{Fault, pack_fault};
 use crate::peers::{CATCHING_UP, Neighbour};
@@ -494,7 +494,7 @@ impl Job {
         let sends = self.envoy.sends().acquire().await;
         let _permit = sends.map_err(|_| SendError::Unmet)?;
         for _ in 0..PARTS_MAX {
-            match self.send_whole(&tips, haves).await? {
+            match self.send_whole(stored, &tips, haves).await? {
                 (PushAnswer::Durable, Extent::Whole) => return self.durable(stored).await,
                 (PushAnswer::Durable, Extent::Part) => {}
                 (PushAnswer::Need { .. }, _) => return Err(SendError::Unmet),
@@ -510,26 +510,37 @@ impl Job {
         Err(SendError::Unmet)
     }
 
+    /// Sends what a holder of `tips` lacks, and in any case what is `stored`: it says which objects are meant where
+    /// only those are lacking.
     async fn send_whole(
         &self,
+        stored: &[EnvelopeId],
         tips: &[gitback_peer::Tip],
         haves: Vec<[u8; 20]>,
     ) -> Result<(PushAnswer, Extent), SendError> {
         let tips: Vec<Tip> = tips.iter().filter_map(tip_from_peer).collect();
         let (envoy, cell) = (Arc::clone(&self.envoy), Arc::clone(&self.cell));
-        let to = *self.neighbour.key();
+        let (to, stored) = (*self.neighbour.key(), stored.to_vec());
         // The project's lock may be held by a push that syncs, so not on the runtime's own threads.
         let work = move || {
-            let (envelopes, served) = {
+            let (envelopes, named) = {
                 let state = cell.lock();
-                let envelopes = access::tellable(&envoy, &state, &to, state.lacking_for(&tips));
+                let mut lacking = state.lacking_for(&tips);
+                let is_sent = |id: &EnvelopeId| lacking.iter().any(|one| one.id() == id);
+                let unsent: Vec<_> = stored.iter().filter(|id| !is_sent(id)).collect();
+                lacking.extend(
+                    unsent
+                        .into_iter()
+                        .filter_map(|id| state.fold().get(id).cloned()),
+                );
+                let envelopes = access::tellable(&envoy, &state, &to, lacking);
                 let is_partner = access::partner(&envoy, &state, &to) == Partner::Full;
-                let served = is_partner.then(|| state.fold().served());
-                (bounded(envelopes), served.unwrap_or_default())
+                let named = is_partner.then(|| named_objects(&state, &envelopes));
+                (bounded(envelopes), named.unwrap_or_default())
             };
             let fault = pack_fault(*cell.id(), "make a pack from");
-            let mut wants = Vec::with_capacity(served.len());
-            for want in served.into_values().map(git) {
+            let mut wants = Vec::with_capacity(named.len());
+            for want in named.into_iter().map(git) {
                 if cell.repo().has(&want).map_err(&fault)? {
                     wants.push(want);
                 }
@@ -701,6 +712,21 @@ impl PushSource for Relay {
             Err(_) => Err(self.nothing_yet(DECISION_MAX)),
         }
     }
+}
+
+/// What is served, and what the updates among `envelopes` that have an effect moved refs to, also where others have
+/// forced it away since: whoever takes such an update in needs its objects.
+fn named_objects(state: &State, envelopes: &[Verified]) -> BTreeSet<Oid> {
+    let counting = envelopes
+        .iter()
+        .filter(|one| state.void(one.id()).is_none());
+    let changes = counting
+        .filter_map(|one| one.statement().update())
+        .flat_map(|update| &update.changes);
+    let moved = changes
+        .map(|change| change.new)
+        .filter(|oid| !oid.is_zero());
+    moved.chain(state.fold().served().into_values()).collect()
 }
 
 /// Whether something was sent as a whole.

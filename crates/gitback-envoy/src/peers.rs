@@ -224,7 +224,8 @@ impl Neighbour {
         };
         let is_current = match error {
             CallError::Unreachable { address, .. } => address == current,
-            // Which address it was is not said: several calls that fail together move on once.
+            // Which address it was is not said; one that was begun at another address says nothing of this one.
+            CallError::TimedOut { after } => places.moved.is_none_or(|at| at.elapsed() > *after),
             _ => places.moved.is_none_or(|at| at.elapsed() >= MOVE_GAP),
         };
         if is_current {

@@ -180,7 +180,9 @@ impl<'a> Intake<'a> {
             return Err(refusal(RefusalKind::Bad, "malformed-push", reason));
         }
         let mut fresh = std::mem::take(&mut self.envelopes);
-        let doubtful = {
+        // Where objects are lacking, a pack has to bring those of envelopes as well that are here already.
+        let named: Vec<Oid> = fresh.iter().flat_map(new_oids).collect();
+        let (doubtful, mends) = {
             let state = cell.lock();
             fresh.retain(|envelope| !state.holds(envelope.id()));
             if ancestors_missing(&state, &fresh) {
@@ -188,9 +190,14 @@ impl<'a> Intake<'a> {
                 return need(cell);
             }
             check_standing(&state, &fresh)?;
-            fresh.iter().any(|envelope| is_doubtful(&state, envelope))
+            let doubtful = fresh.iter().any(|envelope| is_doubtful(&state, envelope));
+            (doubtful, self.pack.is_some() && !state.has_all())
         };
-        let tips: Vec<Oid> = fresh.iter().flat_map(new_oids).collect();
+        let tips: Vec<Oid> = if mends {
+            named
+        } else {
+            fresh.iter().flat_map(new_oids).collect()
+        };
         let connected = !self.bases_missing && self.connected(&tips)?;
         // The objects of an update without effect need not be here.
         if !connected && !doubtful {
