@@ -32,7 +32,7 @@ pub(crate) struct GivenUp {
     pub(crate) handle: Option<Handle>,
     /// Who founded it.
     pub(crate) founder: Option<PuddleKey>,
-    /// The local users who were served then: they see it, and bring it back by using it.
+    /// The local users who were granted it then, even if that had expired: they see it, and bring it back by using it.
     pub(crate) uids: Vec<u32>,
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gitback_helper::{Failure, Removal, Removing, Reply, exit_code};
-use gitback_identity::ProjectId;
+use gitback_identity::{EnvoyKey, ProjectId};
 
 use super::admission::administers;
 use super::failures::{failed, ours, parse_id, unknown_project};
@@ -184,8 +184,7 @@ fn orphaned(envoy: &Envoy, state: &State) -> Option<&'static str> {
     if access::ended(state.fold()).is_some() {
         return Some("ended");
     }
-    let served = |uid: &u32| access::standing(envoy, state, *uid).is_some();
-    if state.users_of(envoy.public()).iter().any(served) {
+    if !granted_users(state, envoy.public()).is_empty() {
         return None;
     }
     let fleet_holds = state.fold().policy().scope == gitback_envelope::Scope::SwarmWide;
@@ -226,7 +225,7 @@ fn work(
             (_, None) => keep(&mut item, BUSY),
             (Removing::Delete, Some(_)) if item.copies == 0 => keep(&mut item, LAST),
             (_, Some(mut leaving)) => {
-                let note = note(envoy, &cell.lock());
+                let note = note(envoy.public(), &cell.lock());
                 let given_up = envoy.store().give_up(Arc::clone(&cell), note);
                 // Whoever still has it in hand stores nothing more.
                 leaving.gone = envoy.store().given_up(cell.id()).is_some();
@@ -256,15 +255,21 @@ fn keep(item: &mut Removal, why: &str) {
     item.reason = Some(why.to_owned());
 }
 
-fn note(envoy: &Envoy, state: &State) -> GivenUp {
-    let users = state.users_of(envoy.public()).into_iter();
-    let served = |uid: &u32| access::standing(envoy, state, *uid).is_some();
+fn note(me: &EnvoyKey, state: &State) -> GivenUp {
     GivenUp {
         at_ms: clock::now_ms(),
         handle: state.fold().handle().cloned(),
         founder: state.fold().founder(),
-        uids: users.filter(served).collect(),
+        uids: granted_users(state, me),
     }
+}
+
+/// The users of the envoy's machine to whom somebody with access grants it, whether or not that has expired: a clock
+/// that is ahead must not make a project nobody's.
+fn granted_users(state: &State, me: &EnvoyKey) -> Vec<u32> {
+    let mut users: Vec<u32> = state.users_of(me).into_iter().collect();
+    users.retain(|uid| state.fold().grant(me, *uid).is_some());
+    users
 }
 
 /// Asks every peer what it holds.
@@ -366,4 +371,56 @@ fn size_of(path: &std::path::Path) -> u64 {
         }
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use gitback_envelope::{Act, Grant, Incarnation, Statement, Ungrant, Verified};
+    use gitback_identity::{Handle, PuddleKey, SecretKey};
+
+    use super::*;
+    use crate::cell::Drafting;
+
+    fn seal(statement: Statement, key: &SecretKey) -> Verified {
+        let signature = key.sign(&statement.signing_bytes().expect("encodes"));
+        statement.seal(signature).expect("its own")
+    }
+
+    #[test]
+    fn whom_an_expired_grant_serves_still_holds_the_project() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let key = SecretKey::from_seed(&[3; 32]);
+        let puddle = PuddleKey::new(key.public());
+        let handle: Handle = "notes".parse().expect("valid");
+        let init = seal(Statement::init(&puddle, &handle), &key);
+        let id = init.statement().project;
+        let folder = |name| dir.path().join(name);
+        let cell = Cell::open(id, &folder("projects"), &folder("envelopes")).expect("opens");
+        let me = EnvoyKey::new(SecretKey::from_seed(&[5; 32]).public());
+        let life = Incarnation::from_bytes(&[1; 16]);
+        let mut drafting = Drafting::outside(id, puddle, me, life, *init.id());
+        for (uid, expires_ms) in [(0, Some(1)), (8, Some(u64::MAX))] {
+            let grant = Grant {
+                envoy: me,
+                uid,
+                expires_ms,
+            };
+            drafting.add(Act::Grant(grant)).expect("encodes");
+        }
+        let (envoy, cut) = (me, Vec::new());
+        drafting
+            .add(Act::Ungrant(Ungrant { envoy, cut }))
+            .expect("encodes");
+        let statements = drafting.into_statements().into_iter();
+        let mut sealed: Vec<_> = statements.map(|statement| seal(statement, &key)).collect();
+        let taken_back = sealed.pop().expect("the last one");
+        let mut state = cell.lock();
+        state.admit(vec![init]).expect("the disk works");
+        assert!(granted_users(&state, &me).is_empty());
+        state.admit(sealed).expect("the disk works");
+        assert_eq!(granted_users(&state, &me), [0, 8]);
+        assert_eq!(note(&me, &state).uids, [0, 8]);
+        state.admit(vec![taken_back]).expect("the disk works");
+        assert!(granted_users(&state, &me).is_empty());
+    }
 }
