@@ -248,7 +248,13 @@ impl Store {
     pub(crate) fn give_up(&self, cell: Arc<Cell>, note: GivenUp) -> Result<(), Fault> {
         let making = self.making();
         let id = *cell.id();
-        given_up::write(cell.log_dir(), &note)?;
+        if let Err(fault) = given_up::write(cell.log_dir(), &note) {
+            // Perhaps it is there, and then the next start would delete what is kept now.
+            if let Err(again) = given_up::remove(cell.log_dir()) {
+                tracing::error!(project = %id, error = %chain(&again), "cannot take back that a copy is given up");
+            }
+            return Err(fault);
+        }
         self.write().remove(&id);
         self.notes().insert(id, note);
         drop(cell);

@@ -73,6 +73,6 @@ pub struct Removal {
     pub replicas: Option<u32>,
     /// `listed`, `deleted` or `kept`.
     pub outcome: String,
-    /// Why it was kept.
+    /// Why it was kept, or why the files of a deleted one are still there.
     pub reason: Option<String>,
 }

@@ -111,9 +111,9 @@ pub(super) fn orphans(envoy: &Arc<Envoy>, uid: u32, how: Removing) -> Result<Rep
             Removing::Look => {}
             Removing::Delete => keep(&mut item, LAST),
             Removing::DeleteEvenLast => {
-                let deleted = envoy.store().delete_stray(&path);
-                deleted.map_err(|fault| ours(&fault))?;
-                item.outcome = "deleted".to_owned();
+                let fault = envoy.store().delete_stray(&path).err();
+                let fault = fault.map(|fault| crate::daemon::chain(&fault));
+                gave_up(&mut item, fault.is_none(), fault);
             }
         }
         items.push(item);
@@ -229,15 +229,13 @@ fn work(
                 let given_up = envoy.store().give_up(Arc::clone(&cell), note);
                 // Whoever still has it in hand stores nothing more.
                 leaving.gone = envoy.store().given_up(cell.id()).is_some();
-                match given_up {
-                    Ok(()) => {
-                        item.outcome = "deleted".to_owned();
-                        deleted = true;
-                        envoy.heal().dropped(cell.id());
-                        tracing::info!(project = %cell.id(), bytes = item.bytes, why, "gave a copy up");
-                    }
-                    Err(fault) => keep(&mut item, &crate::daemon::chain(&fault)),
+                let fault = given_up.err().map(|fault| crate::daemon::chain(&fault));
+                if leaving.gone {
+                    deleted = true;
+                    envoy.heal().dropped(cell.id());
+                    tracing::info!(project = %cell.id(), bytes = item.bytes, why, "gave a copy up");
                 }
+                gave_up(&mut item, leaving.gone, fault);
             }
         }
         items.push(item);
@@ -253,6 +251,17 @@ fn work(
 fn keep(item: &mut Removal, why: &str) {
     item.outcome = "kept".to_owned();
     item.reason = Some(why.to_owned());
+}
+
+/// What became of a copy that was to be given up. One that is gone from here is, whatever ailed the disk then.
+fn gave_up(item: &mut Removal, gone: bool, fault: Option<String>) {
+    if gone {
+        item.outcome = "deleted".to_owned();
+        item.reason =
+            fault.map(|fault| format!("its files go at the daemon's next start: {fault}"));
+    } else {
+        keep(item, &fault.unwrap_or_default());
+    }
 }
 
 fn note(me: &EnvoyKey, state: &State) -> GivenUp {
@@ -422,5 +431,26 @@ mod tests {
         assert_eq!(note(&me, &state).uids, [0, 8]);
         state.admit(vec![taken_back]).expect("the disk works");
         assert!(granted_users(&state, &me).is_empty());
+    }
+
+    #[test]
+    fn a_copy_that_is_gone_is_not_said_to_be_kept() {
+        let fault = || Some("cannot move it".to_owned());
+        for (gone, fault, outcome, said) in [
+            (true, None, "deleted", None),
+            (true, fault(), "deleted", Some("next start: cannot move it")),
+            (false, fault(), "kept", Some("cannot move it")),
+        ] {
+            let mut item = blank("asked");
+            gave_up(&mut item, gone, fault);
+            assert_eq!(item.outcome, outcome);
+            let reason = item.reason.as_deref();
+            assert_eq!(reason.is_some(), said.is_some(), "{reason:?}");
+            assert!(
+                reason
+                    .unwrap_or_default()
+                    .ends_with(said.unwrap_or_default())
+            );
+        }
     }
 }

@@ -72,6 +72,9 @@ pub(crate) fn purge(errand: &mut Errand<'_, '_>, arguments: &cli::Purge) -> Resu
             show::size(item.bytes),
             remain(item)
         ))?;
+        if let Some(reason) = &item.reason {
+            console.warning(show::plain(reason));
+        }
         if item.replicas.is_some_and(|wanted| item.copies < wanted) {
             let wanted = show::copies_wanted(item.replicas.unwrap_or(0));
             console.warning(format_args!("{wanted} by its policy"));
