@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gitback_envelope::{EnvelopeId, Project, RefName, Verdict, VoidReason};
+use gitback_envelope::{Act, EnvelopeId, Project, RefName, Verdict, VoidReason};
 
 use super::super::world::World;
 
@@ -28,17 +28,17 @@ pub(super) fn check(world: &mut World) {
         }
         let mut duty = one.durable.clone();
         duty.insert(one.envoy);
-        let kept = duty
-            .iter()
-            .any(|envoy| !one.lost_on.contains(envoy) && !world.is_malicious(*envoy));
-        if !kept {
+        let holders = super::convergence::holders(world, one.project);
+        // One and the same envoy has to have kept it and to be a partner still: the others neither ask nor hear one
+        // that is none any more (docs/spec/peer.md §4.3).
+        let passes_on = |envoy: &usize| {
+            !one.lost_on.contains(envoy) && !world.is_malicious(*envoy) && holders.contains(envoy)
+        };
+        if !duty.iter().any(passes_on) {
             continue;
         }
-        let holders = super::convergence::holders(world, one.project);
-        let still_partner = duty.iter().any(|envoy| holders.contains(envoy));
         for envoy in holders {
-            let fault = look(world, push, envoy);
-            if let Some(what) = fault.filter(|_| still_partner) {
+            if let Some(what) = look(world, push, envoy) {
                 return world.fail(NAME, what);
             }
         }
@@ -51,7 +51,7 @@ fn look(world: &World, push: usize, envoy: usize) -> Option<String> {
     for id in &one.stored {
         match fold.verdict(id) {
             Verdict::Valid => {}
-            Verdict::Void(reason) if ENDS.contains(&reason) => return None,
+            Verdict::Void(reason) if is_ended(fold, id, reason) => return None,
             verdict => {
                 return Some(format!("push {push} is {verdict:?} on envoy {envoy}"));
             }
@@ -74,6 +74,24 @@ fn look(world: &World, push: usize, envoy: usize) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether somebody has ended what an update rested on.
+///
+/// A revocation by somebody who had not seen the join cuts the join off as well, and then the puddle is one that has not
+/// joined (docs/spec/fold.md §4): what was not in sight of whoever ended it does not count (§2).
+fn is_ended(fold: &Project, id: &EnvelopeId, reason: VoidReason) -> bool {
+    if reason != VoidReason::NotMember {
+        return ENDS.contains(&reason);
+    }
+    let puddle = fold.get(id).map(|update| update.statement().puddle);
+    fold.iter().any(|join| {
+        let statement = join.statement();
+        matches!(statement.act, Act::Join { .. })
+            && Some(statement.puddle) == puddle
+            && fold.verdict(join.id()) == Verdict::Void(VoidReason::Revoked)
+            && fold.is_ancestor(join.id(), id)
+    })
 }
 
 /// Whether a counting update has forced `id` away from a ref, or one that contains it was.
@@ -105,4 +123,76 @@ fn is_replaced(fold: &Project, id: &EnvelopeId, name: &RefName) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use gitback_envelope::{Change, Incarnation, Oid, Revoke, Update, Verified};
+
+    use super::super::super::keys::Keys;
+    use super::super::super::prelude::{Author, Prelude, Shape};
+    use super::*;
+
+    /// A deletion by `person` on the envoy that is granted by the person of that number.
+    fn update(keys: &Keys, fold: &Project, person: usize) -> Verified {
+        let change = Change {
+            name: "refs/heads/main".parse().expect("a ref name"),
+            new: Oid::zero(),
+            contained: Vec::new(),
+            forced: Vec::new(),
+        };
+        let act = Act::Update(Update {
+            changes: vec![change],
+            head: None,
+            pack: None,
+        });
+        author(keys, person).say(fold, act)
+    }
+
+    fn author(keys: &Keys, person: usize) -> Author<'_> {
+        Author {
+            secret: keys.person_secret(person),
+            puddle: keys.person(person),
+            envoy: keys.envoy(person),
+            incarnation: Incarnation::from_bytes(&[0x22; 16]),
+            time_ms: None,
+        }
+    }
+
+    #[test]
+    fn only_a_revocation_takes_back_who_had_joined() {
+        let keys = Keys::pool();
+        let shape = Shape {
+            granted: 2,
+            people: 2,
+            swarm_wide: true,
+            number: 0,
+        };
+        let prelude = Prelude::of(&keys, shape);
+        let invite = prelude.invites[&1];
+        let mut fold = prelude.fold.clone();
+        let pushed = update(&keys, &fold, 1);
+        let strange = update(&keys, &fold, 2);
+        // Of what the founder says only the invitation is in sight.
+        let mut early = Project::new(prelude.id);
+        for envelope in &prelude.envelopes {
+            let _ = early.insert(envelope.clone());
+            if *envelope.id() == invite {
+                break;
+            }
+        }
+        let cut = early.cut();
+        let revoke = author(&keys, 0).say(&early, Act::Revoke(Revoke { invite, cut }));
+        for envelope in [&pushed, &strange] {
+            fold.insert(envelope.clone()).expect("it folds");
+        }
+        assert_eq!(fold.verdict(pushed.id()), Verdict::Valid);
+        fold.insert(revoke).expect("it folds");
+        for (envelope, ended) in [(&pushed, true), (&strange, false)] {
+            let id = envelope.id();
+            let reason = VoidReason::NotMember;
+            assert_eq!(fold.verdict(id), Verdict::Void(reason));
+            assert_eq!(is_ended(&fold, id, reason), ended);
+        }
+    }
 }

@@ -3,7 +3,9 @@
 //! Enforces: the design's "Consistency, stated": when a partition heals every envoy shows the same heads; docs/spec/fold.md §9, the
 //! same set gives the same state.
 
-use gitback_envelope::{Project, Scope};
+use std::collections::BTreeMap;
+
+use gitback_envelope::{Oid, Project, Scope};
 
 use super::super::people::named;
 use super::super::world::World;
@@ -47,13 +49,19 @@ pub(super) fn apart(world: &World) -> Option<String> {
         let Some(first) = holders.first().copied() else {
             continue;
         };
-        for envoy in holders {
+        for envoy in holders.iter().copied() {
             let cell = &world.replicas[envoy].cells[project];
             let shelf = &world.replicas[envoy].disk.shelves[project];
             if cell.work.is_some() || cell.catch.is_some() {
                 return Some(format!("envoy {envoy} is still at work"));
             }
-            if !cell.is_whole(shelf) {
+            let wanted = cell.wanted(shelf, &world.history);
+            let waits = !wanted.is_empty()
+                && cell.is_settled(shelf)
+                && wanted
+                    .iter()
+                    .all(|oid| is_out_of_reach(world, project, &holders, oid));
+            if !cell.is_whole(shelf) && !waits {
                 return Some(format!("envoy {envoy} lacks objects of project {project}"));
             }
             let other = &world.replicas[first].cells[project];
@@ -64,8 +72,20 @@ pub(super) fn apart(world: &World) -> Option<String> {
                     "envoys {envoy} and {first} hold {here} and {there} envelopes of project {project}"
                 ));
             }
-            if shelf.refs != other_shelf.refs {
-                let show = |refs: &std::collections::BTreeMap<Vec<u8>, gitback_envelope::Oid>| {
+            let served = if waits {
+                cell.fold.served()
+            } else {
+                BTreeMap::new()
+            };
+            let comparable = |refs: &BTreeMap<Vec<u8>, Oid>| {
+                let mut refs = refs.clone();
+                refs.retain(|name, _| !served.get(name).is_some_and(|oid| wanted.contains(oid)));
+                refs
+            };
+            if shelf.refs != other_shelf.refs
+                && comparable(&shelf.refs) != comparable(&other_shelf.refs)
+            {
+                let show = |refs: &BTreeMap<Vec<u8>, Oid>| {
                     let shown = refs.iter().map(|(name, oid)| {
                         let name = String::from_utf8_lossy(name).into_owned();
                         format!("{name} {}", named(&world.history, oid))
@@ -80,4 +100,16 @@ pub(super) fn apart(world: &World) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether an object is whole on honest envoys, but on none of those that should hold the project: whoever is no partner any
+/// more is not heard and gives no objects (docs/spec/peer.md §4.3), though what was signed within the cut of the ungrant counts
+/// (docs/spec/fold.md §5). Until it is granted again, refs stay where they were.
+fn is_out_of_reach(world: &World, project: usize, holders: &[usize], oid: &Oid) -> bool {
+    let whole = |envoy: &usize| {
+        let shelf = &world.replicas[*envoy].disk.shelves[project];
+        let number = world.history.find(oid);
+        number.is_some_and(|number| world.history.whole(&shelf.objects, number))
+    };
+    !holders.iter().any(whole) && world.honest().any(|envoy| whole(&envoy))
 }

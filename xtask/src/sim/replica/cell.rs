@@ -246,7 +246,12 @@ impl Cell {
 
     /// Whether every object that a ref needs is here.
     pub(in crate::sim) fn has_all(&self, shelf: &Shelf) -> bool {
-        self.lacking.is_empty() && !self.unsettled && shelf.foothold == Foothold::Known
+        self.lacking.is_empty() && self.is_settled(shelf)
+    }
+
+    /// Whether refs are where they should be as far as the objects are here.
+    pub(in crate::sim) fn is_settled(&self, shelf: &Shelf) -> bool {
+        !self.unsettled && shelf.foothold == Foothold::Known
     }
 
     /// Whether everything is here and judged.
