@@ -67,7 +67,80 @@ fn parse(text: &str) -> Option<BTreeMap<u64, EnvelopeId>> {
 
 #[cfg(test)]
 mod tests {
+    use gitback_envelope::{Act, Delegate, Incarnation, Statement, Verified};
+    use gitback_identity::{EnvoyKey, Handle, PuddleKey, SecretKey, Signature};
+
+    use super::super::{Cell, Drafting};
     use super::*;
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed(&[seed; 32])
+    }
+
+    fn seal(statement: Statement, by: &SecretKey) -> Verified {
+        let signature = by.sign(&statement.signing_bytes().expect("encodes"));
+        statement.seal(signature).expect("its own")
+    }
+
+    /// The founder's `init`, and a delegation to each of `heirs` that knows of nothing else.
+    fn delegated(founder: &SecretKey, heirs: &[u8]) -> (Verified, Vec<Verified>) {
+        let puddle = PuddleKey::new(founder.public());
+        let handle: Handle = "notes".parse().expect("valid");
+        let init = seal(Statement::init(&puddle, &handle), founder);
+        let envoy = EnvoyKey::new(key(5).public());
+        let delegate = |seed: &u8| {
+            let heir = key(*seed);
+            let project = init.statement().project;
+            let life = Incarnation::from_bytes(&[*seed; 16]);
+            let mut drafting = Drafting::outside(project, puddle, envoy, life, *init.id());
+            let act = Delegate {
+                hop: 1,
+                to: PuddleKey::new(heir.public()),
+                next: None,
+                cut: vec![*init.id()],
+                accept: Signature::from_bytes(&[0; 64]),
+            };
+            drafting.add(Act::Delegate(act)).expect("encodes");
+            let mut statement = drafting.into_statements().remove(0);
+            let bytes = statement.acceptance_bytes().expect("encodes");
+            if let Act::Delegate(act) = &mut statement.act {
+                act.accept = heir.sign(&bytes.expect("a delegation"));
+            }
+            seal(statement, founder)
+        };
+        let delegations = heirs.iter().map(delegate).collect();
+        (init, delegations)
+    }
+
+    #[test]
+    fn what_is_stored_is_not_reported_as_failed_when_its_pin_cannot_be_kept_yet() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (init, mut delegations) = delegated(&key(3), &[6, 7]);
+        let (second, first) = (delegations.remove(1), delegations.remove(0));
+        let id = init.statement().project;
+        let folder = |name| dir.path().join(name);
+        let open = || Cell::open(id, &folder("projects"), &folder("envelopes"));
+        let cell = open().expect("opens");
+        let mut state = cell.lock();
+        state.admit(vec![init]).expect("the disk works");
+        let path = cell.log_dir().join(FILE);
+        std::fs::create_dir(&path).expect("in the way");
+        let stored = state.admit(vec![first.clone()]).expect("it is stored");
+        assert_eq!(stored.folded, [*first.id()]);
+        assert!(state.fold().pins().is_empty());
+        // What could take its place is not let in before.
+        state.admit(vec![second.clone()]).expect_err("no pins yet");
+        assert!(!state.holds(second.id()) && state.fold().get(second.id()).is_none());
+        std::fs::remove_dir(&path).expect("out of the way");
+        state.admit(vec![second]).expect("the disk works");
+        let pins = BTreeMap::from([(1, *first.id())]);
+        assert_eq!(*state.fold().pins(), pins);
+        assert_eq!(read(cell.log_dir()).expect("whole"), pins);
+        drop(state);
+        drop(cell);
+        let again = open().expect("opens");
+        assert_eq!(*again.lock().fold().pins(), pins);
+    }
 
     #[test]
     fn pins_read_back() {

@@ -14,6 +14,7 @@ use gitback_log::Log;
 use super::foothold::Foothold;
 use super::judge::Judged;
 use super::pins;
+use crate::daemon::chain;
 use crate::fault::Fault;
 
 /// What changes together, under one lock.
@@ -256,7 +257,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// Outside, a [`Fault`] of this envoy's own; inside, what `check` said.
+    /// Outside, a [`Fault`] of this envoy's own, and nothing of the batch is stored; inside, what `check` said.
     pub(crate) fn admit_if<E>(
         &mut self,
         batch: Vec<Verified>,
@@ -266,6 +267,8 @@ impl State {
             let project = self.fold.id().to_string();
             return Err(Fault::Leaving { project });
         }
+        // What an earlier batch brought comes first, or another one of the same hop could take its place.
+        self.keep_pins()?;
         let before = (self.unsettled, self.last_push);
         let mut admitted = Admitted::default();
         for envelope in batch {
@@ -302,7 +305,10 @@ impl State {
                 source,
             });
         }
-        self.keep_pins()?;
+        if let Err(fault) = self.keep_pins() {
+            // The batch is stored, and must not be reported as failed; nothing more is before they are kept.
+            tracing::error!(project = %self.fold.id(), error = %chain(&fault), "cannot keep pins yet");
+        }
         Ok(Ok(admitted))
     }
 
