@@ -7,6 +7,7 @@ mod pairs;
 mod peers;
 mod presence;
 mod rumours;
+mod telling;
 mod terms;
 mod wants;
 
@@ -26,6 +27,7 @@ use holdings::Holdings;
 use pairs::Pairs;
 use peers::{PEERS_MAX, Peer};
 use rumours::Rumours;
+use telling::Telling;
 use wants::{Want, Wants};
 
 pub use terms::{Difference, Failure, Input, News, Output, Presence, Settings, Standing};
@@ -71,6 +73,7 @@ pub struct Node {
     owed: Owed,
     served_last: Option<EnvoyKey>,
     rumours: Rumours,
+    telling: Telling,
     mesh: Mesh,
     open: Open,
 }
@@ -109,6 +112,7 @@ impl Node {
             owed: Owed::new(),
             served_last: None,
             rumours: Rumours::default(),
+            telling: Telling::default(),
             mesh: Mesh::new(me, seed, now),
             open: Open::default(),
             dice,
@@ -230,6 +234,7 @@ impl Node {
         }
         self.probe();
         self.tell();
+        self.tell_places();
         self.drain_mesh();
         self.issue_compares();
         self.issue_catch_ups();
@@ -265,6 +270,7 @@ impl Node {
         self.pairs.forget(key);
         self.owed.forget(key);
         self.rumours.forget(key);
+        self.telling.forget(key);
         for ((to, _), called_off) in &mut self.open.deliveries {
             *called_off |= to == key;
         }

@@ -43,6 +43,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for case in values("gossip", "bytes")? {
         let bytes = bytes(&case)?;
         seeds.write("gossip", &[&[0], bytes.as_slice()].concat())?;
+        seeds.write(
+            "gossip",
+            &[&[3], bytes.get(32..).unwrap_or_default()].concat(),
+        )?;
         // A message without its topic, from the second peer, after a few milliseconds.
         let rest = bytes.get(32..).unwrap_or_default();
         if let Ok(length) = u8::try_from(rest.len()) {

@@ -1,4 +1,4 @@
-//! What an envoy hears in passing: a notice, an address record, or a conversation with a few peers.
+//! What an envoy hears in passing: a notice, an address record, where others are, or a conversation with a few peers.
 //!
 //! The first byte picks which.
 
@@ -7,7 +7,8 @@
 use gitback_envelope::signing_bytes;
 use gitback_fuzz::{known, wire_pair};
 use gitback_gossip::{
-    ADDRESS_TYPE, AddressRecord, MESSAGE_MAX, Mesh, MeshOutput, MessageReject, Millis, Notice,
+    ADDRESS_TYPE, AddressRecord, Input, MESSAGE_MAX, Mesh, MeshOutput, MessageReject, Millis, Node,
+    Notice, Output, Places, Settings,
 };
 use gitback_identity::EnvoyKey;
 use libfuzzer_sys::fuzz_target;
@@ -16,9 +17,10 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((first, rest)) = bytes.split_first() else {
         return;
     };
-    match first % 3 {
+    match first % 4 {
         0 => notice(rest),
         1 => record(rest),
+        3 => places(rest),
         _ => conversation(rest),
     }
 });
@@ -26,6 +28,32 @@ fuzz_target!(|bytes: &[u8]| {
 fn notice(bytes: &[u8]) {
     if let Ok(notice) = Notice::decode(bytes) {
         assert_eq!(notice.encode(), bytes, "it is written as it was read");
+    }
+}
+
+fn places(bytes: &[u8]) {
+    let message = [b"gitback fleet places, version 1.".as_slice(), bytes].concat();
+    if let Ok(places) = Places::decode(&message) {
+        assert_eq!(places.encode(), message, "it is written as it was read");
+    }
+    let key = |seed: u8| EnvoyKey::new(known(seed).public());
+    let mut node = Node::new(key(1), [1; 32], Settings::default(), Millis(0));
+    for peer in [key(2), key(3)] {
+        node.handle(
+            Millis(0),
+            Input::Peer {
+                key: peer,
+                name: String::new(),
+                addresses: Vec::new(),
+            },
+        );
+    }
+    let (from, bytes) = (key(2), message);
+    node.handle(Millis(1), Input::Message { from, bytes });
+    while let Some(output) = node.poll() {
+        if let Output::Message { bytes, .. } = output {
+            assert!(bytes.len() <= MESSAGE_MAX);
+        }
     }
 }
 

@@ -50,6 +50,13 @@ pub(crate) struct Peer {
     starve: Backoff,
     starved_until: Millis,
     pub(crate) lagging: BTreeMap<ProjectId, Lag>,
+    /// Up to which version it was told of the records of others and of this envoy, and when directly.
+    pub(crate) told: u64,
+    pub(crate) told_at: Option<Millis>,
+    /// When it last asked for anything.
+    pub(crate) called: Option<Millis>,
+    /// When it was asked where the others are.
+    pub(crate) places_asked: Option<Millis>,
 }
 
 #[derive(Debug)]
@@ -85,6 +92,15 @@ impl Recorded {
     }
 }
 
+/// What a record that was taken has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// The best known addresses of the peer.
+    pub(crate) is_moved: bool,
+    /// It says other addresses than the one before it.
+    pub(crate) is_news: bool,
+}
+
 /// A project in which a peer is behind.
 #[derive(Debug)]
 pub(crate) struct Lag {
@@ -118,7 +134,15 @@ impl Peer {
             starve: retry,
             starved_until: Millis(0),
             lagging: BTreeMap::new(),
+            told: 0,
+            told_at: None,
+            called: None,
+            places_asked: None,
         }
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        matches!(self.life, Life::Up)
     }
 
     /// Whether commands for it make sense now.
@@ -155,6 +179,7 @@ impl Peer {
     /// That it reaches us says little of whether we reach it: it is tried at once one time, then once a `tick`.
     pub(crate) fn asked(&mut self, now: Millis, tick: Millis) -> Option<Millis> {
         self.last_answer = Some(now);
+        self.called = Some(now);
         let Life::Away { failed, next, .. } = &mut self.life else {
             return None;
         };
@@ -287,18 +312,28 @@ impl Peer {
     }
 
     /// Takes what it says of itself, if that is newer than what is known. `wall_ms` is what the clock on the wall
-    /// shows, if that is known. `true` if the best known addresses changed.
-    pub(crate) fn record(&mut self, record: &AddressRecord, wall_ms: Option<u64>) -> bool {
+    /// shows, if that is known. Nothing if it was not taken.
+    pub(crate) fn record(&mut self, record: &AddressRecord, wall_ms: Option<u64>) -> Option<Taken> {
         let known = self.recorded.as_ref();
         if known.is_some_and(|known| !known.yields_to(record, wall_ms)) {
-            return false;
+            return None;
         }
+        let is_news = known.is_none_or(|known| known.record.addresses() != record.addresses());
         let before = self.addresses();
         self.recorded = Some(Recorded {
             record: record.clone(),
             is_expired: false,
         });
-        self.addresses() != before
+        Some(Taken {
+            is_moved: self.addresses() != before,
+            is_news,
+        })
+    }
+
+    /// What it last said of itself, while that holds.
+    pub(crate) fn valid_record(&self) -> Option<&AddressRecord> {
+        let recorded = self.recorded.as_ref().filter(|one| !one.is_expired);
+        recorded.map(|one| &one.record)
     }
 
     /// Uses the addresses that it announced while they hold. `true` if the best known addresses may have changed.

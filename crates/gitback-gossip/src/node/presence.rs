@@ -16,6 +16,7 @@ impl Node {
         self.next_tick = self.now.plus(pause.max(Millis(1)));
         self.probes_left = self.settings.probes;
         self.rumours.tick();
+        self.tick_places();
         self.expire_addresses();
         let (now, cap) = (self.now, self.settings.penalty_cap);
         let mut candidates = Vec::new();
@@ -109,8 +110,10 @@ impl Node {
         };
         let was_away = peer.next_probe().is_some();
         if !peer.answered(now) {
+            self.was_told(key);
             return;
         }
+        self.is_to_be_told(key);
         if was_away {
             self.log(key, "answers again".to_owned());
         }
@@ -144,6 +147,7 @@ impl Node {
             self.probes.insert((next, *key));
         }
         if gone {
+            self.telling.is_away(key);
             self.wants.forget(key);
             self.log(key, format!("does not answer: {reason}"));
         }

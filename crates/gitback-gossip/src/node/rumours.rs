@@ -13,9 +13,10 @@ use crate::agenda::Agenda;
 use crate::mesh::MeshOutput;
 use crate::millis::Millis;
 use crate::notice::Notice;
+use crate::places::Places;
 
 /// Most gossip messages to one peer that are on their way. What does not fit is lost, as on any wire.
-const MESSAGES_MAX: usize = 256;
+pub(super) const MESSAGES_MAX: usize = 256;
 /// Most notices of one neighbour in a tick that are acted upon. Comparisons find the rest.
 const BELIEVED_MAX: usize = 64;
 /// Most digests of which it is remembered that the fleet was told.
@@ -64,6 +65,11 @@ impl Rumours {
     pub(crate) fn forget(&mut self, peer: &EnvoyKey) {
         self.believed.remove(peer);
         self.complained.remove(peer);
+    }
+
+    /// What others shall know of this envoy's addresses.
+    pub(crate) fn own_record(&self) -> Option<&AddressRecord> {
+        self.own.as_ref().map(|(record, _)| record)
     }
 
     fn note(&mut self, now: Millis, project: ProjectId, digest: [u8; 32]) {
@@ -163,7 +169,14 @@ impl Node {
     /// A gossip message came.
     pub(super) fn hear(&mut self, from: &EnvoyKey, bytes: &[u8]) {
         self.asked(from);
-        let Err(reject) = self.mesh.receive(self.now, from, bytes) else {
+        let reject = if Places::is_one(bytes) {
+            self.hear_places(from, bytes)
+                .map_err(|reject| reject.to_string())
+        } else {
+            let taken = self.mesh.receive(self.now, from, bytes);
+            taken.map_err(|reject| reject.to_string())
+        };
+        let Err(reject) = reject else {
             return;
         };
         // No penalty: a peer of another version must still be caught up from.
@@ -181,6 +194,7 @@ impl Node {
     /// Takes what others shall know of this envoy's addresses.
     pub(super) fn own_record(&mut self, record: AddressRecord) {
         self.rumours.own = Some((record, self.now));
+        self.telling.took_own();
     }
 
     fn tell_own(&mut self) {
@@ -248,24 +262,16 @@ impl Node {
                 digest,
                 holder,
             }) => self.heard_of_project(from, project, digest, holder),
-            Ok(Notice::Address(record)) => self.heard_address(&record),
+            Ok(Notice::Address(record)) => {
+                self.telling.is_spread(record.key());
+                self.take_record(&record);
+            }
             Err(_) => {}
         }
     }
 
-    fn heard_address(&mut self, record: &AddressRecord) {
-        let wall_ms = self.wall_ms();
-        let expired = wall_ms.is_some_and(|now| record.expires_ms() <= now);
-        if let Some(peer) = self.peers.get_mut(record.key())
-            && !expired
-            && peer.record(record, wall_ms)
-        {
-            self.moved(record.key());
-        }
-    }
-
     /// What the clock on the wall shows, if anybody said so.
-    fn wall_ms(&self) -> Option<u64> {
+    pub(super) fn wall_ms(&self) -> Option<u64> {
         let (then, wall_ms) = self.rumours.wall?;
         Some(wall_ms.saturating_add(self.now.since(then).0))
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use gitback_gossip::{
-    AddressRecord, Mesh, MeshOutput, Millis, NOTICE_MAX, Notice, RECORD_MAX, is_host_port,
+    AddressRecord, MESSAGE_MAX, Mesh, MeshOutput, Millis, NOTICE_MAX, Notice, Places, RECORD_MAX,
+    is_host_port,
 };
 use gitback_identity::{EnvoyKey, ProjectId};
 use proptest::prelude::*;
@@ -111,6 +112,23 @@ proptest! {
             Ok(Notice::Address(_)) => prop_assert!(false, "its signature does not hold"),
             Ok(other) => prop_assert_ne!(other, notice),
             Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn places_read_back(asks: bool, records in prop::collection::vec(record(), 0..20)) {
+        let mut places = Places::new(asks);
+        records.iter().for_each(|record| places.push(record));
+        let bytes = places.encode();
+        prop_assert!(bytes.len() <= MESSAGE_MAX);
+        prop_assert_eq!(Places::decode(&bytes), Ok(places));
+    }
+
+    #[test]
+    fn any_bytes_are_places_or_a_reason(body in prop::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = [b"gitback fleet places, version 1.".as_slice(), &body].concat();
+        if let Ok(places) = Places::decode(&bytes) {
+            prop_assert_eq!(places.encode(), bytes);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use gitback_gossip::{Mesh, MeshOutput, Millis, Notice};
+use gitback_gossip::{Mesh, MeshOutput, Millis, Notice, Places};
 use gitback_identity::{EnvoyKey, hex};
 use serde::Deserialize;
 
@@ -32,6 +32,8 @@ struct Case {
     expires_ms: u64,
     signed: String,
     content: String,
+    asks: bool,
+    records: usize,
 }
 
 #[test]
@@ -47,6 +49,7 @@ fn every_vector_gives_what_it_expects() {
             let got = match file.what.as_str() {
                 "notice" => notice(case, &bytes),
                 "message" => message(case, &bytes),
+                "places" => places(case, &bytes),
                 other => panic!("{other} is nothing that has vectors"),
             };
             assert_eq!(got, file.expect, "{}: {}", path.display(), case.note);
@@ -60,7 +63,8 @@ fn every_vector_gives_what_it_expects() {
     }
     let notices = NOTICE_CODES.iter().map(|code| format!("notice-{code}"));
     let messages = MESSAGE_CODES.iter().map(|code| format!("message-{code}"));
-    assert_eq!(seen, notices.chain(messages).collect());
+    let places = PLACES_CODES.iter().map(|code| format!("places-{code}"));
+    assert_eq!(seen, notices.chain(messages).chain(places).collect());
 }
 
 #[test]
@@ -124,6 +128,18 @@ fn message(case: &Case, bytes: &[u8]) -> &'static str {
     "accepted"
 }
 
+fn places(case: &Case, bytes: &[u8]) -> &'static str {
+    let places = match Places::decode(bytes) {
+        Ok(places) => places,
+        Err(reject) => return reject.code(),
+    };
+    assert!(Places::is_one(bytes));
+    assert_eq!(places.encode(), bytes, "{}", case.note);
+    assert_eq!(places.is_asking(), case.asks, "{}", case.note);
+    assert_eq!(places.records().len(), case.records, "{}", case.note);
+    "accepted"
+}
+
 const NOTICE_CODES: [&str; 22] = [
     "accepted",
     "bad-address",
@@ -162,4 +178,17 @@ const MESSAGE_CODES: [&str; 11] = [
     "trailing-bytes",
     "wrong-content-id",
     "wrong-topic",
+];
+
+/// All but `wrong-head`, which makes it a message of another kind.
+const PLACES_CODES: [&str; 9] = [
+    "accepted",
+    "bad-signature",
+    "item-count",
+    "too-large",
+    "too-many-records",
+    "trailing-bytes",
+    "truncated",
+    "unknown-flag",
+    "wrong-item-type",
 ];

@@ -6,12 +6,15 @@ use super::super::{Difference, Failure, Input, News, Node, Output, Settings};
 use super::world::{digest, key};
 use crate::millis::Millis;
 use crate::notice::Notice;
+use crate::places::Places;
 
 pub(super) struct Driver {
     pub(super) node: Node,
     pub(super) now: Millis,
     pub(super) orders: Vec<Output>,
     pub(super) logs: Vec<String>,
+    /// What was sent of who is where.
+    pub(super) places: Vec<(EnvoyKey, Places)>,
 }
 
 impl Driver {
@@ -22,6 +25,7 @@ impl Driver {
             now: Millis(0),
             orders: Vec::new(),
             logs: Vec::new(),
+            places: Vec::new(),
         };
         for peer in 1..=peers {
             driver.tell(Input::Peer {
@@ -38,10 +42,16 @@ impl Driver {
         while let Some(output) = self.node.poll() {
             match output {
                 Output::Log { what, .. } => self.logs.push(what),
-                Output::Message { to, .. } => self.tell(Input::MessageSent {
-                    to,
-                    outcome: Ok(()),
-                }),
+                Output::Message { to, bytes } => {
+                    if Places::is_one(&bytes) {
+                        let places = Places::decode(&bytes).expect("what is sent is read");
+                        self.places.push((to, places));
+                    }
+                    self.tell(Input::MessageSent {
+                        to,
+                        outcome: Ok(()),
+                    });
+                }
                 other => self.orders.push(other),
             }
         }

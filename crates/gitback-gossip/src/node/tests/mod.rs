@@ -1,5 +1,6 @@
 mod addresses;
 mod driver;
+mod places;
 mod single;
 mod world;
 

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use gitback_identity::{EnvoyKey, ProjectId, SecretKey};
 
 use super::super::{Difference, Failure, Input, News, Node, Output, Settings};
+use crate::address::AddressRecord;
 use crate::dice::Dice;
 use crate::millis::Millis;
+use crate::places::Places;
 
 /// What is held of a project: each bit an envelope.
 pub(super) type Set = u64;
@@ -33,11 +35,18 @@ pub(super) fn digest(set: Set) -> [u8; 32] {
     digest
 }
 
+fn first_place(number: usize) -> String {
+    format!("node{number}:4433")
+}
+
 pub(super) struct World {
     pub(super) now: Millis,
     pub(super) nodes: Vec<Host>,
     /// Who cannot reach whom.
     pub(super) cut: BTreeSet<(usize, usize)>,
+    /// Where each can be called.
+    places: Vec<String>,
+    moves: u64,
     /// How many commands of a hundred fail for some other reason.
     pub(super) mishaps: usize,
     pub(super) dice: Dice,
@@ -60,6 +69,7 @@ pub(super) struct Host {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) messages: usize,
+    pub(super) places: usize,
     pub(super) compares: usize,
     pub(super) catch_ups: usize,
     pub(super) deliveries: usize,
@@ -84,6 +94,8 @@ impl World {
             now: Millis(1_000_000),
             nodes: Vec::new(),
             cut: BTreeSet::new(),
+            places: (0..nodes).map(first_place).collect(),
+            moves: 0,
             mishaps: 0,
             dice: Dice::new(seed),
             events: BTreeMap::new(),
@@ -119,13 +131,49 @@ impl World {
             let input = Input::Peer {
                 key: self.nodes[other].key,
                 name: format!("node{other}"),
-                addresses: vec![format!("node{other}:4433")],
+                addresses: vec![first_place(other)],
             };
             self.tell(at, input);
         }
         for (project, set) in self.nodes[at].holds.clone() {
             self.hold(at, project, set, false);
         }
+        if self.places[at] != first_place(at) {
+            self.tell_place(at);
+        }
+    }
+
+    /// A node is somewhere else from now on, and says so.
+    pub(super) fn move_away(&mut self, at: usize) {
+        self.moves += 1;
+        self.places[at] = format!("place{}:4433", self.moves);
+        self.tell_place(at);
+    }
+
+    fn tell_place(&mut self, at: usize) {
+        let addresses = [self.places[at].clone()];
+        let record = AddressRecord::sign(&secret(at), "node", &addresses, self.now.0, u64::MAX);
+        self.tell(at, Input::OwnRecord(record.expect("a record")));
+    }
+
+    /// Whether a node knows where to call another.
+    pub(super) fn finds(&self, from: usize, to: usize) -> bool {
+        let standing = self.nodes[from].node.standing(&self.nodes[to].key);
+        let addresses = standing.map(|peer| peer.addresses).unwrap_or_default();
+        from == to || addresses.first() == Some(&self.places[to])
+    }
+
+    /// Lets time pass until all know where to call all; `false` if it takes longer than `limit`.
+    pub(super) fn find_all(&mut self, limit: Millis) -> bool {
+        let (until, nodes) = (self.now.plus(limit), self.nodes.len());
+        let all = |world: &Self| (0..nodes).all(|a| (0..nodes).all(|b| world.finds(a, b)));
+        while !all(self) {
+            if self.now > until {
+                return false;
+            }
+            self.run_for(Millis(100));
+        }
+        true
     }
 
     /// Stops a node, or starts it again with what it holds and no memory.
@@ -143,7 +191,8 @@ impl World {
     }
 
     pub(super) fn reaches(&self, from: usize, to: usize) -> bool {
-        self.nodes[from].up && self.nodes[to].up && !self.cut.contains(&(from, to))
+        let up = self.nodes[from].up && self.nodes[to].up;
+        up && !self.cut.contains(&(from, to)) && self.finds(from, to)
     }
 
     fn place(&self, key: &EnvoyKey) -> usize {
@@ -304,6 +353,7 @@ impl World {
             Output::Log { .. } | Output::Moved { .. } => {}
             Output::Message { to, bytes } => {
                 self.counts.messages += 1;
+                self.counts.places += usize::from(Places::is_one(&bytes));
                 let there = self.place(&to);
                 let outcome = if self.reaches(at, there) {
                     self.schedule(there, self.now, Event::Arrived(self.nodes[at].key, bytes));

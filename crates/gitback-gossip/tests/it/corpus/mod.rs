@@ -2,6 +2,7 @@
 
 mod messages;
 mod notices;
+mod places;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) fn folder() -> PathBuf {
 pub(crate) fn files() -> Vec<File> {
     let mut files = notices::files();
     files.extend(messages::files());
+    files.extend(places::files());
     files
 }
 

@@ -328,6 +328,14 @@ fn sealed(body: &[u8], signature: &[u8]) -> Vec<u8> {
     [vec![0x82], bytes(body), bytes(signature)].concat()
 }
 
+pub(super) fn record_of(name: &str) -> Vec<u8> {
+    record(&body(name, &["10.0.0.7:9418"]))
+}
+
+pub(super) fn record_at(addresses: &[&str]) -> Vec<u8> {
+    record(&body("mars", addresses))
+}
+
 fn ordinary() -> Vec<u8> {
     body("mars", &["10.0.0.7:9418"])
 }
@@ -357,7 +365,7 @@ fn map(pairs: &[(u8, Vec<u8>)]) -> Vec<u8> {
     written
 }
 
-fn bytes(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn bytes(bytes: &[u8]) -> Vec<u8> {
     [head(2, bytes.len()), bytes.to_vec()].concat()
 }
 
