@@ -118,6 +118,9 @@ impl World {
         }
         let mut fresh = self.open_letters(project, letters).map_err(bad)?;
         let sent: Vec<EnvelopeId> = fresh.iter().map(|one| *one.id()).collect();
+        if sent.is_empty() {
+            return Err(bad("a push brings at least one envelope"));
+        }
         let (cell, shelf, history) = self.cell_shelf(envoy, project);
         fresh.retain(|one| !shelf.logged.contains(one.id()));
         let here = |id: &EnvelopeId| {

@@ -4,10 +4,12 @@ use gitback_envelope::{EnvelopeId, Oid, Tip, Verified};
 use gitback_gossip::{Failure, Input, handoff};
 use gitback_identity::EnvoyKey;
 
+use super::super::disk::Foothold;
 use super::super::history::Bits;
 use super::super::wire::{Answer, Letter, Request};
 use super::super::world::World;
 use super::cell::new_oids;
+use super::partner::{Partner, partner};
 use super::{Purpose, refused};
 
 /// Most envelopes sent to a peer of which nothing is known; it asks for the rest.
@@ -97,7 +99,20 @@ impl World {
 
     /// Gives a peer what it lacks, because the node says so.
     pub(in crate::sim) fn deliver(&mut self, envoy: usize, project: usize, to: usize) {
-        let stored = self.replicas[envoy].cells[project].fold.heads();
+        let (cell, shelf, _) = self.cell_shelf(envoy, project);
+        let unknown = cell.fold.founder().is_none() || shelf.foothold != Foothold::Known;
+        let stored = cell.fold.heads();
+        let key = self.keys.envoy(to);
+        let cell = &self.replicas[envoy].cells[project];
+        if !unknown && partner(cell, &key) != Partner::Full {
+            // Nothing is owed to who is no partner any more.
+            let input = Input::Delivered {
+                to: key,
+                project: self.project_id(project),
+                outcome: Ok(()),
+            };
+            return self.feed(envoy, input);
+        }
         let parcel = Parcel {
             project,
             stored,
@@ -142,6 +157,13 @@ impl World {
         pack: Option<Bits>,
         parcel: Parcel,
     ) {
+        let is_sent = |id| {
+            let mut sent = envelopes.iter();
+            sent.any(|one| matches!(one, Letter::Sealed(one) if one.id() == id))
+        };
+        if envelopes.is_empty() || !parcel.stored.iter().all(is_sent) {
+            return self.untold(envoy, to, &parcel);
+        }
         self.say_posted(envoy, to, &envelopes, &parcel);
         let request = Request::Push {
             project: self.project_id(parcel.project),
@@ -151,6 +173,23 @@ impl World {
             origin: parcel.origin,
         };
         self.call(envoy, to, request, Purpose::Parcel(Box::new(parcel)));
+    }
+
+    /// The peer may not be told any more what the parcel is about. Whatever it would answer to the rest is no word on that.
+    fn untold(&mut self, envoy: usize, to: usize, parcel: &Parcel) {
+        self.say(|| format!("{envoy} may not tell {to}: {:?}", parcel.why));
+        match parcel.why {
+            Why::Deliver => {
+                let failure = Failure::Busy("it is catching up".to_owned());
+                self.delivered(envoy, to, parcel, Err(failure));
+            }
+            Why::Push(_) | Why::Spread => {
+                self.forward_elsewhere(envoy, parcel);
+                if let Why::Push(push) = parcel.why {
+                    self.push_failed_at(push, to);
+                }
+            }
+        }
     }
 
     pub(in crate::sim) fn parcel_answered(
