@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gitback_tests::Options;
+
 use crate::world::{World, says, world, world_of};
 
 /// The longest that an envoy may take until it is found again.
@@ -9,7 +11,7 @@ const FOUND_MAX: Duration = Duration::from_secs(100);
 
 #[test]
 fn envoys_on_one_network_find_each_other_by_their_keys() {
-    let Some(world) = world_of(3, gitback_tests::Options::without_addresses) else {
+    let Some(world) = world_of(3, Options::without_addresses) else {
         return;
     };
     until_pushed_to_all(&world, 0);
@@ -32,6 +34,26 @@ fn an_envoy_that_moves_while_it_is_away_comes_back_from_where_it_is() {
     world.wait_for_ref(2, "refs/heads/main", &tip);
     until_pushed_to_all(&world, 0);
     world.judge();
+}
+
+#[test]
+fn an_envoy_that_moves_tells_the_others_where_it_is() {
+    // Nobody is found by multicast; and venus, which starts again later, only knows what it is told then.
+    let Some(mut world) = world_of(3, without_discovery) else {
+        return;
+    };
+    world.fleet.envoy_mut(2).kill().expect("switched off");
+    world.net().move_address(2).expect("moved");
+    world.fleet.restart(2).expect("starts elsewhere");
+    until_pushed_to_all(&world, 0);
+    world.fleet.envoy_mut(1).kill().expect("switched off");
+    world.fleet.restart(1).expect("starts again");
+    until_pushed_to_all(&world, 1);
+    world.judge();
+}
+
+fn without_discovery(options: Options) -> Options {
+    options.more_settings("lan_discovery = false\n")
 }
 
 /// Pushes from an envoy until one push is said to be on all.

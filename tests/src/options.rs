@@ -63,6 +63,13 @@ impl Options {
         self
     }
 
+    /// These lines in every `envoy.toml`, beside the others.
+    #[must_use]
+    pub fn more_settings(mut self, lines: &str) -> Self {
+        self.settings.push_str(lines);
+        self
+    }
+
     /// One more peer for all of them, that is not started.
     #[must_use]
     pub fn extra_peer(mut self, peer: ExtraPeer) -> Self {
