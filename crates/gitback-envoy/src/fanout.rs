@@ -582,18 +582,25 @@ impl Job {
         Ok((answer, extent))
     }
 
-    /// The peer holds what we hold: notes it.
+    /// The peer holds what it was sent. If that was all of what is stored, it holds what we hold: notes it.
     async fn durable(&self, stored: &[EnvelopeId]) -> Result<(), SendError> {
-        let cell = Arc::clone(&self.cell);
-        let stored = stored.to_vec();
+        let (envoy, cell) = (Arc::clone(&self.envoy), Arc::clone(&self.cell));
+        let (to, stored) = (*self.neighbour.key(), stored.to_vec());
         let work = move || {
             let state = cell.lock();
+            let envelopes = stored.iter().filter_map(|id| state.fold().get(id).cloned());
+            let told = access::tellable(&envoy, &state, &to, envelopes.collect());
+            // Its part may have ended meanwhile: then it was told of that, and its answer is about that.
+            if told.len() != stored.len() {
+                return Err(SendError::Dropped);
+            }
             // Envelopes that came after this push may not be there yet, so only a project without any is the same.
             let newest = state.fold().heads();
             let same = newest.iter().all(|head| stored.contains(head));
-            same.then(|| (state.fold().digest(), state.fold().tips()))
+            Ok(same.then(|| (state.fold().digest(), state.fold().tips())))
         };
-        if let Ok(Some((digest, tips))) = self.envoy.handle().spawn_blocking(work).await {
+        let held = self.envoy.handle().spawn_blocking(work).await;
+        if let Some((digest, tips)) = held.map_err(|_| SendError::Unmet)?? {
             self.neighbour
                 .note_holding(*self.cell.id(), digest, Some(tips), true);
         }
