@@ -89,13 +89,7 @@ pub(crate) fn receive(
         atomic,
         ..
     } = request;
-    let mut verdicts: Vec<Verdict> = commands
-        .into_iter()
-        .map(|command| Verdict {
-            command,
-            refusal: None,
-        })
-        .collect();
+    let mut verdicts = open(commands);
     let wishes = match wishes(&options) {
         Ok(wishes) => wishes,
         Err(problem) => {
@@ -176,13 +170,7 @@ pub(crate) fn move_refs(
     pusher: &Pusher,
     commands: Vec<Command>,
 ) -> Result<Moved, MoveError> {
-    let mut verdicts: Vec<Verdict> = commands
-        .into_iter()
-        .map(|command| Verdict {
-            command,
-            refusal: None,
-        })
-        .collect();
+    let mut verdicts = open(commands);
     check_names(&mut verdicts);
     let wishes = Wishes {
         wait: Wait::Default,
@@ -218,6 +206,15 @@ pub(crate) fn move_refs(
         update,
         notes: standing.lines(),
     })
+}
+
+/// Commands of which nothing is known yet.
+fn open(commands: Vec<Command>) -> Vec<Verdict> {
+    let open = |command| Verdict {
+        command,
+        refusal: None,
+    };
+    commands.into_iter().map(open).collect()
 }
 
 /// The refs that stand to be moved.
