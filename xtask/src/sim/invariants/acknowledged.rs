@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gitback_envelope::{Act, EnvelopeId, Project, RefName, Verdict, VoidReason};
 
 use super::super::world::World;
+use super::convergence::is_out_of_reach;
 
 pub(super) const NAME: &str = "acknowledged";
 
@@ -37,15 +38,15 @@ pub(super) fn check(world: &mut World) {
         if !duty.iter().any(passes_on) {
             continue;
         }
-        for envoy in holders {
-            if let Some(what) = look(world, push, envoy) {
+        for envoy in holders.iter().copied() {
+            if let Some(what) = look(world, push, envoy, &holders) {
                 return world.fail(NAME, what);
             }
         }
     }
 }
 
-fn look(world: &World, push: usize, envoy: usize) -> Option<String> {
+fn look(world: &World, push: usize, envoy: usize, holders: &[usize]) -> Option<String> {
     let one = &world.pushes[push];
     let fold = &world.replicas[envoy].cells[one.project].fold;
     for id in &one.stored {
@@ -66,7 +67,9 @@ fn look(world: &World, push: usize, envoy: usize) -> Option<String> {
             continue;
         };
         let id = one.stored.last()?;
-        if !is_replaced(fold, id, &want.name) {
+        if !is_replaced(fold, id, &want.name)
+            && !is_to_be_reached(world, one.project, envoy, holders, new)
+        {
             let name = &want.name;
             return Some(format!(
                 "push {push} moved {name} to c{new}, which no ref of envoy {envoy} leads to any more, and nothing forced it away"
@@ -74,6 +77,26 @@ fn look(world: &World, push: usize, envoy: usize) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether an envoy has all that `new` leads to, and a ref is to lead to it as soon as the ref's own objects may be had.
+///
+/// A ref names the visible head alone, and no update that this one replaces (docs/spec/fold.md §7). Where only an envoy that is
+/// no partner any more has the objects of a head that counts, it gives them to nobody (docs/spec/peer.md §4.3): refs stay where
+/// they were, and one that came in since has no such ref yet. What a partner has it has to hold all the same.
+fn is_to_be_reached(
+    world: &World,
+    project: usize,
+    envoy: usize,
+    holders: &[usize],
+    new: u32,
+) -> bool {
+    let replica = &world.replicas[envoy];
+    let heads = replica.cells[project].fold.served().into_values();
+    let awaited = heads.filter(|oid| is_out_of_reach(world, project, holders, oid));
+    let awaited: Vec<u32> = awaited.filter_map(|oid| world.history.find(&oid)).collect();
+    let here = &replica.disk.shelves[project].objects;
+    world.history.closure(awaited).has(new) && world.history.whole(here, new)
 }
 
 /// Whether somebody has ended what an update rested on.
@@ -127,18 +150,32 @@ fn is_replaced(fold: &Project, id: &EnvelopeId, name: &RefName) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use gitback_envelope::{Change, Incarnation, Oid, Revoke, Update, Verified};
+    use gitback_envelope::{Change, Incarnation, Oid, Revoke, Ungrant, Update, Verified};
 
+    use super::super::super::disk::Shelf;
+    use super::super::super::history::{Bits, History};
     use super::super::super::keys::Keys;
+    use super::super::super::plan::Plan;
     use super::super::super::prelude::{Author, Prelude, Shape};
+    use super::super::super::replica::cell::Cell;
     use super::*;
 
     /// A deletion by `person` on the envoy that is granted by the person of that number.
     fn update(keys: &Keys, fold: &Project, person: usize) -> Verified {
+        moved(keys, fold, person, Oid::zero(), Vec::new())
+    }
+
+    fn moved(
+        keys: &Keys,
+        fold: &Project,
+        person: usize,
+        new: Oid,
+        contained: Vec<EnvelopeId>,
+    ) -> Verified {
         let change = Change {
             name: "refs/heads/main".parse().expect("a ref name"),
-            new: Oid::zero(),
-            contained: Vec::new(),
+            new,
+            contained,
             forced: Vec::new(),
         };
         let act = Act::Update(Update {
@@ -194,5 +231,71 @@ mod tests {
             assert_eq!(fold.verdict(id), Verdict::Void(reason));
             assert_eq!(is_ended(&fold, id, reason), ended);
         }
+    }
+
+    /// Three envoys of one project. On the first `old` was pushed, then `new` after it; then it is no partner any more. The
+    /// objects that each of them has.
+    fn after_an_ungrant(objects: impl Fn(u32, u32) -> [Vec<u32>; 3]) -> (World, u32) {
+        let mut plan = Plan::of(0);
+        (plan.envoys, plan.granted, plan.people) = (3, 3, 3);
+        (plan.projects, plan.swarm_wide, plan.malicious) = (1, false, None);
+        let mut world = World::new(plan, None, false);
+        let (keys, prelude) = (world.keys.clone(), world.preludes[0].clone());
+        let old = world.history.add(Vec::new(), 1);
+        let new = world.history.add(vec![old], 1);
+        let (mut fold, mut log) = (prelude.fold.clone(), prelude.envelopes.clone());
+        let mut keep = |fold: &mut Project, envelope: Verified| {
+            let id = *envelope.id();
+            fold.insert(envelope.clone()).expect("it folds");
+            log.push(envelope);
+            id
+        };
+        let first = moved(&keys, &fold, 0, History::oid(old), Vec::new());
+        let first = keep(&mut fold, first);
+        let second = moved(&keys, &fold, 0, History::oid(new), vec![first]);
+        keep(&mut fold, second);
+        let (envoy, cut) = (keys.envoy(0), fold.cut());
+        let ungrant = author(&keys, 0).say(&fold, Act::Ungrant(Ungrant { envoy, cut }));
+        keep(&mut fold, ungrant);
+        let World {
+            history, replicas, ..
+        } = &mut world;
+        for (replica, held) in replicas.iter_mut().zip(objects(old, new)) {
+            let mut shelf = Shelf::new(log.clone(), 0);
+            let mut objects = Bits::default();
+            for one in held {
+                objects.insert(one);
+            }
+            shelf.objects = objects;
+            let life = Incarnation::from_bytes(&[0x22; 16]);
+            let empty = (&Project::new(prelude.id), &[][..]);
+            let cell = Cell::open(&mut shelf, empty, life, history);
+            replica.cells = vec![cell];
+            replica.disk.shelves = vec![shelf];
+            replica.up = true;
+        }
+        (world, old)
+    }
+
+    #[test]
+    fn what_only_a_former_partner_has_keeps_refs_back_and_nothing_else() {
+        let look = |objects: fn(u32, u32) -> [Vec<u32>; 3]| {
+            let (world, old) = after_an_ungrant(objects);
+            let holders = super::super::convergence::holders(&world, 0);
+            assert_eq!(holders, [1, 2]);
+            assert!(world.replicas[1].disk.shelves[0].refs.is_empty());
+            is_to_be_reached(&world, 0, 1, &holders, old)
+        };
+        assert!(look(|old, new| [vec![old, new], vec![old], vec![old]]));
+        // What a partner has is not here.
+        assert!(!look(|old, new| [vec![old, new], vec![], vec![old]]));
+        // A partner has the head too: a ref has to name it.
+        assert!(!look(|old, new| [
+            vec![old, new],
+            vec![old],
+            vec![old, new]
+        ]));
+        // Nobody has it: it is lost.
+        assert!(!look(|old, _| [vec![old], vec![old], vec![old]]));
     }
 }

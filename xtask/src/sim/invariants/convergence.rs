@@ -105,7 +105,7 @@ pub(super) fn apart(world: &World) -> Option<String> {
 /// Whether an object is whole on honest envoys, but on none of those that should hold the project: whoever is no partner any
 /// more is not heard and gives no objects (docs/spec/peer.md §4.3), though what was signed within the cut of the ungrant counts
 /// (docs/spec/fold.md §5). Until it is granted again, refs stay where they were.
-fn is_out_of_reach(world: &World, project: usize, holders: &[usize], oid: &Oid) -> bool {
+pub(super) fn is_out_of_reach(world: &World, project: usize, holders: &[usize], oid: &Oid) -> bool {
     let whole = |envoy: &usize| {
         let shelf = &world.replicas[*envoy].disk.shelves[project];
         let number = world.history.find(oid);
