@@ -45,8 +45,9 @@ pub(super) fn bring_objects(
             Ok(Moved::All) => came = wants,
             Ok(Moved::Part) => return Ok(true),
             // One object that the peer lacks too must not keep back those that it has.
-            Err(error) if wants.len() > 1 && is_of_one_object(&error) => {
-                return bring_singly(route, &wants, budget, progress);
+            Err(error) if is_of_one_object(&error) => {
+                let failed = (wants.len() == 1).then_some(error);
+                return bring_singly(route, &wants, failed, budget, progress);
             }
             Err(error) => return Err(error),
         }
@@ -136,15 +137,22 @@ pub(super) fn haves(cell: &Cell) -> Result<Vec<gitback_pack::Oid>, CatchUpError>
     Ok(haves.collect())
 }
 
-/// Brings in what can be had, one head after the other.
+/// Brings in what can be had, one head after the other; and then, as a head that nobody gives must not keep it back,
+/// what only older updates name. `failed` is why the only head did not come, if that was tried already.
 fn bring_singly(
     route: Route<'_>,
     wants: &[Oid],
+    mut failed: Option<CatchUpError>,
     budget: &mut Budget,
     progress: &mut dyn FnMut(String),
 ) -> Result<bool, CatchUpError> {
-    let (mut failed, mut came) = (None, Vec::new());
-    for want in wants.iter().take(SINGLY_MAX) {
+    let older = route.cell.lock().unjudged_objects();
+    let mut older = absent(route.cell, older).map_err(CatchUpError::Ours)?;
+    older.retain(|oid| !wants.contains(oid));
+    let heads = wants.iter().filter(|_| failed.is_none());
+    let singly: Vec<&Oid> = heads.chain(&older).take(SINGLY_MAX).collect();
+    let mut came = Vec::new();
+    for want in singly {
         if budget.is_used_up() {
             return Ok(true);
         }
