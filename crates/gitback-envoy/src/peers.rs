@@ -225,7 +225,9 @@ impl Neighbour {
         let is_current = match error {
             CallError::Unreachable { address, .. } => address == current,
             // Which address it was is not said; one that was begun at another address says nothing of this one.
-            CallError::TimedOut { after } => places.moved.is_none_or(|at| at.elapsed() > *after),
+            CallError::TimedOut { after } => places
+                .moved
+                .is_none_or(|at| at.elapsed() > *after + MOVE_GAP),
             _ => places.moved.is_none_or(|at| at.elapsed() >= MOVE_GAP),
         };
         if is_current {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -32,6 +32,8 @@ struct Held {
     /// Counts the connections made.
     generation: u64,
     sender: Option<SendRequest<Outgoing>>,
+    /// When nothing was heard for how long at the last attempt to connect.
+    silent: Option<(Instant, Duration)>,
 }
 
 /// A connection to send one request on.
@@ -51,9 +53,10 @@ impl Pool {
         }
     }
 
-    /// Lends the connection to `to`, making one when there is none.
+    /// Lends the connection to `to`, making one when there is none. Who waited while another call heard nothing there
+    /// does not wait for the same once more.
     pub(super) async fn lend(&self, to: &PeerAddress) -> Result<Lent, CallError> {
-        let slot = self.slot(to);
+        let (slot, begun) = (self.slot(to), Instant::now());
         let mut held = slot.0.lock().await;
         match &held.sender {
             Some(sender) if !sender.is_closed() => Ok(Lent {
@@ -63,7 +66,14 @@ impl Pool {
             }),
             _ => {
                 held.sender = None;
-                let sender = self.connect(to).await?;
+                if let Some((_, after)) = held.silent.filter(|(at, _)| *at >= begun) {
+                    return Err(CallError::TimedOut { after });
+                }
+                let sender = self.connect(to).await;
+                if let Err(CallError::TimedOut { after }) = &sender {
+                    held.silent = Some((Instant::now(), *after));
+                }
+                let sender = sender?;
                 held.generation += 1;
                 held.sender = Some(sender.clone());
                 Ok(Lent {
