@@ -205,7 +205,7 @@ impl Failure {
 pub struct Difference {
     /// The project.
     pub project: ProjectId,
-    /// What the peer shows of it; zeros if it shows nothing.
+    /// What the peer shows of it; the same mark each time if it shows nothing.
     pub digest: [u8; 32],
     /// Something may be missing here: the digests differ, or what is held here is not whole.
     pub we_lack: bool,
