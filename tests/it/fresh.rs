@@ -102,6 +102,45 @@ fn right_after_a_push_elsewhere_that_waited_for_nobody_a_stale_push_is_refused()
 }
 
 #[test]
+fn a_stale_push_is_refused_although_what_is_newer_comes_in_over_several_parts() {
+    const PARTS: u32 = 6;
+    let options = crate::world::options(2)
+        .links()
+        .settings("push_check_ms = 60000\ncatch_up_max_bytes = 65536\n");
+    let mut fleet = Fleet::start(options).expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let clones = clones(&fleet);
+    let (mars, titan) = (fleet.person(0), fleet.person(1));
+    commit(titan, &clones[1], "stale");
+    for part in 0..PARTS {
+        let path = clones[0].join(format!("part-{part}"));
+        std::fs::write(path, noise(part, 60_000)).expect("a file is written");
+        done(mars.git(&clones[0], ["add", "."]));
+        commit(mars, &clones[0], &format!("part {part}"));
+    }
+    // The first envoy can tell the second nothing; the second can ask.
+    fleet.cut_way(0, 1);
+    done(mars.git(
+        &clones[0],
+        ["push", "-o", "gitback.wait=0", "origin", "main"],
+    ));
+    let said = fails(titan.git(&clones[1], ["push", "origin", "main"]), 1);
+    says(&said, &["rejected", "fetch first"]);
+}
+
+/// Bytes that do not compress, the same for the same seed.
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let next = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[1]
+    });
+    next.take(length).collect()
+}
+
+#[test]
 fn pushes_to_different_branches_at_the_same_moment_are_all_taken() {
     let fleet = fleet(3);
     let clones = clones(&fleet);

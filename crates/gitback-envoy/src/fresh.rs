@@ -239,8 +239,16 @@ fn bring_in(
             let _ = sender.send(());
             return;
         }
-        if let Err(error) = catch_up(&host, &project, &peer, &[], &mut |_| {}) {
-            tracing::debug!(peer = peer.name(), project = %project.id(), error = %chain(&error), "cannot bring in what is newer there");
+        loop {
+            match catch_up(&host, &project, &peer, &[], &mut |_| {}) {
+                // A part of it does not say yet what the peer holds.
+                Ok(brought) if brought.more && Instant::now() < until => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::debug!(peer = peer.name(), project = %project.id(), error = %chain(&error), "cannot bring in what is newer there");
+                    break;
+                }
+            }
         }
         if project.lock().shown_digest() != before {
             host.heal().changed(&project);

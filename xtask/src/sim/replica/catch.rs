@@ -410,6 +410,12 @@ impl World {
             self.tell_holding(envoy, project, false);
         }
         match catch.push {
+            // A part of it does not say yet what the peer holds.
+            Some((push, question))
+                if outcome.as_ref().is_ok_and(|news| news.more) && self.is_checking(push) =>
+            {
+                return self.start_catch(envoy, project, catch.from, Some((push, question)));
+            }
             Some((push, question)) => self.push_caught_up(push, &question),
             None => self.say_caught(envoy, project, catch.from, outcome),
         }

@@ -150,7 +150,7 @@ impl World {
         question: Question,
         outcome: &Result<Answer, Failure>,
     ) {
-        if self.is_over(push) || self.pushes[push].stage != Stage::Checking {
+        if !self.is_checking(push) {
             return;
         }
         let (envoy, project) = (self.pushes[push].envoy, self.pushes[push].project);
@@ -180,10 +180,15 @@ impl World {
 
     /// A catch-up that the push waited for has ended.
     pub(in crate::sim) fn push_caught_up(&mut self, push: usize, question: &Question) {
-        if self.is_over(push) || self.pushes[push].stage != Stage::Checking {
+        if !self.is_checking(push) {
             return;
         }
         self.turn_answered(push, question, Reply::Free);
+    }
+
+    /// Whether it still asks whether it is fresh.
+    pub(in crate::sim) fn is_checking(&self, push: usize) -> bool {
+        !self.is_over(push) && self.pushes[push].stage == Stage::Checking
     }
 
     fn is_over(&self, push: usize) -> bool {
@@ -194,7 +199,7 @@ impl World {
 
     /// Goes on if it is its turn.
     fn check(&mut self, push: usize) {
-        if self.is_over(push) || self.pushes[push].stage != Stage::Checking {
+        if !self.is_checking(push) {
             return;
         }
         let (envoy, ticket) = (self.pushes[push].envoy, self.pushes[push].ticket);
