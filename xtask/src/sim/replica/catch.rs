@@ -21,13 +21,23 @@ const ROUNDS_MAX: usize = 8;
 /// Most rounds of reconciling in one catch-up.
 const FRAMES_MAX: usize = 32;
 
+/// What a push has to bring in before it counts as fresh at a partner.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sim) struct Newer {
+    pub(in crate::sim) push: usize,
+    pub(in crate::sim) question: Question,
+    pub(in crate::sim) from: usize,
+    /// What the partner showed.
+    pub(in crate::sim) digest: [u8; 32],
+}
+
 /// A catch-up that is under way.
 #[derive(Debug)]
 pub(in crate::sim) struct Catch {
     number: u64,
     pub(in crate::sim) from: usize,
     /// The push that waits for it; nothing: the node asked for it.
-    push: Option<(usize, Question)>,
+    push: Option<Newer>,
     shown: [u8; 32],
     theirs: [u8; 32],
     pages: usize,
@@ -40,26 +50,36 @@ pub(in crate::sim) struct Catch {
 }
 
 impl World {
-    /// Catches up, or says at once why not.
-    pub(in crate::sim) fn start_catch(
-        &mut self,
-        envoy: usize,
-        project: usize,
-        from: usize,
-        push: Option<(usize, Question)>,
-    ) {
-        let number = self.number();
+    /// Catches up for a push that has to hold what a partner holds, after the catch-up that is under way.
+    pub(in crate::sim) fn bring_in(&mut self, envoy: usize, project: usize, wanted: Newer) {
         let (cell, shelf, _) = self.cell_shelf(envoy, project);
         if cell.catch.is_some() {
-            match push {
-                Some((push, question)) => cell.catch_queue.push_back((push, question, from)),
-                None => {
-                    let outcome = Err(Failure::Busy("another catch-up is under way".to_owned()));
-                    self.say_caught(envoy, project, from, outcome);
-                }
-            }
+            cell.catch_queue.push_back(wanted);
             return;
         }
+        if cell.shown_digest(shelf) != wanted.digest {
+            return self.begin_catch(envoy, project, wanted.from, Some(wanted));
+        }
+        // What was under way has brought it. Before the push goes on, who waits behind it begins.
+        let next = cell.catch_queue.pop_front();
+        if let Some(next) = next {
+            self.bring_in(envoy, project, next);
+        }
+        self.push_caught_up(wanted.push, &wanted.question);
+    }
+
+    /// Catches up, or says at once why not.
+    pub(in crate::sim) fn start_catch(&mut self, envoy: usize, project: usize, from: usize) {
+        if self.replicas[envoy].cells[project].catch.is_some() {
+            let outcome = Err(Failure::Busy("another catch-up is under way".to_owned()));
+            return self.say_caught(envoy, project, from, outcome);
+        }
+        self.begin_catch(envoy, project, from, None);
+    }
+
+    fn begin_catch(&mut self, envoy: usize, project: usize, from: usize, push: Option<Newer>) {
+        let number = self.number();
+        let (cell, shelf, _) = self.cell_shelf(envoy, project);
         if cell.fold.founder().is_none() && shelf.foothold == Foothold::Known {
             shelf.foothold = Foothold::New;
         }
@@ -411,19 +431,19 @@ impl World {
         }
         match catch.push {
             // A part of it does not say yet what the peer holds.
-            Some((push, question))
-                if outcome.as_ref().is_ok_and(|news| news.more) && self.is_checking(push) =>
+            Some(newer)
+                if outcome.as_ref().is_ok_and(|news| news.more) && self.is_checking(newer.push) =>
             {
-                return self.start_catch(envoy, project, catch.from, Some((push, question)));
+                return self.begin_catch(envoy, project, catch.from, catch.push);
             }
-            Some((push, question)) => self.push_caught_up(push, &question),
+            Some(newer) => self.push_caught_up(newer.push, &newer.question),
             None => self.say_caught(envoy, project, catch.from, outcome),
         }
         let cell = self.cell_mut(envoy, project);
         if cell.catch.is_none()
-            && let Some((push, question, from)) = cell.catch_queue.pop_front()
+            && let Some(queued) = cell.catch_queue.pop_front()
         {
-            self.start_catch(envoy, project, from, Some((push, question)));
+            self.bring_in(envoy, project, queued);
         }
     }
 

@@ -7,12 +7,12 @@ use gitback_envelope::{
     Act, Change, EnvelopeId, Incarnation, Inserted, NAMED_HEADS_MAX, Oid, Project, RefName, Reject,
     Verdict, Verified, VoidReason,
 };
-use gitback_gossip::Question;
+
 use gitback_identity::{EnvoyKey, PuddleKey};
 
 use super::super::disk::{Foothold, Shelf};
 use super::super::history::{Bits, History};
-use super::catch::Catch;
+use super::catch::{Catch, Newer};
 use super::work::{Job, Work};
 
 /// A project in an envoy's memory.
@@ -33,7 +33,7 @@ pub(in crate::sim) struct Cell {
     pub(in crate::sim) queue: VecDeque<Job>,
     pub(in crate::sim) catch: Option<Catch>,
     /// Pushes that wait until a catch-up has ended, each with what it asked whom it wants to catch up from.
-    pub(in crate::sim) catch_queue: VecDeque<(usize, Question, usize)>,
+    pub(in crate::sim) catch_queue: VecDeque<Newer>,
 }
 
 /// What became of a batch.

@@ -143,7 +143,7 @@ impl World {
                         );
                         continue;
                     };
-                    self.start_catch(envoy, at, peer, None);
+                    self.start_catch(envoy, at, peer);
                 }
                 Output::Deliver { project, to } => {
                     let at = self.find_project(&project).expect("it owes what it holds");

@@ -14,6 +14,7 @@ use super::super::prelude::{Author, UID};
 use super::super::wire::{Answer, Request};
 use super::super::world::{Event, World};
 use super::Purpose;
+use super::catch::Newer;
 use super::work::{Job, Then, Work};
 
 /// How long a push checks with others before it goes on without them, in milliseconds.
@@ -161,12 +162,22 @@ impl World {
             return self.turn_answered(push, &question, Reply::Wait);
         }
         let (cell, shelf, _) = self.cell_shelf(envoy, project);
-        if cell.shown_digest(shelf) == digest || self.bug == Some(Bug::StalePush) {
+        let shown = cell.shown_digest(shelf);
+        let id = self.project_id(project);
+        let node = self.replicas[envoy].node.as_ref();
+        let had = node.is_some_and(|node| node.had(&id, &digest));
+        if shown == digest || had || self.bug == Some(Bug::StalePush) {
             return self.turn_answered(push, &question, Reply::Free);
         }
         // What the partner holds must be held here before it counts as free.
-        let peer = self.keys.find(&question.partner).expect("a partner");
-        self.start_catch(envoy, project, peer, Some((push, question)));
+        let from = self.keys.find(&question.partner).expect("a partner");
+        let newer = Newer {
+            push,
+            question,
+            from,
+            digest,
+        };
+        self.bring_in(envoy, project, newer);
     }
 
     fn turn_answered(&mut self, push: usize, question: &Question, reply: Reply) {
