@@ -7,6 +7,7 @@ use rustix::process::{Resource, Signal};
 
 use crate::git::{Finished, Running, bounded};
 use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
+use crate::quick::{self, Quick};
 use crate::severity::strict_argument;
 use crate::spool::Spooling;
 use crate::{Fault, Incoming, Oid, Quarantine, Reject, Spool};
@@ -120,13 +121,22 @@ impl Quarantine {
             });
         }
         let mut tee = Tee::begin(self, limits, incoming)?;
-        if objects > 0 {
-            tee.indexer = Some(self.start_indexer(limits, strict)?);
+        if strict && (1..=quick::OBJECTS_MAX).contains(&objects) {
+            tee.sink = Sink::Held(Vec::new());
+        } else if objects > 0 {
+            tee.sink = Sink::Indexer(self.start_indexer(limits, strict)?);
         }
         tee.write(&header)?;
         tee.copy(&mut pack)?;
-        let spool = tee.finish(limits)?;
+        let (spool, quick) = tee.finish()?;
+        self.quick = quick;
         Ok(Ingested { spool, objects })
+    }
+
+    /// Indexes a small pack in this process, or says that git has to.
+    fn index_quickly(&self, pack: &[u8]) -> Result<Option<Quick>, Fault> {
+        let objects = self.repository().objects()?;
+        Quick::index(pack, &objects, &self.path().join("pack"))
     }
 
     fn start_indexer(&self, limits: &Limits, strict: bool) -> Result<Indexer, Fault> {
@@ -164,36 +174,75 @@ struct Indexer {
     running: Running,
 }
 
+impl Indexer {
+    fn feed(&mut self, bytes: &[u8]) {
+        if let Some(input) = &mut self.input
+            && input.write_all(bytes).is_err()
+        {
+            // It has ended; why is in how it ended.
+            self.input = None;
+        }
+    }
+
+    fn finish(self, limits: &Limits) -> Result<(), Reject> {
+        let Self { input, mut running } = self;
+        drop(input);
+        let output = running.stdout();
+        // One line with the name of the pack; more only when bytes followed the pack.
+        let mut named = Vec::new();
+        output
+            .take(1024)
+            .read_to_end(&mut named)
+            .map_err(Fault::stream("read from git index-pack"))?;
+        let finished = running.finish()?;
+        if finished.succeeded() {
+            return Ok(());
+        }
+        Err(refusal(&finished, limits))
+    }
+}
+
+/// Where the bytes go beside the spool.
+enum Sink {
+    /// The pack says that it has no objects.
+    Nowhere,
+    /// All of it, as long as it is small.
+    Held(Vec<u8>),
+    Indexer(Indexer),
+}
+
 /// Sends each chunk to the spool, the checksum and the indexer.
-struct Tee {
+struct Tee<'a> {
+    quarantine: &'a Quarantine,
+    limits: &'a Limits,
     spool: Spooling,
     sum: gix::hash::Hasher,
     /// The last bytes, which are the checksum if the stream ends here.
     tail: Vec<u8>,
-    indexer: Option<Indexer>,
-    limit: u64,
+    sink: Sink,
 }
 
-impl Tee {
-    fn begin(quarantine: &Quarantine, limits: &Limits, incoming: &Incoming) -> Result<Self, Fault> {
+impl<'a> Tee<'a> {
+    fn begin(
+        quarantine: &'a Quarantine,
+        limits: &'a Limits,
+        incoming: &Incoming,
+    ) -> Result<Self, Fault> {
         let directory = quarantine.repository().spool_path();
         Ok(Self {
+            quarantine,
+            limits,
             spool: Spooling::begin(&directory, incoming.clone())?,
             sum: gix::hash::hasher(gix::hash::Kind::Sha1),
             tail: Vec::with_capacity(CHUNK_BYTES + TRAILER_BYTES),
-            indexer: None,
-            limit: limits.input_bytes,
+            sink: Sink::Nowhere,
         })
     }
 
     /// Copies to the end of the stream, or until the indexer has seen enough.
     fn copy(&mut self, pack: &mut impl Read) -> Result<(), Reject> {
         let mut chunk = vec![0; CHUNK_BYTES];
-        while self
-            .indexer
-            .as_ref()
-            .is_none_or(|indexer| indexer.input.is_some())
-        {
+        while !self.has_seen_enough() {
             match pack.read(&mut chunk) {
                 Ok(0) => {
                     self.spool.complete();
@@ -207,42 +256,59 @@ impl Tee {
         Ok(())
     }
 
+    fn has_seen_enough(&self) -> bool {
+        matches!(&self.sink, Sink::Indexer(indexer) if indexer.input.is_none())
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Reject> {
         self.spool.write(bytes)?;
-        if self.spool.bytes() > self.limit {
-            return Err(Reject::TooLarge { limit: self.limit });
+        let limit = self.limits.input_bytes;
+        if self.spool.bytes() > limit {
+            return Err(Reject::TooLarge { limit });
         }
         self.tail.extend_from_slice(bytes);
         let summed = self.tail.len().saturating_sub(TRAILER_BYTES);
         self.sum.update(self.tail.get(..summed).unwrap_or_default());
         self.tail.drain(..summed);
-        if let Some(indexer) = &mut self.indexer
-            && let Some(input) = &mut indexer.input
-            && input.write_all(bytes).is_err()
-        {
-            // It has ended; why is in how it ended.
-            indexer.input = None;
+        match &mut self.sink {
+            Sink::Nowhere => {}
+            Sink::Held(held) if held.len() + bytes.len() <= quick::PACK_MAX => {
+                held.extend_from_slice(bytes);
+            }
+            Sink::Held(held) => {
+                let held = std::mem::take(held);
+                let mut indexer = self.quarantine.start_indexer(self.limits, true)?;
+                indexer.feed(&held);
+                indexer.feed(bytes);
+                self.sink = Sink::Indexer(indexer);
+            }
+            Sink::Indexer(indexer) => indexer.feed(bytes),
         }
         Ok(())
     }
 
-    fn finish(self, limits: &Limits) -> Result<Spool, Reject> {
-        let is_empty = self.indexer.is_none();
-        if let Some(Indexer { input, mut running }) = self.indexer {
-            drop(input);
-            let output = running.stdout();
-            // One line with the name of the pack; more only when bytes followed the pack.
-            let mut named = Vec::new();
-            output
-                .take(1024)
-                .read_to_end(&mut named)
-                .map_err(Fault::stream("read from git index-pack"))?;
-            let finished = running.finish()?;
-            if !finished.succeeded() {
-                return Err(refusal(&finished, limits));
-            }
-        }
+    fn finish(self) -> Result<(Spool, Option<Quick>), Reject> {
         let least = u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX);
+        let is_empty = matches!(self.sink, Sink::Nowhere);
+        let sum = self.sum.try_finalize().map_err(|_| Reject::Corrupt {
+            message: "its checksum was forged".to_owned(),
+        });
+        let is_sound = matches!(&sum, Ok(sum) if sum.as_slice() == self.tail);
+        let mut quick = None;
+        match self.sink {
+            Sink::Nowhere => {}
+            Sink::Held(held) => {
+                if is_sound && self.spool.bytes() >= least {
+                    quick = self.quarantine.index_quickly(&held)?;
+                }
+                if quick.is_none() {
+                    let mut indexer = self.quarantine.start_indexer(self.limits, true)?;
+                    indexer.feed(&held);
+                    indexer.finish(self.limits)?;
+                }
+            }
+            Sink::Indexer(indexer) => indexer.finish(self.limits)?,
+        }
         if self.spool.bytes() < least {
             return Err(Reject::Truncated);
         }
@@ -251,15 +317,13 @@ impl Tee {
                 message: "it says that it is empty and is not".to_owned(),
             });
         }
-        let sum = self.sum.try_finalize().map_err(|_| Reject::Corrupt {
-            message: "its checksum was forged".to_owned(),
-        })?;
-        if sum.as_slice() != self.tail {
+        sum?;
+        if !is_sound {
             return Err(Reject::Corrupt {
                 message: "its checksum is not at its end".to_owned(),
             });
         }
-        Ok(self.spool.finish())
+        Ok((self.spool.finish(), quick))
     }
 }
 

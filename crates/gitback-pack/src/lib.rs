@@ -5,7 +5,8 @@
 //! to, or what a project is: callers hand in plain object ids and ref names.
 //!
 //! Everything blocks; call it from threads. Refs, object look-ups and ancestry run in
-//! process on `gix`; indexing, connectivity, packing and serving fetches are `git`
+//! process on `gix`, and so do indexing and connectivity of small packs with nothing
+//! unusual in them. Everything else of these, packing and serving fetches are `git`
 //! processes with a cleared environment and none of the machine's configuration.
 //!
 //! Read [`Repository`] first, then [`Quarantine`]. [`receive`] speaks `git push`'s
@@ -35,6 +36,7 @@ mod objects;
 mod outgoing;
 mod packet;
 mod quarantine;
+mod quick;
 pub mod receive;
 mod recover;
 mod refs;

@@ -63,6 +63,21 @@ impl Objects {
         Ok(header.map(|header| header.kind))
     }
 
+    /// Kind and size in bytes; `None` when it is not here or cannot be read.
+    pub(crate) fn header(&self, oid: &Oid) -> Option<(Kind, u64)> {
+        let header = self.store.try_header(oid).ok()??;
+        Some((header.kind, header.size))
+    }
+
+    /// The bytes of an object if it is of this kind and not larger than `limit`.
+    pub(crate) fn read_within(&self, oid: &Oid, kind: Kind, limit: u64) -> Option<Vec<u8>> {
+        let (found, size) = self.header(oid)?;
+        if found != kind || size > limit {
+            return None;
+        }
+        self.read(oid).ok()
+    }
+
     /// What `oid` is in the end, tags followed.
     pub(crate) fn peel(&self, oid: &Oid) -> Result<(Oid, Kind), Fault> {
         let mut at = *oid;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::objects::Objects;
 use crate::outgoing::{connected, quarantined};
+use crate::quick::Quick;
 use crate::repository::sync_directory;
 use crate::{Fault, Oid, Reject, Repository};
 
@@ -27,6 +28,8 @@ pub struct Quarantine {
     directory: TempDir,
     /// It has commits whose trees are nowhere.
     pub(crate) bare_commits: bool,
+    /// Its one pack, where that was indexed in this process.
+    pub(crate) quick: Option<Quick>,
 }
 
 /// What entered the repository.
@@ -53,6 +56,7 @@ impl Repository {
             repository: self.clone(),
             directory,
             bare_commits: false,
+            quick: None,
         };
         for name in ["pack", "info"] {
             let path = quarantine.path().join(name);
@@ -75,6 +79,14 @@ impl Quarantine {
     ///
     /// [`Reject::MissingObject`]; [`Reject::Fault`] if git cannot tell.
     pub fn check_connected(&self, tips: &[Oid]) -> Result<(), Reject> {
+        if let Some(quick) = &self.quick {
+            let refs = self.repository.ref_values()?.into_iter();
+            let refs = refs.map(|(_, oid)| oid).collect();
+            let objects = self.repository.objects()?;
+            if quick.is_connected(tips, &refs, &objects).is_some() {
+                return Ok(());
+            }
+        }
         connected(
             quarantined(self.repository.path(), self.path(), "rev-list")?,
             tips,
@@ -96,7 +108,7 @@ impl Quarantine {
     ///
     /// [`Fault`] if the object store cannot be opened.
     pub fn has(&self, oid: &Oid) -> Result<bool, Fault> {
-        Ok(self.objects()?.has(oid))
+        Ok(self.quick_kind(oid).is_some() || self.objects()?.has(oid))
     }
 
     /// What kind of object it is; `None` when it is neither here nor in the repository.
@@ -105,7 +117,14 @@ impl Quarantine {
     ///
     /// [`Fault`] if the object store cannot be read.
     pub fn kind(&self, oid: &Oid) -> Result<Option<Kind>, Fault> {
-        self.objects()?.kind(oid)
+        match self.quick_kind(oid) {
+            Some(kind) => Ok(Some(kind)),
+            None => self.objects()?.kind(oid),
+        }
+    }
+
+    fn quick_kind(&self, oid: &Oid) -> Option<Kind> {
+        self.quick.as_ref()?.kind(oid)
     }
 
     /// Moves the packs into the repository; on return they are durable there.

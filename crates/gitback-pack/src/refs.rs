@@ -185,7 +185,7 @@ impl Repository {
         }
     }
 
-    fn ref_values(&self) -> Result<Values, Fault> {
+    pub(crate) fn ref_values(&self) -> Result<Values, Fault> {
         let store = store(self.path());
         let platform = store
             .iter()

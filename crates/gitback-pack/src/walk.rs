@@ -34,6 +34,13 @@ impl Commit {
     }
 }
 
+/// The tree of a commit.
+pub(crate) fn commit_tree(bytes: &[u8]) -> Option<Oid> {
+    headers(bytes)
+        .find_map(|line| line.strip_prefix(b"tree "))
+        .and_then(|hex| Oid::from_hex(hex).ok())
+}
+
 /// What a tag points to.
 pub(crate) fn tag_target(bytes: &[u8]) -> Option<Oid> {
     headers(bytes)

@@ -1,0 +1,252 @@
+//! From the bytes of a pack to its objects.
+
+use std::collections::HashMap;
+
+use gix::objs::Kind;
+use gix::odb::pack::data::Entry;
+use gix::odb::pack::data::entry::Header;
+use gix::zlib::{Inflate, Status};
+
+use super::{OBJECTS_MAX, Room};
+use crate::Oid;
+use crate::objects::Objects;
+use crate::outgoing::PACK_HEADER_BYTES;
+
+/// Length of the checksum at the end.
+pub(super) const TRAILER_BYTES: usize = 20;
+/// Most deltas between an object and one that is whole.
+const DEPTH_MAX: usize = 64;
+
+/// An object of a pack.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) oid: Oid,
+    pub(super) kind: Kind,
+    pub(super) bytes: Vec<u8>,
+    /// Where in the pack it begins.
+    pub(super) offset: u64,
+    /// Of its bytes in the pack.
+    pub(super) crc32: u32,
+}
+
+/// The objects of a pack, and those of the repository that its deltas build on.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    pub(super) objects: Vec<Packed>,
+    pub(super) bases: Vec<(Oid, Kind, Vec<u8>)>,
+}
+
+/// What an entry holds.
+enum Content {
+    Whole(Kind),
+    /// A delta to what begins at this place.
+    DeltaAt(u64),
+    DeltaTo(Oid),
+}
+
+struct Raw {
+    offset: u64,
+    crc32: u32,
+    content: Content,
+    bytes: Vec<u8>,
+}
+
+/// Unpacks all objects; `None` unless the pack is plainly whole.
+pub(super) fn unpack(pack: &[u8], objects: &Objects, room: &mut Room) -> Option<Unpacked> {
+    let mut open = entries(pack, room)?;
+    let mut unpacked = Unpacked {
+        objects: Vec::with_capacity(open.len()),
+        bases: Vec::new(),
+    };
+    let mut at: HashMap<u64, usize> = HashMap::new();
+    let mut named: HashMap<Oid, usize> = HashMap::new();
+    let mut outside: HashMap<Oid, usize> = HashMap::new();
+    for _ in 0..DEPTH_MAX {
+        let mut waiting = Vec::new();
+        let before = open.len();
+        for raw in open {
+            let base = match &raw.content {
+                Content::Whole(kind) => Some((*kind, None)),
+                Content::DeltaAt(offset) => at
+                    .get(offset)
+                    .and_then(|index| unpacked.objects.get(*index))
+                    .map(|base| (base.kind, Some(&base.bytes))),
+                Content::DeltaTo(oid) => {
+                    let inside = named
+                        .get(oid)
+                        .and_then(|index| unpacked.objects.get(*index))
+                        .map(|base| (base.kind, Some(&base.bytes)));
+                    let outside = outside
+                        .get(oid)
+                        .and_then(|index| unpacked.bases.get(*index))
+                        .map(|(_, kind, bytes)| (*kind, Some(bytes)));
+                    inside.or(outside)
+                }
+            };
+            let Some((kind, base)) = base else {
+                waiting.push(raw);
+                continue;
+            };
+            let bytes = match base {
+                Some(base) => apply(base, &raw.bytes, room)?,
+                None => raw.bytes,
+            };
+            let oid = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, &bytes).ok()?;
+            let index = unpacked.objects.len();
+            at.insert(raw.offset, index);
+            if named.insert(oid, index).is_some() {
+                return None;
+            }
+            unpacked.objects.push(Packed {
+                oid,
+                kind,
+                bytes,
+                offset: raw.offset,
+                crc32: raw.crc32,
+            });
+        }
+        if waiting.is_empty() {
+            // In one pack an object is there once.
+            let twice = unpacked
+                .bases
+                .iter()
+                .any(|(oid, _, _)| named.contains_key(oid));
+            return (!twice).then_some(unpacked);
+        }
+        if waiting.len() == before {
+            // The rest builds on what is not in the pack.
+            let mut found = false;
+            for raw in &waiting {
+                if let Content::DeltaTo(oid) = &raw.content
+                    && !outside.contains_key(oid)
+                    && let Some((kind, size)) = objects.header(oid)
+                {
+                    room.take(size)?;
+                    outside.insert(*oid, unpacked.bases.len());
+                    unpacked.bases.push((*oid, kind, objects.read(oid).ok()?));
+                    found = true;
+                }
+            }
+            found.then_some(())?;
+        }
+        open = waiting;
+    }
+    None
+}
+
+/// The entries of a pack, in their order.
+fn entries(pack: &[u8], room: &mut Room) -> Option<Vec<Raw>> {
+    let body = pack.get(..pack.len().checked_sub(TRAILER_BYTES)?)?;
+    let count = u32::from_be_bytes(*body.get(8..)?.first_chunk()?);
+    if count > OBJECTS_MAX {
+        return None;
+    }
+    let mut inflate = Inflate::default();
+    let mut entries = Vec::new();
+    let mut at = PACK_HEADER_BYTES;
+    for _ in 0..count {
+        let offset = u64::try_from(at).ok()?;
+        let entry = Entry::from_bytes(body.get(at..)?, offset, gix::hash::Kind::Sha1).ok()?;
+        let content = match entry.header {
+            Header::Commit => Content::Whole(Kind::Commit),
+            Header::Tree => Content::Whole(Kind::Tree),
+            Header::Blob => Content::Whole(Kind::Blob),
+            Header::Tag => Content::Whole(Kind::Tag),
+            Header::RefDelta { base_id } => Content::DeltaTo(base_id),
+            Header::OfsDelta { base_distance } => {
+                Content::DeltaAt(offset.checked_sub(base_distance)?)
+            }
+        };
+        room.take(entry.decompressed_size)?;
+        let size = usize::try_from(entry.decompressed_size).ok()?;
+        let data = usize::try_from(entry.data_offset).ok()?;
+        // One byte more than it may have, so that the end is seen, and not one byte too many.
+        let mut bytes = vec![0; size.checked_add(1)?];
+        inflate.reset();
+        let (status, used, written) = inflate.once(body.get(data..)?, &mut bytes).ok()?;
+        if status != Status::StreamEnd || written != size {
+            return None;
+        }
+        bytes.truncate(size);
+        let end = data.checked_add(used)?;
+        entries.push(Raw {
+            offset,
+            crc32: crc32fast::hash(body.get(at..end)?),
+            content,
+            bytes,
+        });
+        at = end;
+    }
+    (at == body.len()).then_some(entries)
+}
+
+/// Applies a delta; `None` when it does not fit its base or itself.
+fn apply(base: &[u8], delta: &[u8], room: &mut Room) -> Option<Vec<u8>> {
+    let mut delta = Rest(delta);
+    if delta.size()? != base.len() {
+        return None;
+    }
+    let length = delta.size()?;
+    room.take(u64::try_from(length).ok()?)?;
+    let mut target = Vec::with_capacity(length);
+    while let Some(command) = delta.byte() {
+        let piece = match command {
+            0 => return None,
+            1..=0x7f => delta.take(usize::from(command))?,
+            0x80.. => {
+                let from = delta.field(command, 0..4)?;
+                let count = match delta.field(command, 4..7)? {
+                    0 => 0x1_0000,
+                    count => count,
+                };
+                base.get(from..from.checked_add(count)?)?
+            }
+        };
+        if piece.len() > length - target.len() {
+            return None;
+        }
+        target.extend_from_slice(piece);
+    }
+    (target.len() == length).then_some(target)
+}
+
+/// What is left of a delta.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// A size: seven bits a byte, the least ones first.
+    fn size(&mut self) -> Option<usize> {
+        let mut size = 0_usize;
+        for shift in (0..28).step_by(7) {
+            let byte = self.byte()?;
+            size |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(size);
+            }
+        }
+        None
+    }
+
+    /// A number of which those bytes are here whose bits are set in `command`.
+    fn field(&mut self, command: u8, bits: std::ops::Range<u32>) -> Option<usize> {
+        let mut value = 0;
+        for (place, bit) in bits.enumerate() {
+            if command & (1 << bit) != 0 {
+                value |= usize::from(self.byte()?) << (8 * place);
+            }
+        }
+        Some(value)
+    }
+}
