@@ -105,3 +105,50 @@ fn a_quiet_push_says_nothing() {
     );
     assert_eq!(pushed.stderr, "");
 }
+
+#[test]
+fn a_push_shows_where_its_time_went_to_whoever_asks() {
+    let fleet = fleet(2);
+    let work = notes(&fleet);
+    let mars = fleet.person(0);
+    push_all(mars, &work);
+    commit(mars, &work, "traced");
+    let push = || mars.git(&work, ["push", "-o", "gitback.wait=all", "gitback", "main"]);
+    let traced = done(push().env("GITBACK_TRACE", "1")).stderr;
+    let line = |start: &str| {
+        let mut lines = traced
+            .lines()
+            .map(|line| line.trim_start_matches("remote: "));
+        let found = lines.find(|line| line.starts_with(start));
+        found
+            .unwrap_or_else(|| panic!("no {start:?} in {traced}"))
+            .to_owned()
+    };
+    let own = line("trace: mars ");
+    let steps = [
+        "greeting",
+        "commands",
+        "pack",
+        "connectivity",
+        "turn",
+        "objects",
+        "update",
+        "refs",
+        "peers",
+    ];
+    let places: Vec<Option<usize>> = steps
+        .iter()
+        .map(|step| own.find(&format!(" {step} ")))
+        .collect();
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{own}"
+    );
+    line("trace: venus answered ");
+    line("trace: git-remote-gitback asked after ");
+    commit(mars, &work, "not traced");
+    for silent in [push(), push().env("GITBACK_TRACE", "0")] {
+        let said = done(silent).stderr;
+        assert!(!said.contains("trace:"), "{said}");
+    }
+}

@@ -43,6 +43,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use gitback_helper::{Failure, Layout, Service};
 
@@ -177,6 +178,7 @@ impl<W: Write> Helper<'_, W> {
         service: Service,
         input: BufReader<R>,
     ) -> Result<(), End> {
+        let begun = Instant::now();
         let layout =
             Layout::choose(&self.surroundings.places).map_err(|error| failures::layout(&error))?;
         let target = resolve(self.url, &layout.puddle_dir)?;
@@ -184,16 +186,29 @@ impl<W: Write> Helper<'_, W> {
             Service::UploadPack => None,
             Service::ReceivePack => push_wait::configured()?,
         };
+        let configured = begun.elapsed();
         let wish = Wish {
             service,
             protocol: self.surroundings.protocol(service),
             push_wait_ms,
             progress: self.wants_progress,
+            trace: self.surroundings.trace,
             uid: self.surroundings.places.uid,
         };
         let stream = open(&layout, &target, &wish, &mut self.talk)?;
+        let opened = begun.elapsed();
         self.say(b"\n")?;
-        pump(input, stream, &mut self.output).map_err(|error| End::Refused(failures::pump(&error)))
+        let pumped = pump(input, stream, &mut self.output);
+        if wish.trace {
+            let after = |moment: Duration| format!("{:.1} ms", moment.as_secs_f64() * 1000.0);
+            self.talk.remark(&format!(
+                "trace: git-remote-gitback asked after {}, was let in after {}, ended after {}",
+                after(configured),
+                after(opened),
+                after(begun.elapsed()),
+            ));
+        }
+        pumped.map_err(|error| End::Refused(failures::pump(&error)))
     }
 
     fn say(&mut self, words: &[u8]) -> Result<(), End> {

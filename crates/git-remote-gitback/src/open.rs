@@ -30,6 +30,7 @@ pub(crate) struct Wish {
     pub(crate) protocol: Option<String>,
     pub(crate) push_wait_ms: Option<u64>,
     pub(crate) progress: bool,
+    pub(crate) trace: bool,
     pub(crate) uid: u32,
 }
 
@@ -178,6 +179,7 @@ impl Opening<'_, '_> {
             push_wait_ms: self.wish.push_wait_ms,
             quiet: self.talk.is_quiet(),
             progress: self.wish.progress && !self.talk.is_quiet(),
+            trace: self.wish.trace,
         }
     }
 

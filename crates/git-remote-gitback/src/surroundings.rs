@@ -14,6 +14,8 @@ pub struct Surroundings {
     pub git_protocol: Option<OsString>,
     /// `GIT_CONFIG_PARAMETERS`, in which git passes on what `git -c` says.
     pub git_config_parameters: Option<OsString>,
+    /// `GITBACK_TRACE`: whether to say where the time of a push or fetch goes.
+    pub trace: bool,
 }
 
 impl Surroundings {
@@ -29,6 +31,7 @@ impl Surroundings {
             places: Environment::from_lookup(None, uid, variable, exists),
             git_protocol: variable("GIT_PROTOCOL"),
             git_config_parameters: variable("GIT_CONFIG_PARAMETERS"),
+            trace: variable("GITBACK_TRACE").is_some_and(|value| !value.is_empty() && value != "0"),
         }
     }
 

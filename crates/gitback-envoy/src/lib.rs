@@ -37,6 +37,7 @@ mod receipts;
 mod service;
 mod status;
 mod store;
+mod trace;
 mod wait;
 mod whereabouts;
 

@@ -257,6 +257,7 @@ fn open(
         push_wait_ms,
         quiet,
         progress: _,
+        trace,
     } = request
     else {
         return Err(failures::failed("no stream was asked for"));
@@ -292,6 +293,7 @@ fn open(
         puddle: standing.puddle,
         push_wait,
         quiet,
+        trace,
     };
     Ok(Next::Stream(Stream {
         cell,

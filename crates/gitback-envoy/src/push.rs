@@ -19,6 +19,7 @@ use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
 use crate::fault::{Fault, pack_fault};
 use crate::fresh;
+use crate::trace::{Millis, Trace};
 use crate::wait::{Standing, Wait};
 
 /// Most refs that one update moves.
@@ -35,6 +36,8 @@ pub(crate) struct Pusher {
     /// The user asked for silence. The capability of that name says less: git sets it whenever its output is not a
     /// terminal.
     pub(crate) quiet: bool,
+    /// The user wants to see where the time goes.
+    pub(crate) trace: bool,
 }
 
 /// One command and, once it is known, why it cannot be done.
@@ -79,10 +82,13 @@ pub(crate) fn receive(
     output: &mut dyn Write,
 ) -> Result<(), Reject> {
     let agent = concat!("gitback/", env!("CARGO_PKG_VERSION"));
+    let mut trace = Trace::begin();
     let mut session = Session::advertise(cell.repo(), input, output, agent)?;
+    trace.step("greeting");
     let Some(request) = session.request()? else {
         return Ok(());
     };
+    trace.step("commands");
     let Request {
         commands,
         options,
@@ -108,7 +114,7 @@ pub(crate) fn receive(
     let incoming = Incoming::new();
     // Peers read along from the first byte; they keep nothing before the update is durable here.
     let fanout = Fanout::begin(envoy, cell, brings_pack.then_some(&incoming));
-    let quarantine = match unpack(cell, &mut session, &mut verdicts, &incoming) {
+    let quarantine = match unpack(cell, &mut session, &mut verdicts, &incoming, &mut trace) {
         Ok(quarantine) => quarantine,
         Err(problem) => {
             fanout.dropped();
@@ -122,14 +128,21 @@ pub(crate) fn receive(
         atomic,
         wishes: &wishes,
     };
-    match commit_in_turn(envoy, cell, &push, &mut verdicts, quarantine) {
+    match commit_in_turn(envoy, cell, &push, &mut verdicts, quarantine, &mut trace) {
         Ok(Some(stored)) => {
             let answers = fanout.stored(&stored.ids);
             let configured = pusher.push_wait.unwrap_or(envoy.config().push_wait());
             let limit = wishes.wait.limit(configured);
             let standing = await_peers(envoy, cell, &answers, wishes.wait, limit);
+            trace.step("peers");
             for line in standing.lines() {
                 if !pusher.quiet || line.starts_with("warning:") {
+                    session.message(&line)?;
+                }
+            }
+            tracing::debug!(project = %cell.id(), %trace, "a push is stored");
+            if pusher.trace {
+                for line in traced(envoy, &trace, &standing) {
                     session.message(&line)?;
                 }
             }
@@ -183,7 +196,8 @@ pub(crate) fn move_refs(
         wishes: &wishes,
     };
     let fanout = Fanout::begin(envoy, cell, None);
-    let stored = match commit_in_turn(envoy, cell, &push, &mut verdicts, None) {
+    let mut trace = Trace::begin();
+    let stored = match commit_in_turn(envoy, cell, &push, &mut verdicts, None, &mut trace) {
         Ok(stored) => stored,
         Err(fault) => {
             fanout.dropped();
@@ -206,6 +220,15 @@ pub(crate) fn move_refs(
         update,
         notes: standing.lines(),
     })
+}
+
+/// Where the time went, for whoever wants to see it.
+fn traced(envoy: &Envoy, trace: &Trace, standing: &Standing) -> Vec<String> {
+    let own = format!("trace: {} {trace}", envoy.name());
+    let answers = standing.answered.iter();
+    let peers = answers
+        .map(|(name, after)| format!("trace: {name} answered {} after that", Millis(*after)));
+    std::iter::once(own).chain(peers).collect()
 }
 
 /// Commands of which nothing is known yet.
@@ -330,6 +353,7 @@ fn unpack<R: Read, W: Write>(
     session: &mut Session<R, W>,
     verdicts: &mut [Verdict],
     incoming: &Incoming,
+    trace: &mut Trace,
 ) -> Result<Option<(Quarantine, Spool)>, String> {
     if !verdicts.iter().any(Verdict::wants_objects) {
         drain(session, verdicts);
@@ -340,6 +364,7 @@ fn unpack<R: Read, W: Write>(
     let ingested = quarantine
         .ingest_shared(session.pack_reader(), &limits, incoming)
         .map_err(|reject| chain(&reject))?;
+    trace.step("pack");
     let wanting = verdicts.iter().filter(|verdict| verdict.wants_objects());
     let tips: Vec<_> = wanting.map(|verdict| verdict.command.new).collect();
     if quarantine.check_connected(&tips).is_err() {
@@ -363,6 +388,7 @@ fn unpack<R: Read, W: Write>(
             verdict.refusal = Some("a branch must point at a commit".to_owned());
         }
     }
+    trace.step("connectivity");
     Ok(Some((quarantine, ingested.spool)))
 }
 
@@ -373,10 +399,12 @@ fn commit_in_turn(
     push: &Push<'_>,
     verdicts: &mut [Verdict],
     quarantine: Option<(Quarantine, Spool)>,
+    trace: &mut Trace,
 ) -> Result<Option<Stored>, Fault> {
     // Held until the push is stored: nobody who asks meanwhile stores another one to the same refs.
     let turn = fresh::check(envoy, cell, names(verdicts), envoy.config().push_check());
-    let stored = commit(envoy, cell, push, verdicts, quarantine)?;
+    trace.step("turn");
+    let stored = commit(envoy, cell, push, verdicts, quarantine, trace)?;
     drop(turn);
     if stored.is_some() {
         envoy.heal().changed(cell);
@@ -391,6 +419,7 @@ fn commit(
     push: &Push<'_>,
     verdicts: &mut [Verdict],
     quarantine: Option<(Quarantine, Spool)>,
+    trace: &mut Trace,
 ) -> Result<Option<Stored>, Fault> {
     let mut state = cell.lock();
     // A revocation may have come in while the pack did.
@@ -419,6 +448,7 @@ fn commit(
         }
         None => None,
     };
+    trace.step("objects");
     let update = update(cell, &state, &shown, verdicts, spool.as_ref(), push)?;
     if update.changes.is_empty() {
         return Ok(None);
@@ -441,8 +471,10 @@ fn commit(
         }
     };
     state.mark_judged(&admitted.folded);
+    trace.step("update");
     // The push is stored, and what is stored is never reported as failed.
     cell.follow(&mut state, &tips);
+    trace.step("refs");
     Ok(Some(Stored {
         ids: admitted.folded,
         _spool: spool,
@@ -649,6 +681,8 @@ fn await_peers(
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         };
         open.retain(|name| *name != answer.peer);
+        let after = begun.elapsed();
+        standing.answered.push((answer.peer.clone(), after));
         match answer.outcome {
             Outcome::Durable => standing.durable.push(answer.peer),
             Outcome::Away(line) => standing.away.push(line),

@@ -64,6 +64,8 @@ pub(crate) struct Standing {
     pub(crate) kept_to_members: bool,
     /// Whether nobody was waited for.
     pub(crate) did_not_wait: bool,
+    /// Who answered, in which way so ever, and how long after the push was stored here.
+    pub(crate) answered: Vec<(String, Duration)>,
     /// How long was waited, in seconds.
     pub(crate) waited_s: u64,
     /// How many confirmations were asked for beyond what came, when a number was asked for.

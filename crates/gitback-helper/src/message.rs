@@ -37,6 +37,14 @@ pub enum Service {
     ReceivePack,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands in a reference"
+)]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// What a client asks.
 ///
 /// Keys, project ids and envelopes are lowercase hex. A field that the server does not know
@@ -64,6 +72,9 @@ pub enum Request {
         quiet: bool,
         /// The user wants to see progress.
         progress: bool,
+        /// The user wants to see where the time goes. Left out when it is false.
+        #[serde(default, skip_serializing_if = "is_false")]
+        trace: bool,
     },
     /// Asks for the drafts of what would make a wish come true, each in its place on its chain.
     Draft {

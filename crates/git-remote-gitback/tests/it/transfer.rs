@@ -41,6 +41,7 @@ fn a_clone_says_what_it_wants_and_gets_it() {
             push_wait_ms: None,
             quiet: true,
             progress: false,
+            trace: false,
         }]
     );
 }

@@ -109,6 +109,7 @@ fn pusher(envoy: &Envoy, uid: u32, state: &State, wish: &Wish<'_>) -> Result<Pus
         puddle: standing.puddle,
         push_wait: wait.map(|wait| wait.min(PUSH_WAIT_MAX)),
         quiet: false,
+        trace: false,
     })
 }
 

@@ -373,6 +373,7 @@ impl World {
             push_wait_ms: Some(0),
             quiet: true,
             progress: false,
+            trace: false,
         }
     }
 

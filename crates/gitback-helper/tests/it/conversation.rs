@@ -21,6 +21,7 @@ fn open() -> Request {
         push_wait_ms: None,
         quiet: false,
         progress: true,
+        trace: false,
     }
 }
 

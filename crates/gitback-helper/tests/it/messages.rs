@@ -31,6 +31,7 @@ fn requests_have_the_written_form() {
             push_wait_ms: Some(3000),
             quiet: true,
             progress: false,
+            trace: false,
         },
     );
     check(
