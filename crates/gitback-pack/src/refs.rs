@@ -49,6 +49,17 @@ pub enum Expect {
     Is(Oid),
 }
 
+/// When a change of several refs happens. What goes from one name to another is under the new one before it leaves
+/// the old one, so that there is no moment at which nothing leads to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Make,
+    Move,
+    Delete,
+    /// It stands where a deleted one was a directory, or below one.
+    MakeInRoom,
+}
+
 /// A change of one ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefChange {
@@ -147,17 +158,21 @@ impl Repository {
         self.changing_refs(|| {
             let current = self.ref_values()?;
             check(self, &current, changes)?;
-            let edits = |deletions: bool| -> Result<Vec<RefEdit>, RefError> {
-                let chosen = changes
-                    .iter()
-                    .filter(|change| change.new.is_none() == deletions);
-                chosen
-                    .filter_map(|change| edit(change, current.get(&change.name)).transpose())
-                    .collect()
+            let names: BTreeSet<&[u8]> = current.keys().map(Vec::as_slice).collect();
+            let step = |change: &RefChange| match change.new {
+                None => Step::Delete,
+                Some(_) if current.contains_key(&change.name) => Step::Move,
+                Some(_) if check_room(&names, &change.name).is_ok() => Step::Make,
+                Some(_) => Step::MakeInRoom,
             };
-            // Deletions first: they make room for names below or above the deleted ones.
-            self.apply(edits(true)?)?;
-            self.apply(edits(false)?)
+            for now in [Step::Make, Step::Move, Step::Delete, Step::MakeInRoom] {
+                let chosen = changes.iter().filter(|change| step(change) == now);
+                let edits: Result<Vec<RefEdit>, RefError> = chosen
+                    .filter_map(|change| edit(change, current.get(&change.name)).transpose())
+                    .collect();
+                self.apply(edits?)?;
+            }
+            Ok(())
         })
     }
 

@@ -71,12 +71,19 @@ impl Replica {
 pub(super) fn keeps(person: &Person, root: &Path, commit: &str) -> Result<Result<(), String>> {
     let bare = repository(root)?;
     let args = ["for-each-ref", "--count=1", "--contains", commit];
-    let found = person.git(&bare, args).run()?;
-    if found.code == Some(0) && !found.stdout.is_empty() {
-        return Ok(Ok(()));
+    let mut before = None;
+    loop {
+        let found = person.git(&bare, args).run()?;
+        if found.code == Some(0) && !found.stdout.is_empty() {
+            return Ok(Ok(()));
+        }
+        // git reads one ref after the other: what moves meanwhile from one name to another it may see at neither.
+        let listed = person.git(&bare, ["for-each-ref"]).run()?.stdout;
+        if before.as_ref() == Some(&listed) {
+            return Ok(Err(format!("{found}the refs are\n{listed}")));
+        }
+        before = Some(listed);
     }
-    let listed = person.git(&bare, ["for-each-ref"]).run()?;
-    Ok(Err(format!("{found}the refs are\n{}", listed.stdout)))
 }
 
 /// The only repository of an envoy.

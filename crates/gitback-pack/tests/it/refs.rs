@@ -145,6 +145,39 @@ fn swaps_a_directory_for_a_file_in_one_call() {
 }
 
 #[test]
+fn a_value_has_its_new_name_before_it_loses_the_old_one() {
+    let (world, _, first, second) = seeded();
+    world.set("refs/envoys/a/heads/main", first);
+    // While the old name cannot go, everything else has happened.
+    let lock = world.path().join("refs/envoys/a/heads/main.lock");
+    std::fs::write(&lock, b"").expect("a lock");
+    let changes = [
+        delete("refs/envoys/a/heads/main"),
+        set("refs/heads/main", first),
+        set("refs/envoys/b/heads/main", second),
+    ];
+    std::thread::scope(|scope| {
+        let update = scope.spawn(|| world.repository.update_refs(&changes));
+        let both = |world: &World| {
+            world.get("refs/heads/main") == Some(first)
+                && world.get("refs/envoys/b/heads/main") == Some(second)
+        };
+        while !both(&world) && !update.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(both(&world), "they do not wait for the deletion");
+        assert_eq!(world.get("refs/envoys/a/heads/main"), Some(first));
+        std::fs::remove_file(&lock).expect("it is there");
+        let updated = update.join().expect("no panic");
+        updated.expect("the lock is gone");
+    });
+    assert_eq!(
+        names(&world),
+        ["refs/envoys/b/heads/main", "refs/heads/main"]
+    );
+}
+
+#[test]
 fn deletes_refs_that_are_packed_and_loose() {
     let (world, _, first, second) = seeded();
     world.set("refs/heads/b", first);
