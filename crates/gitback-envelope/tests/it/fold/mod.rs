@@ -5,6 +5,7 @@ mod attack;
 mod compare;
 mod ends;
 mod grants;
+mod heads;
 mod line;
 mod members;
 mod modelled;
