@@ -27,8 +27,8 @@ fn beside(author: &Author, count: u16) -> Vec<Author> {
 fn tip(author: &Author) -> EnvelopeId {
     let cut = author.view.cut();
     let own = cut.iter().filter_map(|id| author.view.get(id));
-    let own = own.filter(|one| one.statement().incarnation == author.incarnation);
-    *own.last().expect("it has said something").id()
+    let mut own = own.filter(|one| one.statement().incarnation == author.incarnation);
+    *own.next_back().expect("it has said something").id()
 }
 
 /// The project, with everything that these have seen.
