@@ -135,8 +135,7 @@ impl Quarantine {
 
     /// Indexes a small pack in this process, or says that git has to.
     fn index_quickly(&self, pack: &[u8]) -> Result<Option<Quick>, Fault> {
-        let objects = self.repository().objects()?;
-        Quick::index(pack, &objects, &self.path().join("pack"))
+        Quick::index(pack, self.repository(), &self.path().join("pack"))
     }
 
     fn start_indexer(&self, limits: &Limits, strict: bool) -> Result<Indexer, Fault> {

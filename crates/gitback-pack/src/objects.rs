@@ -24,6 +24,15 @@ pub(crate) struct Objects {
 impl Objects {
     /// Opens `objects`, which may have alternates among `others`, whose packs count.
     pub(crate) fn open(objects: &Path, others: &[&Path]) -> Result<Self, Fault> {
+        Self::open_within(objects, others, None)
+    }
+
+    /// Opens `objects` so that nothing is read for which more than `limit` bytes at once are needed.
+    pub(crate) fn open_within(
+        objects: &Path,
+        others: &[&Path],
+        limit: Option<usize>,
+    ) -> Result<Self, Fault> {
         let mut packs = 0;
         for directory in [objects].iter().chain(others) {
             packs += count_packs(&directory.join("pack"))?;
@@ -40,6 +49,7 @@ impl Objects {
             })?;
         let options = Options {
             slots: Slots::Given(given),
+            alloc_limit_bytes: limit,
             // Alternates are named relative to the store, never to where this process runs.
             current_dir: Some(objects.to_owned()),
             ..Options::default()

@@ -80,10 +80,8 @@ impl Quarantine {
     /// [`Reject::MissingObject`]; [`Reject::Fault`] if git cannot tell.
     pub fn check_connected(&self, tips: &[Oid]) -> Result<(), Reject> {
         if let Some(quick) = &self.quick {
-            let refs = self.repository.ref_values()?.into_iter();
-            let refs = refs.map(|(_, oid)| oid).collect();
-            let objects = self.repository.objects()?;
-            if quick.is_connected(tips, &refs, &objects).is_some() {
+            let connected = quick.is_connected(tips, &self.repository);
+            if connected.is_some() {
                 return Ok(());
             }
         }

@@ -14,12 +14,13 @@ mod unpack;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use gix::objs::Kind;
 
 use crate::objects::Objects;
-use crate::{Fault, Oid};
-use rules::Links;
+use crate::{Fault, Oid, Repository};
+use rules::{Links, Obeyed};
 use unpack::Packed;
 
 /// Largest pack that is looked at here, in bytes.
@@ -31,6 +32,13 @@ const UNPACKED_MAX: u64 = 8 * 1024 * 1024;
 /// The same for all packs that are looked at at a time.
 const TOGETHER_MAX: u64 = 64 * 1024 * 1024;
 
+/// Largest object that is read from the repository for it, in bytes.
+const READ_MAX: usize = 8 * 1024 * 1024;
+/// After so long git does it, whose time is limited in another way.
+const LOOK_MAX: Duration = Duration::from_secs(10);
+/// What the list of entries of a tree takes for each byte of the tree, about.
+const LINKS_FACTOR: u64 = 3;
+
 /// What all packs that are looked at have taken, in bytes.
 static TOGETHER: AtomicU64 = AtomicU64::new(0);
 
@@ -38,19 +46,29 @@ static TOGETHER: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub(crate) struct Quick {
     objects: HashMap<Oid, Links>,
+    /// Held as long as they are.
+    _room: Room,
 }
 
-/// Room for unpacked objects; it is given back on drop.
-#[derive(Debug, Default)]
+/// Room for unpacked objects, and time; room is given back on drop.
+#[derive(Debug)]
 struct Room {
     taken: u64,
+    until: Instant,
 }
 
 impl Room {
-    /// Takes so many bytes; `None` when there is not so much.
+    fn new() -> Self {
+        Self {
+            taken: 0,
+            until: Instant::now() + LOOK_MAX,
+        }
+    }
+
+    /// Takes so many bytes; `None` when there is not so much, or no time left.
     fn take(&mut self, bytes: u64) -> Option<()> {
         let after = self.taken.checked_add(bytes)?;
-        if after > UNPACKED_MAX {
+        if after > UNPACKED_MAX || Instant::now() > self.until {
             return None;
         }
         let together = TOGETHER.fetch_add(bytes, Ordering::Relaxed);
@@ -65,57 +83,86 @@ impl Drop for Room {
     }
 }
 
+/// The objects of the repository, in as far as they are not too large to be read here.
+fn objects(repository: &Repository) -> Option<Objects> {
+    Objects::open_within(&repository.objects_path(), &[], Some(READ_MAX)).ok()
+}
+
 impl Quick {
     /// Checks a pack and writes it, with the objects that it builds on and its index, to `directory`. `None` when git
     /// has to look at it; then nothing was written.
     ///
-    /// The caller has checked the checksum at its end. `objects` is the repository.
+    /// The caller has checked the checksum at its end.
     pub(crate) fn index(
         pack: &[u8],
-        objects: &Objects,
+        repository: &Repository,
         directory: &Path,
     ) -> Result<Option<Self>, Fault> {
-        let mut room = Room::default();
-        let Some(unpacked) = unpack::unpack(pack, objects, &mut room) else {
-            return Ok(None);
-        };
-        let Some(quick) = Self::check(&unpacked.objects, objects) else {
-            return Ok(None);
-        };
-        store::store(pack, &unpacked, directory)?;
-        Ok(Some(quick))
+        match Self::look(pack, repository) {
+            Some((quick, files)) => files.write(directory).map(|()| Some(quick)),
+            None => Ok(None),
+        }
     }
 
-    /// Checks each object and that everything it names is in the pack or in the repository.
-    fn check(packed: &[Packed], objects: &Objects) -> Option<Self> {
-        let bytes: HashMap<&Oid, &Packed> = packed.iter().map(|one| (&one.oid, one)).collect();
-        let blob = |oid: &Oid| match bytes.get(oid) {
-            Some(one) => (one.kind == Kind::Blob).then(|| one.bytes.clone()),
-            None => objects.read_within(oid, Kind::Blob, rules::READ_MAX),
+    fn look(pack: &[u8], repository: &Repository) -> Option<(Self, store::Files)> {
+        let objects = objects(repository)?;
+        let mut room = Room::new();
+        let unpacked = unpack::unpack(pack, &objects, &mut room)?;
+        let links = check(&unpacked.objects, &objects, &mut room)?;
+        let files = store::Files::of(pack, &unpacked)?;
+        let quick = Self {
+            objects: links,
+            _room: room,
         };
-        let mut links = HashMap::with_capacity(packed.len());
-        for one in packed {
-            // The same object with another content would be a forgery.
-            if objects.has(&one.oid) && objects.read(&one.oid).ok()? != one.bytes {
-                return None;
-            }
-            links.insert(one.oid, rules::links(one.kind, &one.bytes, blob)?);
-        }
-        let mut named = HashSet::new();
-        for (oid, kind) in links.values().flat_map(Links::named) {
-            let is_there = match bytes.get(&oid) {
-                Some(one) => one.kind == kind,
-                None => !named.insert((oid, kind)) || objects.kind(&oid).ok()? == Some(kind),
-            };
-            is_there.then_some(())?;
-        }
-        Some(Self { objects: links })
+        Some((quick, files))
     }
 
     /// What kind of object it is, if the pack has it.
     pub(crate) fn kind(&self, oid: &Oid) -> Option<Kind> {
         self.objects.get(oid).map(Links::kind)
     }
+}
+
+/// Checks each object and that everything it names is in the pack or in the repository.
+fn check(packed: &[Packed], objects: &Objects, room: &mut Room) -> Option<HashMap<Oid, Links>> {
+    let by_id: HashMap<&Oid, &Packed> = packed.iter().map(|one| (&one.oid, one)).collect();
+    let mut judged: HashMap<(Oid, Obeyed), bool> = HashMap::new();
+    let mut is_good = |oid: &Oid, obeyed: Obeyed| {
+        *judged.entry((*oid, obeyed)).or_insert_with(|| {
+            let limit = rules::OBEYED_MAX;
+            match by_id.get(oid) {
+                Some(one) => {
+                    let length = u64::try_from(one.bytes.len()).unwrap_or(u64::MAX);
+                    one.kind == Kind::Blob && length <= limit && obeyed.is_good(&one.bytes)
+                }
+                None => objects
+                    .read_within(oid, Kind::Blob, limit)
+                    .is_some_and(|bytes| obeyed.is_good(&bytes)),
+            }
+        })
+    };
+    let mut links = HashMap::with_capacity(packed.len());
+    for one in packed {
+        let length = u64::try_from(one.bytes.len()).ok()?;
+        // The same object with another content would be a forgery.
+        if objects.has(&one.oid) && objects.read_within(&one.oid, one.kind, length)? != one.bytes {
+            return None;
+        }
+        room.take(match one.kind {
+            Kind::Tree => length.checked_mul(LINKS_FACTOR)?,
+            Kind::Commit | Kind::Blob | Kind::Tag => 0,
+        })?;
+        links.insert(one.oid, rules::links(one.kind, &one.bytes, &mut is_good)?);
+    }
+    let mut named = HashSet::new();
+    for (oid, kind) in links.values().flat_map(Links::named) {
+        let is_there = match by_id.get(&oid) {
+            Some(one) => one.kind == kind,
+            None => !named.insert((oid, kind)) || objects.kind(&oid).ok()? == Some(kind),
+        };
+        is_there.then_some(())?;
+    }
+    Some(links)
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! Whether everything that new tips lead to is here, by a look at what is new only.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use gix::objs::Kind;
 
-use super::Quick;
 use super::rules::{self, Entry, Links};
+use super::{LOOK_MAX, Quick, READ_MAX};
 use crate::objects::Objects;
-use crate::{Oid, walk};
+use crate::{Oid, Repository, walk};
 
-/// Most objects that are looked at; more are git's to walk.
-const STEPS_MAX: usize = 20_000;
+/// Most entries of trees that are looked at; more are git's to walk.
+const STEPS_MAX: usize = 500_000;
 /// Of how many parents the trees are compared.
 const PARENTS_MAX: usize = 4;
 
@@ -21,19 +23,16 @@ struct Place {
 }
 
 impl Quick {
-    /// Whether everything that `tips` lead to is in the pack or in the repository. `refs` are the values of its refs:
-    /// what they lead to is here. `None`: git has to tell.
-    pub(crate) fn is_connected(
-        &self,
-        tips: &[Oid],
-        refs: &HashSet<Oid>,
-        objects: &Objects,
-    ) -> Option<()> {
+    /// Whether everything that `tips` lead to is in the pack or in the repository; what its refs lead to is. `None`: git
+    /// has to tell.
+    pub(crate) fn is_connected(&self, tips: &[Oid], repository: &Repository) -> Option<()> {
+        let refs: HashSet<Oid> = repository.ref_values().ok()?.into_values().collect();
+        let objects = super::objects(repository)?;
         let mut walk = Walk {
             quick: self,
-            objects,
+            objects: &objects,
             steps: STEPS_MAX,
-            seen: HashSet::new(),
+            until: Instant::now() + LOOK_MAX,
         };
         let mut open = tips.to_vec();
         let mut commits = HashSet::new();
@@ -61,69 +60,74 @@ struct Walk<'a> {
     quick: &'a Quick,
     objects: &'a Objects,
     steps: usize,
-    seen: HashSet<Oid>,
+    until: Instant,
 }
 
-impl Walk<'_> {
-    fn step(&mut self) -> Option<()> {
-        self.steps = self.steps.checked_sub(1)?;
-        Some(())
+impl<'a> Walk<'a> {
+    fn step(&mut self, count: usize) -> Option<()> {
+        self.steps = self.steps.checked_sub(count)?;
+        (Instant::now() <= self.until).then_some(())
     }
 
     fn tree_of(&mut self, commit: &Oid) -> Option<Oid> {
-        self.step()?;
+        self.step(1)?;
         match self.quick.objects.get(commit) {
             Some(Links::Commit { tree, .. }) => Some(*tree),
             Some(Links::Blob | Links::Tree(_)) => None,
-            None => walk::commit_tree(&self.objects.read(commit).ok()?),
+            None => walk::commit_tree(&self.read(commit, Kind::Commit)?),
         }
     }
 
-    fn entries(&mut self, tree: &Oid) -> Option<Vec<Entry>> {
-        self.step()?;
-        match self.quick.objects.get(tree) {
-            Some(Links::Tree(entries)) => Some(entries.clone()),
-            Some(Links::Blob | Links::Commit { .. }) => None,
-            None if self.objects.kind(tree).ok()? != Some(Kind::Tree) => None,
-            None => rules::entries(&self.objects.read(tree).ok()?),
-        }
+    fn entries(&mut self, tree: &Oid) -> Option<Cow<'a, [Entry]>> {
+        let quick = self.quick;
+        let entries = match quick.objects.get(tree) {
+            Some(Links::Tree(entries)) => Cow::Borrowed(entries.as_slice()),
+            Some(Links::Blob | Links::Commit { .. }) => return None,
+            None => Cow::Owned(rules::entries(&self.read(tree, Kind::Tree)?)?),
+        };
+        self.step(1 + entries.len())?;
+        Some(entries)
+    }
+
+    fn read(&self, oid: &Oid, kind: Kind) -> Option<Vec<u8>> {
+        let limit = u64::try_from(READ_MAX).ok()?;
+        self.objects.read_within(oid, kind, limit)
     }
 
     /// Looks at a tree and everything below it that does not stand at the same place in a parent.
     ///
-    /// A parent is in the pack, and looked at as well, or a ref leads to it.
+    /// A parent is in the pack, and looked at as well, or a ref leads to it. What was looked at for another commit counts
+    /// for nothing here: each may have trusted the other.
     fn descend(&mut self, tree: Oid, beside: Vec<Oid>) -> Option<()> {
+        let mut seen = HashSet::new();
         let mut open = vec![Place { tree, beside }];
         while let Some(Place { tree, beside }) = open.pop() {
-            if beside.contains(&tree) || !self.seen.insert(tree) {
+            if beside.contains(&tree) || !seen.insert(tree) {
                 continue;
             }
             let mut others = Vec::with_capacity(beside.len());
             for other in &beside {
-                others.push(self.entries(other)?);
+                let entries = self.entries(other)?.into_owned().into_iter();
+                let named: HashMap<Vec<u8>, (Oid, Option<Kind>)> = entries
+                    .map(|entry| (entry.name, (entry.oid, entry.kind)))
+                    .collect();
+                others.push(named);
             }
-            let at = |name: &[u8]| -> Vec<&Entry> {
-                let found = others.iter().map(|entries| {
-                    let mut entries = entries.iter();
-                    entries.find(|entry| entry.name == name)
-                });
-                found.flatten().collect()
-            };
-            for entry in self.entries(&tree)? {
-                let same = at(&entry.name);
-                if same.iter().any(|other| other.oid == entry.oid) {
+            for entry in self.entries(&tree)?.iter() {
+                let same = || others.iter().filter_map(|other| other.get(&entry.name));
+                // A commit of another repository may have the id of anything.
+                if same().any(|other| *other == (entry.oid, entry.kind)) {
                     continue;
                 }
                 match entry.kind {
                     Some(Kind::Tree) => {
-                        let trees = same.iter().filter(|other| other.kind == Some(Kind::Tree));
+                        let trees = same().filter(|(_, kind)| *kind == Some(Kind::Tree));
                         open.push(Place {
                             tree: entry.oid,
-                            beside: trees.map(|other| other.oid).collect(),
+                            beside: trees.map(|(oid, _)| *oid).collect(),
                         });
                     }
                     Some(_) => {
-                        self.step()?;
                         let inside = self.quick.objects.contains_key(&entry.oid);
                         if !inside && self.objects.kind(&entry.oid).ok()? != Some(Kind::Blob) {
                             return None;

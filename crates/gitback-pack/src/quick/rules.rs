@@ -12,9 +12,11 @@ use gix::objs::Kind;
 use crate::Oid;
 
 /// Largest file that git obeys and that is looked at here, in bytes.
-pub(super) const READ_MAX: u64 = 64 * 1024;
+pub(super) const OBEYED_MAX: u64 = 64 * 1024;
 /// Longest line of attributes that git takes, in bytes.
 const ATTRIBUTES_LINE_MAX: usize = 2048;
+/// Longest target of a symbolic link that is looked at here, in bytes.
+const LINK_MAX: usize = 1024;
 /// Longest name that is looked at here, in bytes.
 const NAME_MAX: usize = 255;
 /// Most digits of a date: so many never overflow.
@@ -75,22 +77,43 @@ impl Links {
     }
 }
 
-/// What an object names; `None` unless it is plainly good. `blob` reads a file that git obeys.
+/// Files of which git obeys what is in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Obeyed {
+    Attributes,
+    Modules,
+    /// A symbolic link. Some versions of git refuse one that leads into `.git`.
+    Link,
+}
+
+impl Obeyed {
+    pub(super) fn is_good(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Attributes => are_attributes(bytes),
+            Self::Modules => are_modules(bytes),
+            Self::Link => is_link(bytes),
+        }
+    }
+}
+
+/// What an object names; `None` unless it is plainly good. `is_good` looks at a file that git obeys.
 pub(super) fn links(
     kind: Kind,
     bytes: &[u8],
-    blob: impl Fn(&Oid) -> Option<Vec<u8>>,
+    is_good: &mut dyn FnMut(&Oid, Obeyed) -> bool,
 ) -> Option<Links> {
     match kind {
         Kind::Blob => Some(Links::Blob),
         Kind::Commit => commit(bytes),
         Kind::Tree => {
             let modes = tree(bytes)?;
+            // First, so that a name is looked at once.
+            is_sorted(&modes).then_some(())?;
             for (mode, entry) in &modes {
-                check_entry(mode, entry, &blob)?;
+                check_entry(mode, entry, is_good)?;
             }
-            let entries: Vec<Entry> = modes.into_iter().map(|(_, entry)| entry).collect();
-            is_sorted(&entries).then_some(Links::Tree(entries))
+            let entries = modes.into_iter().map(|(_, entry)| entry);
+            Some(Links::Tree(entries.collect()))
         }
         Kind::Tag => None,
     }
@@ -123,7 +146,11 @@ fn tree(mut bytes: &[u8]) -> Option<Vec<(&[u8], Entry)>> {
     Some(entries)
 }
 
-fn check_entry(mode: &[u8], entry: &Entry, blob: impl Fn(&Oid) -> Option<Vec<u8>>) -> Option<()> {
+fn check_entry(
+    mode: &[u8],
+    entry: &Entry,
+    is_good: &mut dyn FnMut(&Oid, Obeyed) -> bool,
+) -> Option<()> {
     let name = entry.name.as_slice();
     let is_file = matches!(mode, b"100644" | b"100755");
     if !is_file && !matches!(mode, b"40000" | b"120000" | b"160000") {
@@ -143,10 +170,13 @@ fn check_entry(mode: &[u8], entry: &Entry, blob: impl Fn(&Oid) -> Option<Vec<u8>
         return None;
     }
     if name == b".gitattributes" {
-        return (is_file && are_attributes(&blob(&entry.oid)?)).then_some(());
+        return (is_file && is_good(&entry.oid, Obeyed::Attributes)).then_some(());
     }
     if name == b".gitmodules" {
-        return (is_file && are_modules(&blob(&entry.oid)?)).then_some(());
+        return (is_file && is_good(&entry.oid, Obeyed::Modules)).then_some(());
+    }
+    if mode == b"120000" && !is_good(&entry.oid, Obeyed::Link) {
+        return None;
     }
     let is_harmless = is_file || mode == b"40000";
     let begins = |with: &[u8]| {
@@ -159,8 +189,8 @@ fn check_entry(mode: &[u8], entry: &Entry, blob: impl Fn(&Oid) -> Option<Vec<u8>
 }
 
 /// Whether the entries are in git's order, and no name is there twice, as a file and a folder neither.
-fn is_sorted(entries: &[Entry]) -> bool {
-    let key = |entry: &Entry| {
+fn is_sorted(entries: &[(&[u8], Entry)]) -> bool {
+    let key = |(_, entry): &(&[u8], Entry)| {
         let mut key = entry.name.clone();
         if entry.kind == Some(Kind::Tree) {
             key.push(b'/');
@@ -169,7 +199,16 @@ fn is_sorted(entries: &[Entry]) -> bool {
     };
     let mut names = HashSet::with_capacity(entries.len());
     entries.is_sorted_by(|a, b| key(a) < key(b))
-        && entries.iter().all(|entry| names.insert(&entry.name))
+        && entries.iter().all(|(_, entry)| names.insert(&entry.name))
+}
+
+/// Whether it is short and plain, and `.git` is nowhere in it.
+fn is_link(bytes: &[u8]) -> bool {
+    let plain = |byte: &u8| !matches!(byte, 0..b' ' | b'\\' | b':' | b'~' | 0xe2 | 0xef);
+    let mut parts = bytes.windows(4);
+    bytes.len() <= LINK_MAX
+        && bytes.iter().all(plain)
+        && !parts.any(|part| part.eq_ignore_ascii_case(b".git"))
 }
 
 fn are_attributes(bytes: &[u8]) -> bool {

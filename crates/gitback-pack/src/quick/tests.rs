@@ -39,8 +39,7 @@ impl World {
     }
 
     fn quick(&self, pack: &[u8], directory: &Path) -> Option<Quick> {
-        let objects = self.repository.objects().expect("it opens");
-        Quick::index(pack, &objects, directory).expect("no fault")
+        Quick::index(pack, &self.repository, directory).expect("no fault")
     }
 
     /// Whether a pack is taken here; what is taken, git has to take as well, and to find the same in it.
@@ -95,7 +94,7 @@ fn pack(objects: &[(Kind, Vec<u8>)]) -> Vec<u8> {
         store::deflate(bytes, &mut pack).expect("it deflates");
     }
     let sum = store::sum(&pack).expect("no forgery");
-    pack.extend_from_slice(&sum);
+    pack.extend_from_slice(sum.as_slice());
     pack
 }
 
@@ -335,6 +334,16 @@ fn takes_no_files_that_git_obeys_and_refuses() {
     ] {
         world.takes(&names("100644", b".gitmodules", &module(line)));
     }
+    assert!(world.takes(&names("120000", b"link", b"../there")));
+    for target in [
+        &b".git/config"[..],
+        b"a/.GIT",
+        b"a\\b",
+        b"git~1/x",
+        b"\xe2\x80\x8c.git",
+    ] {
+        assert!(!world.takes(&names("120000", b"link", target)));
+    }
     // The file may have been here under another name, where nobody looked at it.
     let evil = module("url = -u./x");
     let evil_oid = world.write(Kind::Blob, &evil);
@@ -364,7 +373,6 @@ fn takes_nothing_that_names_what_is_absent_or_of_another_kind() {
 #[test]
 fn what_no_ref_leads_to_is_not_taken_for_whole() {
     let world = World::new();
-    let refs = HashSet::new();
     let absent = Oid::from_hex(&[b'1'; 40]).expect("an id");
     let hollow = world.write(Kind::Tree, &tree(&[("100644", b"a", absent)]));
     let outer = tree(&[("40000", b"sub", hollow)]);
@@ -372,12 +380,11 @@ fn what_no_ref_leads_to_is_not_taken_for_whole() {
     let good = world.write(Kind::Tree, b"");
     let beside = world.write(Kind::Tree, &tree(&[("40000", b"sub", good)]));
     let good_commit = world.write(Kind::Commit, &commit(beside, &[]));
-    let connected = |objects: &[(Kind, Vec<u8>)], refs: &HashSet<Oid>| {
+    let connected = |objects: &[(Kind, Vec<u8>)]| {
         let directory = tempfile::tempdir_in(world.home.path()).expect("a directory");
         let quick = world.quick(&pack(objects), directory.path()).expect("good");
         let (kind, tip) = objects.last().expect("one");
-        let objects = world.repository.objects().expect("it opens");
-        let connected = quick.is_connected(&[oid(*kind, tip)], refs, &objects);
+        let connected = quick.is_connected(&[oid(*kind, tip)], &world.repository);
         connected.is_some()
     };
     let on = |tree: Oid, parent: Oid| (Kind::Commit, commit(tree, &[parent]));
@@ -386,25 +393,117 @@ fn what_no_ref_leads_to_is_not_taken_for_whole() {
         (Kind::Tree, outer.clone()),
         (Kind::Commit, commit(oid(Kind::Tree, &outer), &[])),
     ];
-    assert!(!connected(&lacking, &refs));
-    assert!(!connected(&[on(good, hollow_commit)], &refs));
+    assert!(!connected(&lacking));
+    assert!(!connected(&[on(good, hollow_commit)]));
+    assert!(!connected(&[on(beside, good_commit)]));
+    // And a whole history in one pack.
+    let root = commit(good, &[]);
+    let second = commit(beside, &[oid(Kind::Commit, &root)]);
+    assert!(connected(&[(Kind::Commit, root), (Kind::Commit, second)]));
     // A parent that a ref leads to is whole; but only what stands at the same place in it.
-    let known: HashSet<Oid> = [good_commit].into();
-    assert!(connected(&[on(beside, good_commit)], &known));
-    assert!(connected(&[on(good, good_commit)], &known));
-    assert!(!connected(&[on(beside, good_commit)], &refs));
+    let good_hex = good_commit.to_string();
+    world.git(&["update-ref", "refs/heads/main", &good_hex], b"");
+    assert!(connected(&[on(beside, good_commit)]));
+    assert!(connected(&[on(good, good_commit)]));
     let changed = [
         (Kind::Tree, outer.clone()),
         on(oid(Kind::Tree, &outer), good_commit),
     ];
-    assert!(!connected(&changed, &known));
-    // And a whole history in one pack.
-    let root = commit(good, &[]);
-    let second = commit(beside, &[oid(Kind::Commit, &root)]);
-    assert!(connected(
-        &[(Kind::Commit, root), (Kind::Commit, second)],
-        &refs
-    ));
+    assert!(!connected(&changed));
+    // Nor is a commit of another repository the folder of the same id.
+    let module = world.write(Kind::Tree, &tree(&[("160000", b"sub", hollow)]));
+    let module_commit = world.write(Kind::Commit, &commit(module, &[good_commit]));
+    let module_hex = module_commit.to_string();
+    world.git(&["update-ref", "refs/heads/module", &module_hex], b"");
+    let folder = [
+        (Kind::Tree, outer.clone()),
+        on(oid(Kind::Tree, &outer), module_commit),
+    ];
+    assert!(!connected(&folder));
+    // Three commits, of which each could be taken for whole because of the next.
+    let blob = |text: &str| world.write(Kind::Blob, text.as_bytes());
+    let with = |file: Oid| tree(&[("100644", b"f", file), ("40000", b"x", hollow)]);
+    let (first, other) = (with(blob("1")), with(blob("2")));
+    let oldest = commit(oid(Kind::Tree, &first), &[good_commit]);
+    let middle = commit(oid(Kind::Tree, &other), &[oid(Kind::Commit, &oldest)]);
+    let newest = commit(oid(Kind::Tree, &first), &[oid(Kind::Commit, &middle)]);
+    let circle = [
+        (Kind::Tree, first),
+        (Kind::Tree, other),
+        (Kind::Commit, oldest),
+        (Kind::Commit, middle),
+        (Kind::Commit, newest),
+    ];
+    assert!(!connected(&circle));
+}
+
+/// An entry with these bytes before what is deflated.
+fn entry(header: &[u8], content: &[u8]) -> Vec<u8> {
+    let mut entry = header.to_vec();
+    store::deflate(content, &mut entry).expect("it deflates");
+    entry
+}
+
+fn pack_of(entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut pack = b"PACK\0\0\0\x02".to_vec();
+    let count = u32::try_from(entries.len()).expect("few");
+    pack.extend_from_slice(&count.to_be_bytes());
+    pack.extend(entries.iter().flatten());
+    let sum = store::sum(&pack).expect("no forgery");
+    pack.extend_from_slice(sum.as_slice());
+    pack
+}
+
+#[test]
+fn takes_numbers_in_their_usual_form_only() {
+    let world = World::new();
+    let taken = |entries: &[Vec<u8>]| {
+        let directory = tempfile::tempdir_in(world.home.path()).expect("a directory");
+        let quick = world.quick(&pack_of(entries), directory.path());
+        quick.is_some()
+    };
+    assert!(taken(&[entry(&[0x33], b"abc")]));
+    // Three, with seven bits more, or with as many as there can be.
+    assert!(!taken(&[entry(&[0xb3, 0], b"abc")]));
+    let mut long = vec![0x80; 10];
+    long[0] = 0xb3;
+    long[9] = 0;
+    assert!(!taken(&[entry(&long, b"abc")]));
+    // The same delta to what is just before it: the distance as it is, and one that overflows to it.
+    let base = entry(&[0x33], b"abc");
+    let delta = [3, 4, 0x90, 3, 1, b'd'];
+    let distance = u8::try_from(base.len()).expect("short");
+    assert!(taken(&[base.clone(), entry(&[0x66, distance], &delta)]));
+    let mut overflowing = vec![0x66, 0x80];
+    overflowing.extend([0xfe; 7]);
+    overflowing.extend([0xff, distance]);
+    assert!(!taken(&[base, entry(&overflowing, &delta)]));
+}
+
+#[test]
+fn completes_a_pack_with_what_does_not_compress() {
+    let world = World::new();
+    let mut die = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        die = die.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        die.to_be_bytes()[0]
+    })
+    .take(200_000)
+    .collect();
+    let base = world.write(Kind::Blob, &noise);
+    // The first 65,536 bytes of 200,000, and one more.
+    let delta = [0xc0, 0x9a, 0x0c, 0x81, 0x80, 0x04, 0x80, 1, b'x'];
+    let mut header = vec![0x79];
+    header.extend_from_slice(base.as_slice());
+    let pack = pack_of(&[entry(&header, &delta)]);
+    let directory = tempfile::tempdir_in(world.home.path()).expect("a directory");
+    assert!(world.quick(&pack, directory.path()).is_some());
+    let files = std::fs::read_dir(directory.path()).expect("it is there");
+    let mut paths = files.map(|entry| entry.expect("an entry").path());
+    let index = paths.find(|path| path.extension().is_some_and(|end| end == "idx"));
+    let index = index.expect("an index");
+    let arguments = ["verify-pack", index.to_str().expect("plain")];
+    assert!(world.git(&arguments, b"").0);
 }
 
 #[test]
@@ -477,10 +576,10 @@ fn indexes_thin_packs_as_git_does() {
 
 #[test]
 fn gives_its_room_back() {
-    let mut room = Room::default();
+    let mut room = Room::new();
     assert!(room.take(UNPACKED_MAX).is_some());
     assert!(room.take(1).is_none());
     drop(room);
-    let mut room = Room::default();
+    let mut room = Room::new();
     assert!(room.take(UNPACKED_MAX).is_some());
 }

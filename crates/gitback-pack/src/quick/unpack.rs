@@ -14,8 +14,8 @@ use crate::outgoing::PACK_HEADER_BYTES;
 
 /// Length of the checksum at the end.
 pub(super) const TRAILER_BYTES: usize = 20;
-/// Most deltas between an object and one that is whole.
-const DEPTH_MAX: usize = 64;
+/// Most passes over what is still open. One is enough where each object comes after what it builds on.
+const PASSES_MAX: usize = 64;
 
 /// An object of a pack.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(super) fn unpack(pack: &[u8], objects: &Objects, room: &mut Room) -> Option<
     let mut at: HashMap<u64, usize> = HashMap::new();
     let mut named: HashMap<Oid, usize> = HashMap::new();
     let mut outside: HashMap<Oid, usize> = HashMap::new();
-    for _ in 0..DEPTH_MAX {
+    for _ in 0..PASSES_MAX {
         let mut waiting = Vec::new();
         let before = open.len();
         for raw in open {
@@ -91,7 +91,7 @@ pub(super) fn unpack(pack: &[u8], objects: &Objects, room: &mut Room) -> Option<
                 Some(base) => apply(base, &raw.bytes, room)?,
                 None => raw.bytes,
             };
-            let oid = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, &bytes).ok()?;
+            let oid = hash(kind, &bytes)?;
             let index = unpacked.objects.len();
             at.insert(raw.offset, index);
             if named.insert(oid, index).is_some() {
@@ -122,8 +122,13 @@ pub(super) fn unpack(pack: &[u8], objects: &Objects, room: &mut Room) -> Option<
                     && let Some((kind, size)) = objects.header(oid)
                 {
                     room.take(size)?;
+                    let bytes = objects.read_within(oid, kind, size)?;
+                    // It is written anew, so it has to be what its name says.
+                    if *oid != hash(kind, &bytes)? {
+                        return None;
+                    }
                     outside.insert(*oid, unpacked.bases.len());
-                    unpacked.bases.push((*oid, kind, objects.read(oid).ok()?));
+                    unpacked.bases.push((*oid, kind, bytes));
                     found = true;
                 }
             }
@@ -132,6 +137,10 @@ pub(super) fn unpack(pack: &[u8], objects: &Objects, room: &mut Room) -> Option<
         open = waiting;
     }
     None
+}
+
+fn hash(kind: Kind, bytes: &[u8]) -> Option<Oid> {
+    gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, bytes).ok()
 }
 
 /// The entries of a pack, in their order.
@@ -147,6 +156,10 @@ fn entries(pack: &[u8], room: &mut Room) -> Option<Vec<Raw>> {
     for _ in 0..count {
         let offset = u64::try_from(at).ok()?;
         let entry = Entry::from_bytes(body.get(at..)?, offset, gix::hash::Kind::Sha1).ok()?;
+        // Sizes and distances have one usual form. Of another one, readers may make different numbers.
+        if entry.header_size() != entry.header.size(entry.decompressed_size) {
+            return None;
+        }
         let content = match entry.header {
             Header::Commit => Content::Whole(Kind::Commit),
             Header::Tree => Content::Whole(Kind::Tree),
