@@ -44,7 +44,7 @@ fn together(authors: &[&Author]) -> Project {
 
 #[test]
 fn of_very_many_heads_those_stay_that_nothing_valid_follows() {
-    let (_, mars, _) = founder_and_envoys();
+    let (mut founder, mars, mut venus) = founder_and_envoys();
     let some = beside(&mars, MANY);
     let mut heads: BTreeSet<EnvelopeId> = some.iter().map(tip).collect();
     assert_eq!(heads.len(), usize::from(MANY));
@@ -73,14 +73,17 @@ fn of_very_many_heads_those_stay_that_nothing_valid_follows() {
         heads.remove(&tip(one));
     }
     heads.insert(after.push(MAIN, 4));
+    // And one that counted ceases to, when so many others are there: its grant is taken back.
+    let lost = venus.push(MAIN, 5);
+    heads.insert(founder.ungrant(&venus));
     let mut authors: Vec<&Author> = some.iter().collect();
-    authors.extend([&next, &stranger, &stranger_too, &after]);
+    authors.extend([&next, &stranger, &stranger_too, &after, &venus, &founder]);
     for _ in 0..2 {
         let project = together(&authors);
         let found: BTreeSet<EnvelopeId> = project.cut().into_iter().collect();
         assert_eq!(found, heads);
-        assert_eq!(project.void_len(), 2);
-        for id in [&void, &void_too] {
+        assert_eq!(project.void_len(), 3);
+        for id in [&void, &void_too, &lost] {
             assert!(project.get(id).is_some(), "it is kept");
         }
         authors.reverse();

@@ -1,7 +1,7 @@
 //! Memberships, rules 6 to 9: instances, joins, leaves, revocations and their cuts.
 
 use gitback_envelope::{
-    Access, EnvelopeId, Membership, MembershipState, Project, Role, Scope, VoidReason,
+    Access, Act, EnvelopeId, Membership, MembershipState, Project, Role, Scope, VoidReason,
 };
 
 use super::world::{Author, Club, club, founder_key, key, name, oid, union, values, void};
@@ -438,6 +438,35 @@ fn of_two_memberships_the_greater_counts() {
     assert_eq!(void(&club.mia.view, &late), Some(VoidReason::Reader));
     assert_eq!(void(&club.mia.view, &moved), None);
     assert_eq!(access(&club.mia.view, &club.mia), Some(Access::Reader));
+}
+
+#[test]
+fn a_token_proves_the_membership_that_counts() {
+    // Ids decide in which order memberships are looked at: in some of these worlds each comes first.
+    for salt in 0..12_u8 {
+        let mut club = club();
+        for _ in 0..salt {
+            club.founder.invite(key(200 + salt), Role::Reader);
+        }
+        let reader = club.founder.invite(club.mia.puddle, Role::Reader);
+        let again = club.founder.invite(club.mia.puddle, Role::Member);
+        club.mia.meet(&club.founder);
+        club.mia.join(reader);
+        club.mia.join(again);
+        club.founder.meet(&club.mia);
+        club.founder.revoke(club.mias);
+        club.mia.meet(&club.founder);
+        let mars = Author::daemon(11, &club.mia);
+        let grant = club.mia.grant(&mars, 7, None);
+        let token = club.mia.view.token(&grant).expect("she is a member");
+        let invites: Vec<EnvelopeId> = token
+            .envelopes()
+            .iter()
+            .filter(|one| matches!(one.statement().act, Act::Invite(_)))
+            .map(|one| *one.id())
+            .collect();
+        assert_eq!(invites, [again], "{salt}");
+    }
 }
 
 #[test]

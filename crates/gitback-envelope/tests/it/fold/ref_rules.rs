@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gitback_envelope::{Act, Change, Claim, Oid, Project, Update, Verdict, VoidReason};
 use gitback_identity::{PuddleKey, SecretKey, hex};
 
-use super::world::{Author, founder_and_envoys, hold_out, name, oid, union, update, values};
+use super::world::{Author, club, founder_and_envoys, hold_out, name, oid, union, update, values};
 
 const MAIN: &str = "refs/heads/main";
 
@@ -298,6 +298,31 @@ fn served_names_never_stand_in_each_others_way() {
             .keys()
             .any(|name| name.starts_with(&format!("refs/envoys/{update}/")))
     );
+}
+
+#[test]
+fn where_head_goes_the_founder_says_before_members() {
+    for new in 1..12 {
+        let mut club = club();
+        let to = |author: &mut Author, target: &str| {
+            let act = Act::Update(Update {
+                changes: vec![Change {
+                    name: name(target),
+                    new: oid(new),
+                    contained: vec![],
+                    forced: vec![],
+                }],
+                head: Some(name(target)),
+                pack: None,
+            });
+            author.say(act)
+        };
+        to(&mut club.mia, "refs/heads/hers");
+        to(&mut club.founder, "refs/heads/his");
+        club.founder.meet(&club.mia);
+        let target = club.founder.view.head_target();
+        assert_eq!(target, Some(name("refs/heads/his")), "{new}");
+    }
 }
 
 #[test]
