@@ -409,7 +409,7 @@ fn a_reader_fetches_and_does_not_push() {
     rita.join(invite);
     assert_eq!(access(&rita.view, &rita), Some(Access::Reader));
     let moved = rita.push(MAIN, 1);
-    let merged = rita.say(gitback_envelope::Act::Merge);
+    let merged = rita.say(Act::Merge);
     assert_eq!(void(&rita.view, &moved), Some(VoidReason::Reader));
     assert_eq!(void(&rita.view, &merged), Some(VoidReason::Reader));
     assert!(rita.view.refs().is_empty());
