@@ -144,7 +144,7 @@ fn a_push_shows_where_its_time_went_to_whoever_asks() {
         places.iter().all(Option::is_some) && places.is_sorted(),
         "{own}"
     );
-    line("trace: venus answered ");
+    line("trace: venus had it ");
     line("trace: git-remote-gitback asked after ");
     commit(mars, &work, "not traced");
     for silent in [push(), push().env("GITBACK_TRACE", "0")] {

@@ -226,8 +226,12 @@ pub(crate) fn move_refs(
 fn traced(envoy: &Envoy, trace: &Trace, standing: &Standing) -> Vec<String> {
     let own = format!("trace: {} {trace}", envoy.name());
     let answers = standing.answered.iter();
-    let peers = answers
-        .map(|(name, after)| format!("trace: {name} answered {} after that", Millis(*after)));
+    let peers = answers.map(|(name, after)| {
+        format!(
+            "trace: {name} had it {} after it was stored",
+            Millis(*after)
+        )
+    });
     std::iter::once(own).chain(peers).collect()
 }
 
@@ -681,10 +685,12 @@ fn await_peers(
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         };
         open.retain(|name| *name != answer.peer);
-        let after = begun.elapsed();
-        standing.answered.push((answer.peer.clone(), after));
         match answer.outcome {
-            Outcome::Durable => standing.durable.push(answer.peer),
+            Outcome::Durable => {
+                let after = begun.elapsed();
+                standing.answered.push((answer.peer.clone(), after));
+                standing.durable.push(answer.peer);
+            }
             Outcome::Away(line) => standing.away.push(line),
             Outcome::GaveUp(line) => standing.gave_up.push(line),
         }

@@ -64,7 +64,7 @@ pub(crate) struct Standing {
     pub(crate) kept_to_members: bool,
     /// Whether nobody was waited for.
     pub(crate) did_not_wait: bool,
-    /// Who answered, in which way so ever, and how long after the push was stored here.
+    /// Who said that it holds the push durably, and how long after it was stored here.
     pub(crate) answered: Vec<(String, Duration)>,
     /// How long was waited, in seconds.
     pub(crate) waited_s: u64,
