@@ -30,7 +30,9 @@ impl Repository {
                 adopt_loose(&from.join(&name), &to.join(&name), &mut touched)?;
             }
         }
-        adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched)?;
+        let adopted = adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched);
+        self.packs_changed();
+        adopted?;
         for directory in touched.iter().rev() {
             sync_directory(directory)?;
         }

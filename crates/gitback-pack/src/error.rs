@@ -103,6 +103,12 @@ pub enum Fault {
     /// A quarantine holds commits without what they name, which may not enter the repository.
     #[error("commits without their trees cannot enter the repository")]
     NotWhole,
+    /// A pack is not what its index says, or cannot be put together with others.
+    #[error("the pack {} is damaged", .path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Fault {

@@ -162,6 +162,7 @@ impl Quarantine {
             }
             migrated.packs.push(pack);
         }
+        self.repository.packs_changed();
         // Also without packs: the objects that a push builds on may have been moved here
         // by another one that has not come to its own sync yet.
         sync_directory(&to)?;
@@ -178,7 +179,7 @@ impl Quarantine {
     }
 
     fn objects(&self) -> Result<Objects, Fault> {
-        Objects::open(self.path(), &[&self.repository.objects_path()])
+        self.repository.quarantined_objects(self.path())
     }
 
     /// The names of the finished packs in it, without suffix.

@@ -32,8 +32,6 @@ const UNPACKED_MAX: u64 = 8 * 1024 * 1024;
 /// The same for all packs that are looked at at a time.
 const TOGETHER_MAX: u64 = 64 * 1024 * 1024;
 
-/// Largest object that is read from the repository for it, in bytes.
-const READ_MAX: usize = 8 * 1024 * 1024;
 /// After so long git does it, whose time is limited in another way.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 /// What the list of entries of a tree takes for each byte of the tree, about.
@@ -83,11 +81,6 @@ impl Drop for Room {
     }
 }
 
-/// The objects of the repository, in as far as they are not too large to be read here.
-fn objects(repository: &Repository) -> Option<Objects> {
-    Objects::open_within(&repository.objects_path(), &[], Some(READ_MAX)).ok()
-}
-
 impl Quick {
     /// Checks a pack and writes it, with the objects that it builds on and its index, to `directory`. `None` when git
     /// has to look at it; then nothing was written.
@@ -105,7 +98,7 @@ impl Quick {
     }
 
     fn look(pack: &[u8], repository: &Repository) -> Option<(Self, store::Files)> {
-        let objects = objects(repository)?;
+        let objects = repository.small_objects().ok()?;
         let mut room = Room::new();
         let unpacked = unpack::unpack(pack, &objects, &mut room)?;
         let links = check(&unpacked.objects, &objects, &mut room)?;
@@ -166,4 +159,4 @@ fn check(packed: &[Packed], objects: &Objects, room: &mut Room) -> Option<HashMa
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use crate::{Fault, refs};
+use crate::{Fault, refs, repack};
 
 /// How deep directories are followed; ref names are far shorter.
 const DEPTH_MAX: usize = 600;
@@ -22,6 +22,8 @@ pub struct Recovered {
     pub keeps: u32,
     /// Quarantines and half-written packs; what was in them was never acknowledged.
     pub quarantines: u32,
+    /// Packs that were put together with others, all of which are in the new one.
+    pub retired: u32,
     /// Packs that were in transit.
     pub spools: u32,
     /// Refs whose files a power cut has emptied or torn. Their values are in the
@@ -50,7 +52,9 @@ pub(crate) fn recover(repository: &Path) -> Result<Recovered, Fault> {
         }
     }
     for entry in list(&repository.join("objects/pack"))? {
-        if has_extension(&entry, "keep") {
+        if repack::clear_retired(&entry)? {
+            recovered.retired = recovered.retired.saturating_add(1);
+        } else if has_extension(&entry, "keep") {
             remove(&entry, &mut recovered.keeps)?;
         } else if name(&entry).starts_with("tmp_") {
             remove(&entry, &mut recovered.quarantines)?;

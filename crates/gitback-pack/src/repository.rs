@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use gix::objs::Kind;
 use rustix::fs::FlockOperation;
 
-use crate::objects::Objects;
+use crate::objects::{Kept, Objects};
 use crate::recover::{self, Recovered};
 use crate::{Fault, Oid, OpenError};
 
@@ -54,6 +54,7 @@ struct Inner {
     path: PathBuf,
     /// One change of refs at a time.
     refs: Mutex<()>,
+    objects: Arc<Kept>,
     /// The directory itself, locked.
     _lock: OwnedFd,
 }
@@ -146,6 +147,7 @@ impl Repository {
     fn new(path: PathBuf, lock: OwnedFd) -> Self {
         Self {
             inner: Arc::new(Inner {
+                objects: Arc::new(Kept::new(path.join("objects"))),
                 path,
                 refs: Mutex::new(()),
                 _lock: lock,
@@ -207,8 +209,33 @@ impl Repository {
         Ok(total)
     }
 
+    /// Gives back what is held in memory for looking objects up, if that was not used for so long.
+    pub fn close_unused(&self, idle: Duration) {
+        self.inner.objects.close_unused(idle);
+    }
+
     pub(crate) fn objects(&self) -> Result<Objects, Fault> {
-        Objects::open(&self.objects_path(), &[])
+        self.inner.objects.objects(false)
+    }
+
+    /// The objects, in as far as each can be read in a bounded amount of memory.
+    pub(crate) fn small_objects(&self) -> Result<Objects, Fault> {
+        self.inner.objects.objects(true)
+    }
+
+    /// The objects of a quarantine of this repository, and its own.
+    pub(crate) fn quarantined_objects(&self, quarantine: &Path) -> Result<Objects, Fault> {
+        self.inner.objects.with_quarantine(quarantine)
+    }
+
+    /// Runs `act` while nothing in this process opens the object store.
+    pub(crate) fn without_openers<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.inner.objects.without_openers(act)
+    }
+
+    /// Says that packs have come or gone.
+    pub(crate) fn packs_changed(&self) {
+        self.inner.objects.changed();
     }
 
     pub(crate) fn objects_path(&self) -> PathBuf {

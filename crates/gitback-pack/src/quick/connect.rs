@@ -7,8 +7,8 @@ use std::time::Instant;
 use gix::objs::Kind;
 
 use super::rules::{self, Entry, Links};
-use super::{LOOK_MAX, Quick, READ_MAX};
-use crate::objects::Objects;
+use super::{LOOK_MAX, Quick};
+use crate::objects::{Objects, READ_MAX};
 use crate::{Oid, Repository, walk};
 
 /// Most entries of trees that are looked at; more are git's to walk.
@@ -27,7 +27,7 @@ impl Quick {
     /// has to tell.
     pub(crate) fn is_connected(&self, tips: &[Oid], repository: &Repository) -> Option<()> {
         let refs: HashSet<Oid> = repository.ref_values().ok()?.into_values().collect();
-        let objects = super::objects(repository)?;
+        let objects = repository.small_objects().ok()?;
         let mut walk = Walk {
             quick: self,
             objects: &objects,

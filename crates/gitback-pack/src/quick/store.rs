@@ -9,17 +9,9 @@ use gix::zlib::stream::deflate::{Compress, FlushCompress};
 use gix::zlib::{Compression, Status};
 
 use super::unpack::{TRAILER_BYTES, Unpacked};
+use crate::index::{Row, index, sum};
 use crate::outgoing::PACK_HEADER_BYTES;
 use crate::{Fault, Oid};
-
-const INDEX_SIGNATURE: &[u8] = b"\xfftOc\0\0\0\x02";
-
-/// One row of the index.
-struct Row {
-    oid: Oid,
-    crc32: u32,
-    offset: u64,
-}
 
 /// A pack with the objects that it builds on at its end, and its index, as `git index-pack --fix-thin` makes them.
 #[derive(Debug)]
@@ -111,34 +103,6 @@ pub(super) fn deflate(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let written = usize::try_from(compress.total_out()).ok()?;
     out.extend_from_slice(room.get(..written)?);
     Some(())
-}
-
-fn index(rows: &[Row], pack_sum: &[u8]) -> Option<Vec<u8>> {
-    let mut index = INDEX_SIGNATURE.to_vec();
-    for first in 0..=u8::MAX {
-        let below = rows.partition_point(|row| row.oid.first_byte() <= first);
-        index.extend_from_slice(&u32::try_from(below).ok()?.to_be_bytes());
-    }
-    for row in rows {
-        index.extend_from_slice(row.oid.as_slice());
-    }
-    for row in rows {
-        index.extend_from_slice(&row.crc32.to_be_bytes());
-    }
-    for row in rows {
-        // A small pack is far below the 2 GiB from where offsets take eight bytes.
-        index.extend_from_slice(&u32::try_from(row.offset).ok()?.to_be_bytes());
-    }
-    index.extend_from_slice(pack_sum);
-    let sum = sum(&index)?;
-    index.extend_from_slice(sum.as_slice());
-    Some(index)
-}
-
-pub(super) fn sum(bytes: &[u8]) -> Option<Oid> {
-    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
-    hasher.update(bytes);
-    hasher.try_finalize().ok()
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Fault> {

@@ -93,9 +93,17 @@ fn pack(objects: &[(Kind, Vec<u8>)]) -> Vec<u8> {
         store::entry_header(*kind, bytes.len(), &mut pack);
         store::deflate(bytes, &mut pack).expect("it deflates");
     }
-    let sum = store::sum(&pack).expect("no forgery");
+    let sum = crate::index::sum(&pack).expect("no forgery");
     pack.extend_from_slice(sum.as_slice());
     pack
+}
+
+/// Adds a blob to a pack that announces one object, and ends it.
+pub(crate) fn blob(bytes: &[u8], pack: &mut Vec<u8>) {
+    store::entry_header(Kind::Blob, bytes.len(), pack);
+    store::deflate(bytes, pack).expect("it deflates");
+    let sum = crate::index::sum(pack).expect("no forgery");
+    pack.extend_from_slice(sum.as_slice());
 }
 
 fn oid(kind: Kind, bytes: &[u8]) -> Oid {
@@ -449,7 +457,7 @@ fn pack_of(entries: &[Vec<u8>]) -> Vec<u8> {
     let count = u32::try_from(entries.len()).expect("few");
     pack.extend_from_slice(&count.to_be_bytes());
     pack.extend(entries.iter().flatten());
-    let sum = store::sum(&pack).expect("no forgery");
+    let sum = crate::index::sum(&pack).expect("no forgery");
     pack.extend_from_slice(sum.as_slice());
     pack
 }

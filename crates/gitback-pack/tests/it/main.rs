@@ -6,4 +6,5 @@ mod ingesting;
 mod opening;
 mod pushing;
 mod refs;
+mod repacking;
 mod support;

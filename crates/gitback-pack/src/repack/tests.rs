@@ -1,0 +1,126 @@
+use super::*;
+
+fn candidates_of(sizes: &[u64]) -> Vec<Candidate> {
+    let sized = sizes.iter().enumerate().map(|(at, bytes)| Candidate {
+        bytes: *bytes,
+        modified: SystemTime::UNIX_EPOCH + Duration::from_secs(at.try_into().expect("few")),
+        stem: format!("pack-{at}"),
+    });
+    sized.collect()
+}
+
+fn chosen(sizes: &[u64]) -> Vec<u64> {
+    let chosen = choose(candidates_of(sizes));
+    chosen.into_iter().map(|one| one.bytes).collect()
+}
+
+#[test]
+fn chooses_the_small_ones_in_the_order_in_which_they_came() {
+    assert_eq!(chosen(&[5; 7]), []);
+    assert_eq!(chosen(&[5; 8]), [5; 8]);
+    assert_eq!(
+        chosen(&[9, 5, 5, 1000, 5, 7, 5, 5, 5]),
+        [9, 5, 5, 5, 7, 5, 5, 5]
+    );
+    // A large one is taken along when the others have grown to half of it.
+    assert_eq!(chosen(&[81, 5, 5, 5, 5, 5, 5, 5, 5]), [5; 8]);
+    assert_eq!(chosen(&[80, 5, 5, 5, 5, 5, 5, 5, 5]).len(), 9);
+    // A tiny one is no reason to stop.
+    assert_eq!(chosen(&[1, 5, 5, 5, 5, 5, 5, 5]).len(), 8);
+    assert_eq!(chosen(&[1, 3, 9, 27, 81, 243, 729, 2187, 6561]), []);
+    let huge = BYTES_MAX / 8;
+    assert_eq!(chosen(&[huge + 1; 9]), []);
+    assert_eq!(chosen(&[huge; 9]).len(), 8);
+    assert_eq!(chosen(&[1; 1000]).len(), PACKS_MAX);
+}
+
+#[test]
+fn each_byte_is_copied_a_few_times_only() {
+    let (mut packs, mut copied) = (Vec::new(), 0);
+    for at in 0..4096_u64 {
+        packs.push(1000 + at % 500);
+        let taken = choose(candidates_of(&packs));
+        if !taken.is_empty() {
+            for one in &taken {
+                let at = packs.iter().position(|bytes| *bytes == one.bytes);
+                packs.swap_remove(at.expect("it is one of them"));
+            }
+            let together = taken.iter().map(|one| one.bytes).sum();
+            copied += together;
+            packs.push(together);
+        }
+        assert!(packs.len() < 24, "{packs:?}");
+    }
+    let total: u64 = packs.iter().sum();
+    assert!(copied < total * 8, "{copied} of {total}");
+}
+
+/// A repository with so many packs, each with one blob, and the blobs.
+fn repository(home: &Path, packs: u8) -> (Repository, Vec<Oid>) {
+    let repository = Repository::create(&home.join("served.git")).expect("a repository");
+    let blobs = (0..packs).map(|at| {
+        let content = [at; 100];
+        let mut quarantine = repository.quarantine().expect("room");
+        let mut pack = b"PACK\0\0\0\x02\0\0\0\x01".to_vec();
+        crate::quick::tests::blob(&content, &mut pack);
+        quarantine
+            .ingest(pack.as_slice(), &crate::Limits::default())
+            .expect("a good pack");
+        quarantine.migrate().expect("room");
+        let kind = gix::objs::Kind::Blob;
+        gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, &content).expect("no forgery")
+    });
+    let blobs = blobs.collect();
+    (repository, blobs)
+}
+
+#[test]
+fn who_looks_things_up_meanwhile_goes_on() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (repository, blobs) = repository(home.path(), 12);
+    let small = repository.small_objects().expect("objects");
+    let quarantine = repository.quarantine().expect("room");
+    let all = repository
+        .quarantined_objects(quarantine.path())
+        .expect("objects");
+    let read = |objects: &crate::objects::Objects| {
+        for blob in &blobs {
+            assert_eq!(objects.read(blob).expect("it is there").len(), 100);
+        }
+    };
+    // They have looked for something in some of the indexes, and have opened no pack so far.
+    assert!(small.has(blobs.first().expect("there are many")));
+    assert!(all.has(blobs.first().expect("there are many")));
+    let repacked = repository.repack_small().expect("no fault");
+    assert_eq!(repacked.expect("many").packs, 12);
+    read(&small);
+    read(&all);
+    repository.clear_retired(Duration::ZERO).expect("no fault");
+    read(&small);
+    read(&repository.small_objects().expect("objects"));
+    read(&repository.objects().expect("objects"));
+}
+
+#[test]
+fn a_store_that_is_kept_open_sees_what_came_and_what_went() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (repository, blobs) = repository(home.path(), 2);
+    let first = blobs.first().expect("there are two");
+    assert!(repository.has(first).expect("no fault"));
+    repository.close_unused(Duration::ZERO);
+    assert!(repository.has(first).expect("no fault"));
+    // Behind our back.
+    let packs = repository.objects_path().join("pack");
+    let away = home.path().join("away");
+    fs::create_dir(&away).expect("ours");
+    let move_all = |from: &Path, to: &Path| {
+        for entry in fs::read_dir(from).expect("ours") {
+            let entry = entry.expect("ours");
+            fs::rename(entry.path(), to.join(entry.file_name())).expect("ours");
+        }
+    };
+    move_all(&packs, &away);
+    assert!(!repository.has(first).expect("no fault"));
+    move_all(&away, &packs);
+    assert!(repository.has(first).expect("no fault"));
+}
