@@ -23,11 +23,12 @@ use crate::fault::Fault;
 use crate::fresh::Turns;
 use crate::heal::Heal;
 use crate::lan::LanHandle;
+use crate::maintenance::Maintenance;
 use crate::peers::Neighbour;
 use crate::receipts::Receipts;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{access, clock, disk, fanout, key, lan, leave, local, whereabouts};
+use crate::{access, clock, disk, fanout, key, lan, leave, local, maintenance, whereabouts};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -116,6 +117,7 @@ pub(crate) struct Envoy {
     sends: Semaphore,
     started_ms: u64,
     changes: Arc<Changes>,
+    maintenance: Maintenance,
 }
 
 impl Envoy {
@@ -180,6 +182,11 @@ impl Envoy {
     /// What decides who is asked, told and caught up from.
     pub(crate) fn heal(&self) -> &Heal {
         &self.heal
+    }
+
+    /// What looks after the repositories.
+    pub(crate) fn maintenance(&self) -> &Maintenance {
+        &self.maintenance
     }
 
     /// Whose turn it is to move a ref.
@@ -322,6 +329,7 @@ pub fn run(
         key,
         store,
         changes,
+        maintenance: Maintenance::default(),
     });
     let threads = Threads::start(&envoy, listener, local_address.port())?;
     tracing::info!(name = envoy.name(), key = %envoy.public, address = %local_address, "envoy runs");
@@ -362,7 +370,7 @@ fn lock(state_dir: &Path) -> Result<std::fs::File, RunError> {
 }
 
 /// The threads beside the runtime: one accepts local users, one looks for leaves in files, one keeps the
-/// fleet together, one tells it where this envoy is.
+/// fleet together, one looks after the repositories, one tells the fleet where this envoy is.
 struct Threads {
     stopper: gitback_helper::Stopper,
     joins: Vec<std::thread::JoinHandle<()>>,
@@ -406,6 +414,11 @@ impl Threads {
         }
         let host = Arc::clone(envoy);
         joins.push(spawn("heal", Box::new(move || host.heal().run(&host)))?);
+        let host = Arc::clone(envoy);
+        joins.push(spawn(
+            "maintenance",
+            Box::new(move || maintenance::run(&host)),
+        )?);
         let (telling, stop) = channel();
         let host = Arc::clone(envoy);
         let watch = move || whereabouts::watch(&host, port, &stop);
@@ -428,6 +441,7 @@ impl Threads {
         drop(self.telling);
         drop(self.lan);
         envoy.heal().stop();
+        envoy.maintenance().stop();
         let begun = std::time::Instant::now();
         let busy = || {
             *self

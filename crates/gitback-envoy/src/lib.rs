@@ -30,6 +30,7 @@ mod key;
 mod lan;
 mod leave;
 mod local;
+mod maintenance;
 mod passwd;
 mod peers;
 mod push;

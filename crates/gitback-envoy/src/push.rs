@@ -448,6 +448,7 @@ fn commit(
         Some((quarantine, spool)) => {
             let migrated = quarantine.migrate();
             migrated.map_err(pack_fault(*cell.id(), "store objects in"))?;
+            envoy.maintenance().note_pack(cell.id());
             Some(spool)
         }
         None => None,

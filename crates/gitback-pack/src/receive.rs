@@ -4,7 +4,7 @@
 //! takes 0 for an answer. The caller decides about each command; [`Session`] only
 //! reads and writes.
 //!
-//! Source: gitprotocol-pack(5), "Pushing Data To a Server"; docs/spec/pack.md §5.
+//! Source: gitprotocol-pack(5), "Pushing Data To a Server"; docs/spec/pack.md §6.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, ErrorKind, Read, Write};

@@ -73,6 +73,7 @@ impl Route<'_> {
         quarantine
             .migrate()
             .map_err(|fault| Failed::Other(self.ours(fault)))?;
+        self.envoy.maintenance().note_pack(self.cell.id());
         budget.bring();
         Ok(ingested.objects)
     }

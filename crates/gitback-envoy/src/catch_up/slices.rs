@@ -1,6 +1,6 @@
 //! Bringing in by parts what is too much for one transfer.
 //!
-//! Source: docs/spec/pack.md §7.
+//! Source: docs/spec/pack.md §8.
 
 use std::collections::{BTreeSet, VecDeque};
 

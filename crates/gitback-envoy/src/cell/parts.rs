@@ -3,7 +3,7 @@
 //! What a part ends with is kept as `refs/gitback/part/<object>`, which nobody is shown: the next part is built on it,
 //! also after a restart, and git takes all that it leads to for whole.
 //!
-//! Source: docs/spec/pack.md §7.
+//! Source: docs/spec/pack.md §8.
 
 use gitback_envelope::Oid;
 use gitback_identity::hex;

@@ -298,6 +298,7 @@ impl<'a> Intake<'a> {
         match self.pack.take() {
             Some((quarantine, _spool)) => {
                 let migrated = quarantine.migrate();
+                self.envoy.maintenance().note_pack(self.cell.id());
                 migrated.map(drop).map_err(|fault| ours_pack(&fault))
             }
             None => {

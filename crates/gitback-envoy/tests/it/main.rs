@@ -9,6 +9,7 @@ mod contact;
 mod forgets;
 mod holder;
 mod liars;
+mod maintenance;
 mod members;
 mod parts;
 mod peers;

@@ -245,7 +245,7 @@ fn a_damaged_pack_stays_as_it_is_and_is_told_of() {
         .repack_small()
         .expect("no fault")
         .expect("many");
-    assert_eq!(repacked.damaged, [victim.clone()]);
+    assert_eq!(repacked.damaged, std::slice::from_ref(&victim));
     assert_eq!(packs(&world).len(), 2);
     assert_eq!(fs::read(&victim).expect("it is there"), bytes);
 }

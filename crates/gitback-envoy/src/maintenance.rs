@@ -1,0 +1,146 @@
+//! What keeps repositories fast and small, beside everything else and in nobody's way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use gitback_identity::ProjectId;
+
+use crate::cell::Cell;
+use crate::daemon::{Envoy, chain};
+
+/// How long packs are gathered before somebody looks whether there are many.
+const GATHER: Duration = Duration::from_millis(200);
+/// How often one looks for what is not used any more.
+const ROUND: Duration = Duration::from_secs(30);
+/// After so long without a look-up, nothing is held in memory for it.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a pack is kept that was put together with others: who has found it before can still read it.
+const RETIRED: Duration = Duration::from_secs(600);
+
+/// The projects that want looking after, and the thread that does.
+#[derive(Debug, Default)]
+pub(crate) struct Maintenance {
+    due: Mutex<Due>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Due {
+    /// Packs have come.
+    grown: BTreeSet<ProjectId>,
+    stopping: bool,
+}
+
+impl Maintenance {
+    /// Says that a pack has come.
+    pub(crate) fn note_pack(&self, project: &ProjectId) {
+        if self.due().grown.insert(*project) {
+            self.news.notify_all();
+        }
+    }
+
+    /// Ends [`Maintenance::run`], after the project at hand.
+    pub(crate) fn stop(&self) {
+        self.due().stopping = true;
+        self.news.notify_all();
+    }
+
+    /// Looks after projects until [`Maintenance::stop`].
+    pub(crate) fn run(&self, envoy: &Envoy) {
+        // Where packs are left to be removed, and when the last ones were retired.
+        let mut retired: BTreeMap<ProjectId, Instant> = BTreeMap::new();
+        for cell in envoy.store().all() {
+            self.note_pack(cell.id());
+        }
+        let mut round = Instant::now();
+        while let Some(grown) = self.wait(ROUND.saturating_sub(round.elapsed())) {
+            for project in grown {
+                let cell = envoy.store().founded(&project);
+                if cell.is_some_and(|cell| repack(envoy, &cell)) {
+                    retired.insert(project, Instant::now());
+                }
+                if self.due().stopping {
+                    return;
+                }
+            }
+            if round.elapsed() < ROUND {
+                continue;
+            }
+            round = Instant::now();
+            for cell in envoy.store().all() {
+                cell.repo().close_unused(IDLE);
+            }
+            retired.retain(|project, last| {
+                let is_over = last.elapsed() >= RETIRED;
+                !(clear(envoy, project) && is_over)
+            });
+        }
+    }
+
+    /// Waits for packs, at most so long; what has come, or nothing any more when the daemon stops.
+    fn wait(&self, limit: Duration) -> Option<BTreeSet<ProjectId>> {
+        let idle = |due: &mut Due| !due.stopping && due.grown.is_empty();
+        let waited = self.news.wait_timeout_while(self.due(), limit, idle);
+        let (due, _) = waited.expect("no thread panics with what is due");
+        // More packs of the same push may be on their way.
+        let gathers = !due.grown.is_empty();
+        let working = |due: &mut Due| gathers && !due.stopping;
+        let waited = self.news.wait_timeout_while(due, GATHER, working);
+        let (mut due, _) = waited.expect("no thread panics with what is due");
+        (!due.stopping).then(|| std::mem::take(&mut due.grown))
+    }
+
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().expect("no thread panics with what is due")
+    }
+}
+
+/// Puts the small packs of a project together; whether there are packs to remove later.
+fn repack(envoy: &Envoy, cell: &Cell) -> bool {
+    // It takes room before it gives some back.
+    if envoy.room().is_err() {
+        return false;
+    }
+    match cell.repo().repack_small() {
+        Ok(None) => false,
+        Ok(Some(repacked)) => {
+            for path in &repacked.damaged {
+                tracing::error!(project = %cell.id(), path = %path.display(), "a pack is damaged");
+            }
+            if repacked.packs > 0 {
+                let (packs, objects) = (repacked.packs, repacked.objects);
+                tracing::debug!(project = %cell.id(), packs, objects, "put packs together");
+            }
+            repacked.packs > 0
+        }
+        Err(fault) => {
+            // A copy that was given up meanwhile is gone from its place.
+            if envoy.store().founded(cell.id()).is_some() {
+                tracing::warn!(project = %cell.id(), error = %chain(&fault), "cannot put packs together");
+            }
+            false
+        }
+    }
+}
+
+/// Removes the packs that were put together with others long enough ago; whether nothing kept it from doing so.
+fn clear(envoy: &Envoy, project: &ProjectId) -> bool {
+    let Some(cell) = envoy.store().founded(project) else {
+        return true;
+    };
+    match cell.repo().clear_retired(RETIRED) {
+        Ok(_) => true,
+        Err(fault) => {
+            tracing::warn!(%project, error = %chain(&fault), "cannot remove packs that are no longer used");
+            false
+        }
+    }
+}
+
+/// Runs `work` on a thread that gives way to others, where the system lets it.
+pub(crate) fn run(envoy: &Arc<Envoy>) {
+    // Of the calling thread alone, on Linux.
+    let _ = rustix::process::setpriority_process(None, 10);
+    envoy.maintenance().run(envoy);
+}

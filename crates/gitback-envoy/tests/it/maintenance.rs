@@ -1,0 +1,54 @@
+//! What an envoy does beside pushes.
+
+use std::time::{Duration, Instant};
+
+use gitback_envelope::Verified;
+use gitback_peer::PushAnswer;
+
+use crate::world::{World, git, main_at};
+
+/// The longest that it may take until the envoy has looked after a project.
+const SOON: Duration = Duration::from_secs(60);
+
+fn indexes(world: &World) -> usize {
+    let packs = std::fs::read_dir(world.repository().join("objects/pack")).expect("a folder");
+    let names = packs.map(|entry| entry.expect("an entry").file_name());
+    names
+        .filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("pack-") && name.ends_with(".idx")
+        })
+        .count()
+}
+
+#[test]
+fn many_pushes_leave_few_packs() {
+    const PUSHES: usize = 20;
+    let world = World::new();
+    let (oids, packs) = world.history(PUSHES);
+    let init = world.init();
+    let grant = world.grant(&init, &world.peer);
+    let mut before: Option<Verified> = None;
+    for (at, (oid, pack)) in oids.iter().zip(&packs).enumerate() {
+        let seen: Vec<&Verified> = before.iter().collect();
+        let update = main_at(*oid, &seen, Some(pack));
+        let at = u64::try_from(at).expect("few");
+        let previous = before.as_ref().unwrap_or(&grant);
+        let update = world.update(&world.peer, at, &[previous], update);
+        let envelopes = [&init, &grant, &update];
+        let pushed = world.push(&world.peer, &envelopes, Some(pack));
+        assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+        before = Some(update);
+    }
+    let begun = Instant::now();
+    while indexes(&world) > 8 {
+        assert!(begun.elapsed() < SOON, "{} packs", indexes(&world));
+        std::thread::yield_now();
+    }
+    git(&world.repository(), &["fsck", "--full", "--strict"], None);
+    let head = git(&world.repository(), &["rev-parse", "refs/heads/main"], None);
+    let head = String::from_utf8(head).expect("hex");
+    assert_eq!(head.trim(), oids[PUSHES - 1].to_string());
+    let count = git(&world.repository(), &["rev-list", "--count", "--all"], None);
+    assert_eq!(count.trim_ascii(), PUSHES.to_string().as_bytes());
+}
