@@ -33,6 +33,7 @@ mod graph;
 mod incoming;
 mod index;
 mod ingest;
+mod kept_refs;
 mod objects;
 mod outgoing;
 mod packet;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gix::bstr::ByteSlice as _;
@@ -86,7 +87,7 @@ pub fn valid_ref_name(name: &[u8]) -> bool {
         && gix::validate::reference::name(name.as_bstr()).is_ok()
 }
 
-type Values = BTreeMap<Vec<u8>, Oid>;
+pub(crate) type Values = BTreeMap<Vec<u8>, Oid>;
 
 impl Repository {
     /// All refs, sorted by name; symbolic ones are left out.
@@ -97,20 +98,19 @@ impl Repository {
     pub fn refs(&self) -> Result<Vec<Ref>, Fault> {
         let values = self.ref_values()?;
         let objects = self.objects()?;
-        let peel = |oid: &Oid| match objects.kind(oid)? {
-            Some(Kind::Tag) => Ok(objects.peel(oid).ok().map(|(peeled, _)| peeled)),
-            _ => Ok(None),
-        };
-        values
-            .into_iter()
-            .map(|(name, oid)| {
-                Ok(Ref {
-                    name,
-                    oid,
-                    peeled: peel(&oid)?,
-                })
-            })
-            .collect()
+        let peeled = self
+            .kept_refs()
+            .peeled(&values, |oid| match objects.kind(oid)? {
+                Some(Kind::Tag) => Ok(objects.peel(oid).ok().map(|(end, _)| end)),
+                Some(Kind::Commit | Kind::Tree | Kind::Blob) => Ok(Some(*oid)),
+                None => Ok(None),
+            })?;
+        let refs = values.iter().map(|(name, oid)| Ref {
+            name: name.clone(),
+            oid: *oid,
+            peeled: peeled.get(oid).filter(|end| *end != oid).copied(),
+        });
+        Ok(refs.collect())
     }
 
     /// The ref that `HEAD` points to, present or not; `None` when it points to a commit.
@@ -158,22 +158,30 @@ impl Repository {
         self.changing_refs(|| {
             let current = self.ref_values()?;
             check(self, &current, changes)?;
-            let names: BTreeSet<&[u8]> = current.keys().map(Vec::as_slice).collect();
-            let step = |change: &RefChange| match change.new {
-                None => Step::Delete,
-                Some(_) if current.contains_key(&change.name) => Step::Move,
-                Some(_) if check_room(&names, &change.name).is_ok() => Step::Make,
-                Some(_) => Step::MakeInRoom,
-            };
-            for now in [Step::Make, Step::Move, Step::Delete, Step::MakeInRoom] {
-                let chosen = changes.iter().filter(|change| step(change) == now);
-                let edits: Result<Vec<RefEdit>, RefError> = chosen
-                    .filter_map(|change| edit(change, current.get(&change.name)).transpose())
-                    .collect();
-                self.apply(edits?)?;
-            }
-            Ok(())
+            self.kept_refs().changes();
+            let applied = self.apply_in_steps(&current, changes);
+            let now = applied.is_ok().then(|| after(&current, changes));
+            self.kept_refs().changed(self.path(), now);
+            applied
         })
+    }
+
+    fn apply_in_steps(&self, current: &Values, changes: &[RefChange]) -> Result<(), RefError> {
+        let names: BTreeSet<&[u8]> = current.keys().map(Vec::as_slice).collect();
+        let step = |change: &RefChange| match change.new {
+            None => Step::Delete,
+            Some(_) if current.contains_key(&change.name) => Step::Move,
+            Some(_) if check_room(&names, &change.name).is_ok() => Step::Make,
+            Some(_) => Step::MakeInRoom,
+        };
+        for now in [Step::Make, Step::Move, Step::Delete, Step::MakeInRoom] {
+            let chosen = changes.iter().filter(|change| step(change) == now);
+            let edits: Result<Vec<RefEdit>, RefError> = chosen
+                .filter_map(|change| edit(change, current.get(&change.name)).transpose())
+                .collect();
+            self.apply(edits?)?;
+        }
+        Ok(())
     }
 
     fn apply(&self, edits: Vec<RefEdit>) -> Result<(), RefError> {
@@ -200,7 +208,12 @@ impl Repository {
         }
     }
 
-    pub(crate) fn ref_values(&self) -> Result<Values, Fault> {
+    pub(crate) fn ref_values(&self) -> Result<Arc<Values>, Fault> {
+        self.kept_refs()
+            .values(self.path(), || self.read_ref_values())
+    }
+
+    fn read_ref_values(&self) -> Result<Values, Fault> {
         let store = store(self.path());
         let platform = store
             .iter()
@@ -217,6 +230,18 @@ impl Repository {
         }
         Ok(values)
     }
+}
+
+/// The values when all changes have happened.
+fn after(current: &Values, changes: &[RefChange]) -> Values {
+    let mut values = current.clone();
+    for change in changes {
+        match change.new {
+            Some(oid) => values.insert(change.name.clone(), oid),
+            None => values.remove(&change.name),
+        };
+    }
+    values
 }
 
 fn store(repository: &Path) -> Store {

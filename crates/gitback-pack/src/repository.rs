@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use gix::objs::Kind;
 use rustix::fs::FlockOperation;
 
+use crate::kept_refs::KeptRefs;
 use crate::objects::{Kept, Objects};
 use crate::recover::{self, Recovered};
 use crate::{Fault, Oid, OpenError};
@@ -54,6 +55,7 @@ struct Inner {
     path: PathBuf,
     /// One change of refs at a time.
     refs: Mutex<()>,
+    kept_refs: KeptRefs,
     objects: Arc<Kept>,
     /// The directory itself, locked.
     _lock: OwnedFd,
@@ -150,6 +152,7 @@ impl Repository {
                 objects: Arc::new(Kept::new(path.join("objects"))),
                 path,
                 refs: Mutex::new(()),
+                kept_refs: KeptRefs::default(),
                 _lock: lock,
             }),
         }
@@ -244,6 +247,10 @@ impl Repository {
 
     pub(crate) fn spool_path(&self) -> PathBuf {
         self.path().join(SPOOL)
+    }
+
+    pub(crate) fn kept_refs(&self) -> &KeptRefs {
+        &self.inner.kept_refs
     }
 
     /// Runs `change` while no other thread changes refs.

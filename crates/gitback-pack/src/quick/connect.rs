@@ -26,7 +26,7 @@ impl Quick {
     /// Whether everything that `tips` lead to is in the pack or in the repository; what its refs lead to is. `None`: git
     /// has to tell.
     pub(crate) fn is_connected(&self, tips: &[Oid], repository: &Repository) -> Option<()> {
-        let refs: HashSet<Oid> = repository.ref_values().ok()?.into_values().collect();
+        let refs: HashSet<Oid> = repository.ref_values().ok()?.values().copied().collect();
         let objects = repository.small_objects().ok()?;
         let mut walk = Walk {
             quick: self,

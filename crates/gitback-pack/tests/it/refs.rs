@@ -1,5 +1,7 @@
 //! Moving refs.
 
+use std::fs;
+
 use gitback_pack::{Expect, Oid, RefChange, RefError};
 
 use crate::support::{Clone, World, git, parse};
@@ -150,7 +152,7 @@ fn a_value_has_its_new_name_before_it_loses_the_old_one() {
     world.set("refs/envoys/a/heads/main", first);
     // While the old name cannot go, everything else has happened.
     let lock = world.path().join("refs/envoys/a/heads/main.lock");
-    std::fs::write(&lock, b"").expect("a lock");
+    fs::write(&lock, b"").expect("a lock");
     let changes = [
         delete("refs/envoys/a/heads/main"),
         set("refs/heads/main", first),
@@ -167,7 +169,7 @@ fn a_value_has_its_new_name_before_it_loses_the_old_one() {
         }
         assert!(both(&world), "they do not wait for the deletion");
         assert_eq!(world.get("refs/envoys/a/heads/main"), Some(first));
-        std::fs::remove_file(&lock).expect("it is there");
+        fs::remove_file(&lock).expect("it is there");
         let updated = update.join().expect("no panic");
         updated.expect("the lock is gone");
     });
@@ -276,4 +278,73 @@ fn tells_ancestors_through_merges() {
     assert!(is(blob, blob) && !is(blob, merge) && !is(first, blob));
     let absent = parse(&"a".repeat(40));
     assert!(world.repository.is_ancestor(&absent, &merge).is_err());
+}
+
+#[test]
+fn what_somebody_else_writes_is_seen() {
+    let (world, _, first, second) = seeded();
+    let main = "refs/heads/main";
+    assert_eq!(world.get(main), Some(second));
+    // What happens in one tick of the file system's clock cannot be told apart.
+    let ticks = world.home.path().join("ticks");
+    let now = || {
+        fs::write(&ticks, "").expect("ours");
+        let metadata = ticks.metadata().expect("there");
+        metadata.modified().expect("a time")
+    };
+    let theirs = |arguments: &[&str]| {
+        let before = now();
+        while now() == before {}
+        git(world.path(), arguments);
+    };
+    let first_hex = first.to_string();
+    theirs(&["update-ref", main, &first_hex]);
+    assert_eq!(world.get(main), Some(first));
+    git(
+        world.path(),
+        &["update-ref", "refs/heads/deep/er", &first_hex],
+    );
+    assert_eq!(world.get("refs/heads/deep/er"), Some(first));
+    theirs(&["pack-refs", "--all", "--prune"]);
+    assert_eq!(world.get(main), Some(first));
+    theirs(&["update-ref", "-d", main]);
+    assert_eq!(world.get(main), None);
+}
+
+#[test]
+fn what_was_moved_is_what_git_finds() {
+    let (world, clone, first, second) = seeded();
+    clone.git(&["tag", "-a", "-m", "one", "v1", &first.to_string()]);
+    let tag = clone.oid("v1");
+    world.store(&clone.pack_of(&[tag]), &[tag]).expect("a tag");
+    let all = |world: &World| {
+        let refs = world.repository.refs().expect("refs");
+        let lines = refs.into_iter().map(|one| {
+            let name = String::from_utf8(one.name).expect("text");
+            let peeled = one
+                .peeled
+                .map_or_else(String::new, |peeled| peeled.to_string());
+            format!("{name} {} {peeled}", one.oid)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let format = "--format=%(refname) %(objectname) %(*objectname)";
+    let theirs = |world: &World| git(world.path(), &["for-each-ref", format]);
+    let steps: [&[RefChange]; 5] = [
+        &[set("refs/heads/a/b", first), set("refs/tags/v1", tag)],
+        &[delete("refs/heads/a/b"), set("refs/heads/a", second)],
+        &[delete("refs/heads/a"), set("refs/heads/a/b/c", first)],
+        &[set("refs/heads/main", first), delete("refs/heads/a/b/c")],
+        &[set("refs/tags/v1", first)],
+    ];
+    for step in steps {
+        world.repository.update_refs(step).expect("they move");
+        assert_eq!(all(&world).trim_end(), theirs(&world));
+    }
+    let refused = world.repository.update_refs(&[
+        set("refs/heads/new", second),
+        set("refs/heads/none", parse(&"a".repeat(40))),
+    ]);
+    assert!(refused.is_err());
+    assert_eq!(all(&world).trim_end(), theirs(&world));
 }
