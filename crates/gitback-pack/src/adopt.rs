@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::objects::{Change, stems};
 use crate::repository::sync_directory;
 use crate::{Fault, Repository};
 
@@ -30,9 +31,11 @@ impl Repository {
                 adopt_loose(&from.join(&name), &to.join(&name), &mut touched)?;
             }
         }
-        let adopted = adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched);
-        self.packs_changed();
-        adopted?;
+        self.change_packs(|| {
+            let come = adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched)?;
+            let gone = Vec::new();
+            Ok(Change { come, gone })
+        })?;
         for directory in touched.iter().rev() {
             sync_directory(directory)?;
         }
@@ -57,11 +60,14 @@ fn adopt_loose(from: &Path, to: &Path, touched: &mut BTreeSet<PathBuf>) -> Resul
     Ok(())
 }
 
-fn adopt_packs(from: &Path, to: &Path, touched: &mut BTreeSet<PathBuf>) -> Result<(), Fault> {
-    for name in names(from)? {
-        let Some(stem) = name.strip_suffix(".idx") else {
-            continue;
-        };
+/// Which ones, by name without suffix.
+fn adopt_packs(
+    from: &Path,
+    to: &Path,
+    touched: &mut BTreeSet<PathBuf>,
+) -> Result<Vec<String>, Fault> {
+    let stems = stems(from)?;
+    for stem in &stems {
         for suffix in ORDER {
             let file = format!("{stem}.{suffix}");
             if from.join(&file).exists() {
@@ -70,7 +76,7 @@ fn adopt_packs(from: &Path, to: &Path, touched: &mut BTreeSet<PathBuf>) -> Resul
         }
         touched.insert(to.to_owned());
     }
-    Ok(())
+    Ok(stems)
 }
 
 /// Links one file. One that is there already is the same: names are hashes of what is in it.

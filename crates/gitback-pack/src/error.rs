@@ -72,16 +72,6 @@ pub enum Fault {
         #[source]
         source: gix::Error,
     },
-    /// The repository holds more packs than one look-up can address.
-    #[error("{path} holds {packs} packs, more than {limit}", path = path.display())]
-    TooManyPacks {
-        /// The pack directory.
-        path: PathBuf,
-        /// How many there are.
-        packs: usize,
-        /// How many are allowed.
-        limit: usize,
-    },
     /// There is a repository at this path already.
     #[error("there is a repository at {path} already", path = path.display())]
     Exists {

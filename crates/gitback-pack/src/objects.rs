@@ -1,84 +1,160 @@
 //! Looking objects up in process.
 
+use std::cell::RefCell;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use gix::objs::{Exists as _, Find as _, FindHeader as _, Kind};
-use gix::odb::store::init::{Options, Slots};
+use gix::objs::Kind;
+use gix::odb::loose;
+use gix::odb::pack::data::decode;
+use gix::odb::pack::{cache, data, index};
+use gix::zlib::Inflate;
 
 use crate::{Fault, Oid, walk};
 
-/// Largest piece of data that an object store that is kept open reads at once, in bytes.
+/// Largest piece of data that is read at once where reading is bounded, in bytes.
 pub(crate) const READ_MAX: usize = 8 * 1024 * 1024;
-/// Slots for packs that arrive while a look-up runs.
-const SLOTS_SPARE: usize = 256;
-/// What the object store can address.
-const SLOTS_MAX: usize = 32_767;
 /// Longest chain of tags that point to tags.
 const TAGS_MAX: usize = 64;
+const SHA1: gix::hash::Kind = gix::hash::Kind::Sha1;
 
-/// The objects of a repository as they are now; taken for one operation, so that every pack is seen.
+type Packs = Arc<Vec<Arc<Pack>>>;
+
+/// The objects of a repository as they are now; taken for one operation, which sees one state.
 pub(crate) struct Objects {
-    store: gix::odb::Handle,
-    /// For what the limit of the store forbids, unless the limit was asked for.
-    beyond: Option<Arc<Kept>>,
+    packs: Packs,
+    loose: Vec<PathBuf>,
+    /// What needs more than `READ_MAX` bytes at once is not read.
+    bounded: bool,
+    inflate: RefCell<Inflate>,
 }
 
-/// Keeps the object store of one repository open between operations: opening it costs more the more packs there are.
+/// A pack; its index is open, and it itself from the first time that something is read from it.
+struct Pack {
+    stem: String,
+    path: PathBuf,
+    index: index::File,
+    data: OnceLock<data::File>,
+}
+
+impl Pack {
+    /// `None` if it is no pack, or has just gone.
+    fn open(directory: &Path, stem: &str) -> Result<Option<Arc<Self>>, Fault> {
+        let path = directory.join(format!("{stem}.idx"));
+        match index::File::at(&path, SHA1) {
+            Ok(index) => Ok(Some(Arc::new(Self {
+                stem: stem.to_owned(),
+                path: directory.join(format!("{stem}.pack")),
+                index,
+                data: OnceLock::new(),
+            }))),
+            Err(error) => match system_error(&error) {
+                // Too many files, no memory: to go on without its objects would be wrong.
+                Some(kind) if kind != ErrorKind::NotFound => {
+                    Err(Fault::io("open", path)(kind.into()))
+                }
+                _ => Ok(None),
+            },
+        }
+    }
+
+    fn data(&self) -> Result<&data::File, gix::Error> {
+        if let Some(data) = self.data.get() {
+            return Ok(data);
+        }
+        let data = data::File::at(&self.path, SHA1)?.with_alloc_limit_bytes(Some(READ_MAX));
+        Ok(self.data.get_or_init(|| data))
+    }
+
+    fn offset(&self, oid: &Oid) -> Option<u64> {
+        let at = self.index.lookup(oid)?;
+        Some(self.index.pack_offset_at_index(at))
+    }
+
+    fn header(&self, offset: u64, inflate: &mut Inflate) -> Result<(Kind, u64), gix::Error> {
+        let data = self.data()?;
+        let base = |oid: &gix::oid| {
+            let at = self.offset(&oid.to_owned());
+            let entry = at.map(|offset| data.entry(offset)).transpose()?;
+            Ok(entry.map(decode::header::ResolvedBase::InPack))
+        };
+        let header = data.decode_header(data.entry(offset)?, inflate, &base)?;
+        Ok((header.kind, header.object_size))
+    }
+
+    fn read(
+        &self,
+        data: &data::File,
+        offset: u64,
+        inflate: &mut Inflate,
+    ) -> Result<Vec<u8>, gix::Error> {
+        let base = |oid: &gix::oid, _: &mut Vec<u8>| {
+            let at = self.offset(&oid.to_owned());
+            let entry = at.map(|offset| data.entry(offset)).transpose()?;
+            Ok(entry.map(decode::entry::ResolvedBase::InPack))
+        };
+        let mut bytes = Vec::new();
+        let entry = data.entry(offset)?;
+        data.decode_entry(entry, &mut bytes, inflate, &base, &mut cache::Never)?;
+        Ok(bytes)
+    }
+}
+
+/// What the system said, if this is its failure.
+fn system_error(error: &gix::Error) -> Option<ErrorKind> {
+    let mut causes = error.iter_errors();
+    causes.find_map(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .map(std::io::Error::kind)
+    })
+}
+
+/// Keeps the packs of one repository open between operations: opening them costs more the more there are.
 ///
-/// It is opened anew when the packs are other ones. This process says so by [`Kept::changed`]; what somebody else does
+/// They are looked for anew when there are other ones. This process says so by [`Kept::change`]; what somebody else does
 /// shows in the directory's time of change.
 #[derive(Debug)]
 pub(crate) struct Kept {
     objects: PathBuf,
-    changes: AtomicU64,
     open: Mutex<Option<Open>>,
 }
 
 struct Open {
-    store: gix::odb::Handle,
-    seen: Seen,
+    packs: Packs,
+    /// When the directory of packs was changed last.
+    changed: Option<SystemTime>,
     used: Instant,
 }
 
 impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            store: _,
-            seen,
-            used,
-        } = self;
+        let packs: Vec<&str> = self.packs.iter().map(|pack| pack.stem.as_str()).collect();
         let mut debug = f.debug_struct("Open");
-        debug.field("seen", seen).field("used", used);
+        debug.field("packs", &packs);
         debug.finish_non_exhaustive()
     }
 }
 
-/// What tells one set of packs from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    changes: u64,
-    directory: Option<SystemTime>,
+/// Which packs came and which went, by name without suffix.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) come: Vec<String>,
+    pub(crate) gone: Vec<String>,
 }
 
 impl Kept {
     pub(crate) const fn new(objects: PathBuf) -> Self {
         Self {
             objects,
-            changes: AtomicU64::new(0),
             open: Mutex::new(None),
         }
     }
 
-    /// Says that this process has brought packs in, or taken some away.
-    pub(crate) fn changed(&self) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Closes the store if nobody has used it for so long; what is being done with it goes on.
+    /// Closes the packs if nobody has looked for anything for so long; what is being done with them goes on.
     pub(crate) fn close_unused(&self, idle: Duration) {
         let mut open = self.open();
         if open
@@ -89,58 +165,94 @@ impl Kept {
         }
     }
 
-    /// The objects as they are now. What takes more than `READ_MAX` bytes at once is read beside the store, unless it is
-    /// to be `bounded`: then it is not read.
-    pub(crate) fn objects(self: &Arc<Self>, bounded: bool) -> Result<Objects, Fault> {
-        // Before the look at the packs: what changes meanwhile is seen the next time.
-        let seen = self.see();
-        let mut open = self.open();
-        let store = match open.as_mut() {
-            Some(open) if open.seen == seen => {
-                open.used = Instant::now();
-                open.store.clone()
-            }
-            _ => {
-                let store = open_store(&self.objects, &[], Some(READ_MAX))?;
-                *open = Some(Open {
-                    store: store.clone(),
-                    seen,
-                    used: Instant::now(),
-                });
-                store
-            }
-        };
+    /// The objects as they are now.
+    pub(crate) fn objects(&self, bounded: bool) -> Result<Objects, Fault> {
         Ok(Objects {
-            store,
-            beyond: (!bounded).then(|| Arc::clone(self)),
+            packs: self.packs()?,
+            loose: vec![self.objects.clone()],
+            bounded,
+            inflate: RefCell::default(),
         })
     }
 
-    /// The objects of `quarantine`, whose alternate is this store.
+    /// The objects of `quarantine`, and those here.
     pub(crate) fn with_quarantine(&self, quarantine: &Path) -> Result<Objects, Fault> {
-        self.without_openers(|| open_store(quarantine, &[&self.objects], None))
-            .map(Objects::unlimited)
-    }
-
-    fn unlimited(&self) -> Result<Objects, Fault> {
-        self.without_openers(|| open_store(&self.objects, &[], None))
-            .map(Objects::unlimited)
-    }
-
-    /// Runs `act` while nobody opens the store. Who has it open has all indexes of packs open; packs themselves are opened
-    /// by name when they are needed.
-    pub(crate) fn without_openers<T>(&self, act: impl FnOnce() -> T) -> T {
-        let _open = self.open();
-        act()
-    }
-
-    fn see(&self) -> Seen {
-        let changes = self.changes.load(Ordering::SeqCst);
-        let directory = fs::metadata(self.objects.join("pack"));
-        Seen {
-            changes,
-            directory: directory.and_then(|metadata| metadata.modified()).ok(),
+        let directory = quarantine.join("pack");
+        let mut packs = Vec::new();
+        for stem in stems(&directory)? {
+            packs.extend(Pack::open(&directory, &stem)?);
         }
+        packs.extend(self.packs()?.iter().cloned());
+        Ok(Objects {
+            packs: Arc::new(packs),
+            loose: vec![quarantine.to_owned(), self.objects.clone()],
+            bounded: false,
+            inflate: RefCell::default(),
+        })
+    }
+
+    /// Runs `act`, which brings in packs or takes indexes of packs away, while nobody opens one. Whoever has looked before
+    /// has all indexes open; packs themselves are opened by name when they are needed.
+    pub(crate) fn change(&self, act: impl FnOnce() -> Result<Change, Fault>) -> Result<(), Fault> {
+        let mut open = self.open();
+        // Forgotten in any case, if it is not known what has become of it.
+        let before = open.take().filter(|open| open.changed == self.changed());
+        let change = act()?;
+        let Some(before) = before else {
+            return Ok(());
+        };
+        let mut packs = Vec::with_capacity(before.packs.len() + change.come.len());
+        let directory = self.objects.join("pack");
+        for stem in &change.come {
+            // If it cannot be opened now, the next operation says why.
+            match Pack::open(&directory, stem) {
+                Ok(Some(pack)) => packs.push(pack),
+                Ok(None) | Err(_) => return Ok(()),
+            }
+        }
+        let replaced = |pack: &&Arc<Pack>| {
+            !change.gone.contains(&pack.stem) && !change.come.contains(&pack.stem)
+        };
+        packs.extend(before.packs.iter().filter(replaced).cloned());
+        *open = Some(Open {
+            packs: Arc::new(packs),
+            changed: self.changed(),
+            used: Instant::now(),
+        });
+        Ok(())
+    }
+
+    fn packs(&self) -> Result<Packs, Fault> {
+        let mut kept = self.open();
+        // Before the look at the packs: what changes meanwhile is seen the next time.
+        let changed = self.changed();
+        if let Some(open) = kept.as_mut()
+            && open.changed == changed
+        {
+            open.used = Instant::now();
+            return Ok(Arc::clone(&open.packs));
+        }
+        let before = kept.take().map(|open| open.packs).unwrap_or_default();
+        let directory = self.objects.join("pack");
+        let mut packs = Vec::new();
+        for stem in stems(&directory)? {
+            match before.iter().find(|pack| pack.stem == stem) {
+                Some(pack) => packs.push(Arc::clone(pack)),
+                None => packs.extend(Pack::open(&directory, &stem)?),
+            }
+        }
+        let packs = Arc::new(packs);
+        *kept = Some(Open {
+            packs: Arc::clone(&packs),
+            changed,
+            used: Instant::now(),
+        });
+        Ok(packs)
+    }
+
+    fn changed(&self) -> Option<SystemTime> {
+        let directory = fs::metadata(self.objects.join("pack"));
+        directory.and_then(|metadata| metadata.modified()).ok()
     }
 
     fn open(&self) -> MutexGuard<'_, Option<Open>> {
@@ -149,30 +261,50 @@ impl Kept {
     }
 }
 
-impl Objects {
-    const fn unlimited(store: gix::odb::Handle) -> Self {
-        Self {
-            store,
-            beyond: None,
-        }
+/// The names of the packs in `directory`, without suffix.
+pub(crate) fn stems(directory: &Path) -> Result<Vec<String>, Fault> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Fault::io("list", directory)(source)),
+    };
+    let mut stems = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(Fault::io("list", directory))?.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".idx"));
+        stems.extend(
+            stem.filter(|stem| stem.starts_with("pack-"))
+                .map(str::to_owned),
+        );
     }
+    stems.sort();
+    Ok(stems)
+}
 
+impl Objects {
     pub(crate) fn has(&self, oid: &Oid) -> bool {
-        self.store.exists(oid)
+        self.packs
+            .iter()
+            .any(|pack| pack.index.lookup(oid).is_some())
+            || self.loose().any(|loose| loose.contains(oid))
     }
 
     pub(crate) fn kind(&self, oid: &Oid) -> Result<Option<Kind>, Fault> {
-        let header = self
-            .store
-            .try_header(oid)
-            .map_err(|source| Fault::ReadObject { oid: *oid, source })?;
-        Ok(header.map(|header| header.kind))
+        Ok(self.try_header(oid)?.map(|(kind, _)| kind))
     }
 
     /// Kind and size in bytes; `None` when it is not here or cannot be read.
     pub(crate) fn header(&self, oid: &Oid) -> Option<(Kind, u64)> {
-        let header = self.store.try_header(oid).ok()??;
-        Some((header.kind, header.size))
+        self.try_header(oid).ok()?
+    }
+
+    fn try_header(&self, oid: &Oid) -> Result<Option<(Kind, u64)>, Fault> {
+        let packed = |pack: &Pack, offset| pack.header(offset, &mut self.inflate.borrow_mut());
+        let loose = |loose: &loose::Store| {
+            let header = loose.try_header(oid)?;
+            Ok(header.map(|(size, kind)| (kind, size)))
+        };
+        self.first(oid, packed, loose)
     }
 
     /// The bytes of an object if it is of this kind and not larger than `limit`.
@@ -200,14 +332,65 @@ impl Objects {
 
     /// The bytes of an object.
     pub(crate) fn read(&self, oid: &Oid) -> Result<Vec<u8>, Fault> {
-        let mut buffer = Vec::new();
-        match (self.store.try_find(oid, &mut buffer), &self.beyond) {
-            (Ok(Some(_)), _) => Ok(buffer),
-            (Ok(None), _) => Err(Fault::NoObject { oid: *oid }),
-            (Err(source), None) => Err(Fault::ReadObject { oid: *oid, source }),
-            // It, or what it builds on, may be larger than the store may read.
-            (Err(_), Some(kept)) => kept.unlimited()?.read(oid),
+        let packed = |pack: &Pack, offset| {
+            let inflate = &mut self.inflate.borrow_mut();
+            let read = pack
+                .data()
+                .and_then(|data| pack.read(data, offset, inflate));
+            match read {
+                // It, or what it builds on, may be too large for that.
+                Err(_) if !self.bounded => {
+                    pack.read(&data::File::at(&pack.path, SHA1)?, offset, inflate)
+                }
+                read => read,
+            }
+        };
+        let loose = |loose: &loose::Store| {
+            let mut bytes = Vec::new();
+            let found = loose.try_find(oid, &mut bytes)?.is_some();
+            Ok(found.then_some(bytes))
+        };
+        let found = self.first(oid, packed, loose)?;
+        found.ok_or(Fault::NoObject { oid: *oid })
+    }
+
+    /// The first copy that can be had. What cannot be read in one place may be sound in another.
+    fn first<T>(
+        &self,
+        oid: &Oid,
+        packed: impl Fn(&Pack, u64) -> Result<T, gix::Error>,
+        loose: impl Fn(&loose::Store) -> Result<Option<T>, gix::Error>,
+    ) -> Result<Option<T>, Fault> {
+        let mut failure = None;
+        for pack in self.packs.iter() {
+            let found = pack.offset(oid).map(|offset| packed(pack, offset));
+            match found {
+                Some(Ok(found)) => return Ok(Some(found)),
+                Some(Err(source)) => failure = Some(source),
+                None => {}
+            }
         }
+        for store in self.loose() {
+            match loose(&store) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+                Err(source) => failure = Some(source),
+            }
+        }
+        match failure {
+            Some(source) => Err(Fault::ReadObject { oid: *oid, source }),
+            None => Ok(None),
+        }
+    }
+
+    fn loose(&self) -> impl Iterator<Item = loose::Store> {
+        self.loose.iter().map(|path| {
+            let options = loose::Options {
+                alloc_limit_bytes: self.bounded.then_some(READ_MAX),
+                ..loose::Options::default()
+            };
+            loose::Store::at_opts(path, SHA1, options)
+        })
     }
 
     /// Whether `new` contains `old`. Tags stand for what they point to; anything but
@@ -223,60 +406,4 @@ impl Objects {
         }
         walk::is_ancestor(old, new, |oid| Ok(walk::Commit::parse(&self.read(oid)?)))
     }
-}
-
-/// Opens a store, which may have alternates among `others`, whose packs count, and all indexes in it. Nothing is read for
-/// which more than `limit` bytes at once are needed.
-fn open_store(
-    objects: &Path,
-    others: &[&Path],
-    limit: Option<usize>,
-) -> Result<gix::odb::Handle, Fault> {
-    let mut packs = 0;
-    for directory in [objects].iter().chain(others) {
-        packs += count_packs(&directory.join("pack"))?;
-    }
-    // The store says "not there" of objects in packs beyond its slots, so they must never run out.
-    let slots = packs.saturating_add(SLOTS_SPARE);
-    let given = u16::try_from(slots)
-        .ok()
-        .filter(|_| slots <= SLOTS_MAX)
-        .ok_or_else(|| Fault::TooManyPacks {
-            path: objects.to_owned(),
-            packs,
-            limit: SLOTS_MAX - SLOTS_SPARE,
-        })?;
-    let options = Options {
-        slots: Slots::Given(given),
-        alloc_limit_bytes: limit,
-        // Alternates are named relative to the store, never to where this process runs.
-        current_dir: Some(objects.to_owned()),
-        ..Options::default()
-    };
-    let mut store = gix::odb::at_opts(objects, gix::hash::Kind::Sha1, None, options)
-        .map_err(Fault::io("open", objects))?;
-    // One operation sees one state; a miss must not list the directory again.
-    store.refresh.never();
-    // Packs keep their names longer than their indexes do, so these must not be opened later.
-    store.exists(&Oid::null(gix::hash::Kind::Sha1));
-    Ok(store)
-}
-
-fn count_packs(directory: &Path) -> Result<usize, Fault> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(source) => return Err(Fault::io("list", directory)(source)),
-    };
-    let mut packs = 0;
-    for entry in entries {
-        let entry = entry.map_err(Fault::io("list", directory))?;
-        packs += usize::from(
-            entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "idx"),
-        );
-    }
-    Ok(packs)
 }

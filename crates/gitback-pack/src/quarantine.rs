@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gix::objs::Kind;
 use tempfile::TempDir;
 
-use crate::objects::Objects;
+use crate::objects::{Change, Objects, stems};
 use crate::outgoing::{connected, quarantined};
 use crate::quick::Quick;
 use crate::repository::sync_directory;
@@ -140,8 +140,8 @@ impl Quarantine {
         }
         let from = self.path().join("pack");
         let to = self.repository.objects_path().join("pack");
-        let stems = self.packs()?;
-        for stem in &stems {
+        let come = stems(&from)?;
+        for stem in &come {
             for file in files(&from, stem) {
                 fs::set_permissions(&file, Permissions::from_mode(0o444))
                     .map_err(Fault::io("protect", &file))?;
@@ -150,23 +150,26 @@ impl Quarantine {
                     .map_err(Fault::io("sync", &file))?;
             }
         }
-        let mut migrated = Migrated { packs: Vec::new() };
-        for stem in &stems {
-            let pack = to.join(format!("{stem}.pack"));
-            // The name is the hash of the content: a pack that came twice stays as it is.
-            if !(pack.exists() && to.join(format!("{stem}.idx")).exists()) {
+        let pack = |stem: &String| to.join(format!("{stem}.pack"));
+        let packs = come.iter().map(pack).collect();
+        self.repository.change_packs(|| {
+            for stem in &come {
+                // The name is the hash of the content: a pack that came twice stays as it is.
+                if pack(stem).exists() && to.join(format!("{stem}.idx")).exists() {
+                    continue;
+                }
                 for file in files(&from, stem) {
                     let target = to.join(file.file_name().unwrap_or_default());
                     fs::rename(&file, &target).map_err(Fault::io("move", &file))?;
                 }
             }
-            migrated.packs.push(pack);
-        }
-        self.repository.packs_changed();
+            let gone = Vec::new();
+            Ok(Change { come, gone })
+        })?;
         // Also without packs: the objects that a push builds on may have been moved here
         // by another one that has not come to its own sync yet.
         sync_directory(&to)?;
-        Ok(migrated)
+        Ok(Migrated { packs })
     }
 
     /// Its directory, in the form of an object store.
@@ -180,22 +183,6 @@ impl Quarantine {
 
     fn objects(&self) -> Result<Objects, Fault> {
         self.repository.quarantined_objects(self.path())
-    }
-
-    /// The names of the finished packs in it, without suffix.
-    fn packs(&self) -> Result<Vec<String>, Fault> {
-        let directory = self.path().join("pack");
-        let mut stems = Vec::new();
-        for entry in fs::read_dir(&directory).map_err(Fault::io("list", &directory))? {
-            let name = entry.map_err(Fault::io("list", &directory))?.file_name();
-            stems.extend(
-                name.to_str()
-                    .and_then(|name| name.strip_suffix(".idx"))
-                    .map(str::to_owned),
-            );
-        }
-        stems.sort();
-        Ok(stems)
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use gix::odb::pack::{data, index};
 
 use crate::index::{Row, index as index_of};
+use crate::objects::{Change, stems};
 use crate::outgoing::PACK_HEADER_BYTES;
 use crate::repository::sync_directory;
 use crate::{Fault, Oid, Repository};
@@ -114,8 +115,13 @@ impl Repository {
         let kept = keep(&sources);
         let written = Written::of(&directory, &sources, &kept)?;
         let (objects, bytes) = (kept.len(), written.bytes);
-        written.install(&directory)?;
-        self.packs_changed();
+        self.change_packs(|| {
+            let come = vec![written.install(&directory)?];
+            let gone = Vec::new();
+            Ok(Change { come, gone })
+        })?;
+        // From here on the old ones may go.
+        sync_directory(&directory)?;
         self.retire(&directory, &sources)?;
         Ok(Some(Repacked {
             packs: sources.len(),
@@ -151,7 +157,7 @@ impl Repository {
     fn retire(&self, directory: &Path, sources: &[Source]) -> Result<(), Fault> {
         // Their age counts from now: renaming does not change it.
         let now = SystemTime::now();
-        self.without_openers(|| {
+        self.change_packs(|| {
             for source in sources {
                 let path = directory.join(format!("{}.idx", source.stem));
                 let retired = directory.join(format!("{RETIRED}{}.idx", source.stem));
@@ -160,7 +166,11 @@ impl Repository {
                     .and_then(|file| file.set_modified(now))
                     .map_err(Fault::io("date", &retired))?;
             }
-            Ok(())
+            let gone = sources.iter().map(|source| source.stem.clone());
+            Ok(Change {
+                come: Vec::new(),
+                gone: gone.collect(),
+            })
         })
     }
 }
@@ -189,12 +199,7 @@ pub(crate) fn clear_retired(path: &Path) -> Result<bool, Fault> {
 /// All packs that nobody wants kept apart.
 fn candidates(directory: &Path) -> Result<Vec<Candidate>, Fault> {
     let mut candidates = Vec::new();
-    for entry in fs::read_dir(directory).map_err(Fault::io("list", directory))? {
-        let name = entry.map_err(Fault::io("list", directory))?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".idx"));
-        let Some(stem) = stem.filter(|stem| stem.starts_with("pack-")) else {
-            continue;
-        };
+    for stem in stems(directory)? {
         let beside = |suffix: &str| directory.join(format!("{stem}.{suffix}"));
         if ["keep", "promisor", "mtimes"]
             .iter()
@@ -206,7 +211,7 @@ fn candidates(directory: &Path) -> Result<Vec<Candidate>, Fault> {
             Ok(metadata) => candidates.push(Candidate {
                 bytes: metadata.len(),
                 modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                stem: stem.to_owned(),
+                stem,
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(source) => return Err(Fault::io("inspect", &beside("pack"))(source)),
@@ -421,14 +426,14 @@ impl Written {
         })
     }
 
-    /// Gives them the names by which they are found, the index last.
-    fn install(self, directory: &Path) -> Result<(), Fault> {
+    /// Gives them the names by which they are found, the index last; that of both without suffix.
+    fn install(self, directory: &Path) -> Result<String, Fault> {
         for (file, suffix) in [(self.pack, "pack"), (self.index, "idx")] {
             let path = directory.join(format!("{}.{suffix}", self.stem));
             let moved = file.persist(&path);
             moved.map_err(|error| Fault::io("move", &path)(error.error))?;
         }
-        sync_directory(directory)
+        Ok(self.stem)
     }
 }
 

@@ -12,7 +12,7 @@ use gix::objs::Kind;
 use rustix::fs::FlockOperation;
 
 use crate::kept_refs::KeptRefs;
-use crate::objects::{Kept, Objects};
+use crate::objects::{Change, Kept, Objects};
 use crate::recover::{self, Recovered};
 use crate::{Fault, Oid, OpenError};
 
@@ -56,7 +56,7 @@ struct Inner {
     /// One change of refs at a time.
     refs: Mutex<()>,
     kept_refs: KeptRefs,
-    objects: Arc<Kept>,
+    objects: Kept,
     /// The directory itself, locked.
     _lock: OwnedFd,
 }
@@ -149,7 +149,7 @@ impl Repository {
     fn new(path: PathBuf, lock: OwnedFd) -> Self {
         Self {
             inner: Arc::new(Inner {
-                objects: Arc::new(Kept::new(path.join("objects"))),
+                objects: Kept::new(path.join("objects")),
                 path,
                 refs: Mutex::new(()),
                 kept_refs: KeptRefs::default(),
@@ -231,14 +231,12 @@ impl Repository {
         self.inner.objects.with_quarantine(quarantine)
     }
 
-    /// Runs `act` while nothing in this process opens the object store.
-    pub(crate) fn without_openers<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.inner.objects.without_openers(act)
-    }
-
-    /// Says that packs have come or gone.
-    pub(crate) fn packs_changed(&self) {
-        self.inner.objects.changed();
+    /// Runs `act`, which brings in packs or takes some away, while nothing in this process opens one.
+    pub(crate) fn change_packs(
+        &self,
+        act: impl FnOnce() -> Result<Change, Fault>,
+    ) -> Result<(), Fault> {
+        self.inner.objects.change(act)
     }
 
     pub(crate) fn objects_path(&self) -> PathBuf {
