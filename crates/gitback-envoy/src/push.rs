@@ -11,7 +11,7 @@ use gitback_envelope::{
 };
 use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
-use gitback_pack::{Incoming, Kind, Quarantine, Reject, Spool, valid_ref_name};
+use gitback_pack::{Incoming, Kind, Quarantine, Received, Reject, valid_ref_name};
 
 use crate::access::{Denial, may_push};
 use crate::cell::{Admitted, Cell, State, git, own};
@@ -70,7 +70,7 @@ struct Push<'a> {
 /// What the commit point made durable. The spool is kept while peers may still read it.
 struct Stored {
     ids: Vec<EnvelopeId>,
-    _spool: Option<Spool>,
+    _spool: Option<Received>,
 }
 
 /// Serves one `git receive-pack` conversation. The error is the client's: it broke the protocol or hung up.
@@ -358,12 +358,12 @@ fn unpack<R: Read, W: Write>(
     verdicts: &mut [Verdict],
     incoming: &Incoming,
     trace: &mut Trace,
-) -> Result<Option<(Quarantine, Spool)>, String> {
+) -> Result<Option<(Quarantine, Received)>, String> {
     if !verdicts.iter().any(Verdict::wants_objects) {
         drain(session, verdicts);
         return Ok(None);
     }
-    let mut quarantine = cell.repo().quarantine().map_err(|fault| chain(&fault))?;
+    let mut quarantine = cell.repo().quarantine();
     let limits = gitback_pack::Limits::default();
     let ingested = quarantine
         .ingest_shared(session.pack_reader(), &limits, incoming)
@@ -393,7 +393,7 @@ fn unpack<R: Read, W: Write>(
         }
     }
     trace.step("connectivity");
-    Ok(Some((quarantine, ingested.spool)))
+    Ok(Some((quarantine, ingested.pack)))
 }
 
 /// Brings in what is newer elsewhere, waits for those who go first, and commits.
@@ -402,7 +402,7 @@ fn commit_in_turn(
     cell: &Arc<Cell>,
     push: &Push<'_>,
     verdicts: &mut [Verdict],
-    quarantine: Option<(Quarantine, Spool)>,
+    quarantine: Option<(Quarantine, Received)>,
     trace: &mut Trace,
 ) -> Result<Option<Stored>, Fault> {
     // Held until the push is stored: nobody who asks meanwhile stores another one to the same refs.
@@ -422,7 +422,7 @@ fn commit(
     cell: &Cell,
     push: &Push<'_>,
     verdicts: &mut [Verdict],
-    quarantine: Option<(Quarantine, Spool)>,
+    quarantine: Option<(Quarantine, Received)>,
     trace: &mut Trace,
 ) -> Result<Option<Stored>, Fault> {
     let mut state = cell.lock();
@@ -546,7 +546,7 @@ fn update(
     state: &State,
     shown: &BTreeMap<Vec<u8>, Oid>,
     verdicts: &mut [Verdict],
-    spool: Option<&Spool>,
+    spool: Option<&Received>,
     push: &Push<'_>,
 ) -> Result<Update, Fault> {
     let protected = state.fold().policy().protected;

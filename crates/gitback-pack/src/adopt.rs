@@ -33,8 +33,7 @@ impl Repository {
         }
         self.change_packs(|| {
             let come = adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched)?;
-            let gone = Vec::new();
-            Ok(Change { come, gone })
+            Ok(Change::come(come))
         })?;
         for directory in touched.iter().rev() {
             sync_directory(directory)?;

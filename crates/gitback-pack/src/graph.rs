@@ -81,7 +81,7 @@ impl Quarantine {
         limits: &Limits,
     ) -> Result<u64, Reject> {
         self.bare_commits = true;
-        Ok(self.ingest_loose_ends(pack, limits)?.spool.bytes())
+        Ok(self.ingest_loose_ends(pack, limits)?.pack.bytes())
     }
 
     /// Lists the commits that lead to `tips` and to no ref of the repository, each after its parents.
@@ -96,7 +96,7 @@ impl Quarantine {
         let directory = self.repository().spool_path();
         let file =
             tempfile::tempfile_in(&directory).map_err(Fault::io("create a file in", &directory))?;
-        let mut command = quarantined(self.repository().path(), self.path(), "rev-list")?;
+        let mut command = quarantined(self.repository().path(), self.path()?, "rev-list")?;
         command.args(["--topo-order", "--reverse", "--parents", "--stdin"]);
         command.args(["--not", "--all"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());

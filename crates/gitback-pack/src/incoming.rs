@@ -1,7 +1,7 @@
 //! Following a pack while it still arrives.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Arrived {
+    /// All that has arrived, until it is in a file.
+    memory: Vec<u8>,
     file: Option<Arc<TempPath>>,
     bytes: u64,
     end: Option<End>,
@@ -67,8 +69,25 @@ impl Incoming {
         });
     }
 
+    /// Adds what has arrived, as long as there is no file.
+    pub(crate) fn hold(&self, bytes: &[u8]) {
+        self.change(|arrived| {
+            arrived.memory.extend_from_slice(bytes);
+            arrived.bytes = arrived.memory.len().try_into().unwrap_or(u64::MAX);
+        });
+    }
+
+    /// What is held in memory.
+    pub(crate) fn held(&self) -> Vec<u8> {
+        self.lock().memory.clone()
+    }
+
+    /// From here on everything that has arrived is in this file.
     pub(crate) fn begin(&self, file: Arc<TempPath>) {
-        self.change(|arrived| arrived.file = Some(file));
+        self.change(|arrived| {
+            arrived.file = Some(file);
+            arrived.memory = Vec::new();
+        });
     }
 
     pub(crate) fn grow(&self, bytes: u64) {
@@ -103,9 +122,8 @@ impl Follower {
     /// [`ErrorKind::WouldBlock`] if nothing new has come for `patience`: ask again.
     /// [`ErrorKind::BrokenPipe`] if the rest will never come. Those of the file.
     pub fn read(&mut self, buffer: &mut [u8], patience: Duration) -> io::Result<usize> {
-        let nothing_new = |arrived: &mut Arrived| {
-            arrived.end.is_none() && (arrived.file.is_none() || arrived.bytes <= self.read)
-        };
+        let nothing_new =
+            |arrived: &mut Arrived| arrived.end.is_none() && arrived.bytes <= self.read;
         let shared = &self.incoming.shared;
         let arrived = self.incoming.lock();
         let (arrived, _) = shared
@@ -122,16 +140,27 @@ impl Follower {
                 None => Err(ErrorKind::WouldBlock.into()),
             };
         }
-        let path = arrived.file.clone();
-        drop(arrived);
-        let file = match (&mut self.file, path) {
-            (Some(file), _) => file,
-            (none, Some(path)) => none.insert(File::open(&*path)?),
-            (None, None) => return Err(ErrorKind::WouldBlock.into()),
-        };
         let room = usize::try_from(left)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
+        let Some(path) = arrived.file.clone() else {
+            let from = usize::try_from(self.read).unwrap_or(usize::MAX);
+            let held = arrived.memory.get(from..).unwrap_or_default();
+            for (place, byte) in buffer.iter_mut().zip(held.iter().take(room)) {
+                *place = *byte;
+            }
+            self.read += left.min(u64::try_from(room).unwrap_or(0));
+            return Ok(room);
+        };
+        drop(arrived);
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let mut file = File::open(&*path)?;
+                file.seek(SeekFrom::Start(self.read))?;
+                none.insert(file)
+            }
+        };
         let count = file.read(buffer.get_mut(..room).unwrap_or_default())?;
         if count == 0 && room > 0 {
             return Err(ErrorKind::UnexpectedEof.into());
@@ -184,6 +213,30 @@ mod tests {
         incoming.complete([7; 32]);
         let (all, whole) = reader.join().expect("reads to the end");
         assert_eq!((all.as_slice(), whole), (&b"abcde"[..], Some((5, [7; 32]))));
+    }
+
+    #[test]
+    fn what_is_held_goes_on_in_a_file() {
+        let incoming = Incoming::new();
+        let (mut early, mut late) = (incoming.follow(), incoming.follow());
+        let mut buffer = [0; 2];
+        incoming.hold(b"abc");
+        assert_eq!(early.read(&mut buffer, LONG).expect("there"), 2);
+        assert_eq!(&buffer, b"ab");
+        assert_eq!(incoming.held(), b"abc");
+        let (mut file, path) = file();
+        file.write_all(b"abcde").expect("written");
+        incoming.begin(path);
+        incoming.grow(5);
+        incoming.complete([7; 32]);
+        assert_eq!(early.read(&mut buffer, LONG).expect("there"), 2);
+        assert_eq!(&buffer, b"cd");
+        assert_eq!(early.read(&mut buffer, LONG).expect("there"), 1);
+        assert_eq!(early.read(&mut buffer, LONG).expect("the end"), 0);
+        let mut all = [0; 8];
+        assert_eq!(late.read(&mut all, LONG).expect("there"), 5);
+        assert_eq!(late.whole(), Some((5, [7; 32])));
+        assert_eq!(incoming.held(), b"");
     }
 
     #[test]

@@ -10,13 +10,15 @@ use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
 use crate::quick::{self, Quick};
 use crate::severity::strict_argument;
 use crate::spool::Spooling;
-use crate::{Fault, Incoming, Oid, Quarantine, Reject, Spool};
+use crate::{Fault, Incoming, Oid, Quarantine, Received, Reject};
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Length of the checksum that ends a pack.
 const TRAILER_BYTES: usize = 20;
 const MIB: u64 = 1024 * 1024;
+/// Largest pack that is held in memory instead of in a file: one that may be indexed in this process.
+const MEMORY_MAX: u64 = quick::PACK_MAX;
 
 /// What one pack may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Default for Limits {
 #[non_exhaustive]
 pub struct Ingested {
     /// The pack exactly as it was received.
-    pub spool: Spool,
+    pub pack: Received,
     /// How many objects it has.
     pub objects: u32,
 }
@@ -120,26 +122,23 @@ impl Quarantine {
                 limit: limits.objects.into(),
             });
         }
-        let mut tee = Tee::begin(self, limits, incoming)?;
+        let mut tee = Tee::begin(self, limits, incoming);
         if strict && (1..=quick::OBJECTS_MAX).contains(&objects) {
-            tee.sink = Sink::Held(Vec::new());
+            tee.sink = Sink::Held;
         } else if objects > 0 {
             tee.sink = Sink::Indexer(self.start_indexer(limits, strict)?);
         }
         tee.write(&header)?;
         tee.copy(&mut pack)?;
-        let (spool, quick) = tee.finish()?;
-        self.quick = quick;
-        Ok(Ingested { spool, objects })
-    }
-
-    /// Indexes a small pack in this process, or says that git has to.
-    fn index_quickly(&self, pack: &[u8]) -> Result<Option<Quick>, Fault> {
-        Quick::index(pack, self.repository(), &self.path().join("pack"))
+        let (pack, quick) = tee.finish()?;
+        if let Some(quick) = quick {
+            self.hold(quick)?;
+        }
+        Ok(Ingested { pack, objects })
     }
 
     fn start_indexer(&self, limits: &Limits, strict: bool) -> Result<Indexer, Fault> {
-        let mut command = quarantined(self.repository().path(), self.path(), "index-pack")?;
+        let mut command = quarantined(self.repository().path(), self.path()?, "index-pack")?;
         command.args(["--stdin", "--fix-thin"]);
         if strict {
             command.arg(strict_argument());
@@ -205,8 +204,8 @@ impl Indexer {
 enum Sink {
     /// The pack says that it has no objects.
     Nowhere,
-    /// All of it, as long as it is small.
-    Held(Vec<u8>),
+    /// The spool holds all of it, as long as it is small.
+    Held,
     Indexer(Indexer),
 }
 
@@ -222,20 +221,16 @@ struct Tee<'a> {
 }
 
 impl<'a> Tee<'a> {
-    fn begin(
-        quarantine: &'a Quarantine,
-        limits: &'a Limits,
-        incoming: &Incoming,
-    ) -> Result<Self, Fault> {
+    fn begin(quarantine: &'a Quarantine, limits: &'a Limits, incoming: &Incoming) -> Self {
         let directory = quarantine.repository().spool_path();
-        Ok(Self {
+        Self {
             quarantine,
             limits,
-            spool: Spooling::begin(&directory, incoming.clone())?,
+            spool: Spooling::begin(directory, incoming.clone(), MEMORY_MAX),
             sum: gix::hash::hasher(gix::hash::Kind::Sha1),
             tail: Vec::with_capacity(CHUNK_BYTES + TRAILER_BYTES),
             sink: Sink::Nowhere,
-        })
+        }
     }
 
     /// Copies to the end of the stream, or until the indexer has seen enough.
@@ -260,6 +255,13 @@ impl<'a> Tee<'a> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Reject> {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let size = self.spool.bytes().saturating_add(size);
+        if matches!(self.sink, Sink::Held) && size > MEMORY_MAX {
+            let mut indexer = self.quarantine.start_indexer(self.limits, true)?;
+            indexer.feed(&self.spool.held().unwrap_or_default());
+            self.sink = Sink::Indexer(indexer);
+        }
         self.spool.write(bytes)?;
         let limit = self.limits.input_bytes;
         if self.spool.bytes() > limit {
@@ -270,23 +272,13 @@ impl<'a> Tee<'a> {
         self.sum.update(self.tail.get(..summed).unwrap_or_default());
         self.tail.drain(..summed);
         match &mut self.sink {
-            Sink::Nowhere => {}
-            Sink::Held(held) if held.len() + bytes.len() <= quick::PACK_MAX => {
-                held.extend_from_slice(bytes);
-            }
-            Sink::Held(held) => {
-                let held = std::mem::take(held);
-                let mut indexer = self.quarantine.start_indexer(self.limits, true)?;
-                indexer.feed(&held);
-                indexer.feed(bytes);
-                self.sink = Sink::Indexer(indexer);
-            }
+            Sink::Nowhere | Sink::Held => {}
             Sink::Indexer(indexer) => indexer.feed(bytes),
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<(Spool, Option<Quick>), Reject> {
+    fn finish(self) -> Result<(Received, Option<Quick>), Reject> {
         let least = u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX);
         let is_empty = matches!(self.sink, Sink::Nowhere);
         let sum = self.sum.try_finalize().map_err(|_| Reject::Corrupt {
@@ -296,9 +288,10 @@ impl<'a> Tee<'a> {
         let mut quick = None;
         match self.sink {
             Sink::Nowhere => {}
-            Sink::Held(held) => {
+            Sink::Held => {
+                let held = self.spool.held().unwrap_or_default();
                 if is_sound && self.spool.bytes() >= least {
-                    quick = self.quarantine.index_quickly(&held)?;
+                    quick = Quick::look(&held, self.quarantine.repository());
                 }
                 if quick.is_none() {
                     let mut indexer = self.quarantine.start_indexer(self.limits, true)?;

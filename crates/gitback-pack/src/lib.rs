@@ -48,6 +48,7 @@ mod serve;
 mod severity;
 mod spool;
 mod walk;
+mod written;
 
 pub use gix::ObjectId as Oid;
 pub use gix::objs::Kind;
@@ -63,4 +64,4 @@ pub use repack::Repacked;
 pub use repository::Repository;
 pub use serve::HangUp;
 pub use severity::{SEVERITIES, Severity};
-pub use spool::Spool;
+pub use spool::{Received, Spool};

@@ -146,6 +146,13 @@ pub(crate) struct Change {
     pub(crate) gone: Vec<String>,
 }
 
+impl Change {
+    pub(crate) const fn come(come: Vec<String>) -> Self {
+        let gone = Vec::new();
+        Self { come, gone }
+    }
+}
+
 impl Kept {
     pub(crate) const fn new(objects: PathBuf) -> Self {
         Self {

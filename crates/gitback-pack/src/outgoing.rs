@@ -62,12 +62,12 @@ impl Repository {
         let mut running = Running::spawn(command, "pack-objects")?;
         // It reads all of its input before it writes; a failure shows in how it ends.
         let written = running.stdin().write_all(revisions.as_bytes());
-        let mut spool = Spooling::begin(&self.spool_path(), Incoming::new())?;
+        let mut spool = Spooling::begin(self.spool_path(), Incoming::new(), 0);
         let header = spool_all(running.stdout(), &mut spool)?;
         running.finish()?.check()?;
         written.map_err(Fault::stream("write to git pack-objects"))?;
         let is_empty = header.get(8..PACK_HEADER_BYTES) == Some(&[0; 4]);
-        Ok((!is_empty).then(|| spool.finish()))
+        Ok(if is_empty { None } else { spool.into_file() })
     }
 }
 

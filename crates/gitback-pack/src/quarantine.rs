@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use gix::objs::Kind;
 use tempfile::TempDir;
@@ -19,13 +20,13 @@ const ORDER: [&str; 3] = ["pack", "rev", "idx"];
 
 /// Objects that have arrived and are not yet part of the repository.
 ///
-/// A directory below the repository's objects, which nothing but this value knows of.
-/// [`Quarantine::ingest`] fills it, [`Quarantine::migrate`] moves its packs into the
-/// repository; dropped before that, it vanishes with everything in it.
+/// [`Quarantine::ingest`] fills it, [`Quarantine::migrate`] moves its packs into the repository; dropped before that, it
+/// vanishes with everything in it. A small pack is held in memory; as soon as git has to see what is in it, it is a directory
+/// below the repository's objects, which nothing but this value knows of.
 #[derive(Debug)]
 pub struct Quarantine {
     repository: Repository,
-    directory: TempDir,
+    directory: OnceLock<TempDir>,
     /// It has commits whose trees are nowhere.
     pub(crate) bare_commits: bool,
     /// Its one pack, where that was indexed in this process.
@@ -42,33 +43,14 @@ pub struct Migrated {
 
 impl Repository {
     /// Makes an empty quarantine.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::Io`].
-    pub fn quarantine(&self) -> Result<Quarantine, Fault> {
-        let objects = self.objects_path();
-        let directory = tempfile::Builder::new()
-            .prefix("tmp_objdir-gitback-")
-            .tempdir_in(&objects)
-            .map_err(Fault::io("create a directory in", &objects))?;
-        let quarantine = Quarantine {
+    #[must_use]
+    pub fn quarantine(&self) -> Quarantine {
+        Quarantine {
             repository: self.clone(),
-            directory,
+            directory: OnceLock::new(),
             bare_commits: false,
             quick: None,
-        };
-        for name in ["pack", "info"] {
-            let path = quarantine.path().join(name);
-            DirBuilder::new()
-                .mode(0o700)
-                .create(&path)
-                .map_err(Fault::io("create", &path))?;
         }
-        let alternates = quarantine.path().join("info/alternates");
-        // Relative, so that no character of the repository's path needs quoting.
-        fs::write(&alternates, b"..\n").map_err(Fault::io("write", &alternates))?;
-        Ok(quarantine)
     }
 }
 
@@ -85,10 +67,8 @@ impl Quarantine {
                 return Ok(());
             }
         }
-        connected(
-            quarantined(self.repository.path(), self.path(), "rev-list")?,
-            tips,
-        )
+        let command = quarantined(self.repository.path(), self.path()?, "rev-list")?;
+        connected(command, tips)
     }
 
     /// Whether `new` contains `old`, as [`Repository::is_ancestor`].
@@ -138,11 +118,33 @@ impl Quarantine {
         if self.bare_commits {
             return Err(Fault::NotWhole);
         }
-        let from = self.path().join("pack");
         let to = self.repository.objects_path().join("pack");
-        let come = stems(&from)?;
+        let packs = match &self.quick {
+            Some(quick) => {
+                let (written, stem) = (quick.write(&to)?, quick.stem());
+                written.sync()?;
+                let pack = to.join(format!("{stem}.pack"));
+                self.repository.change_packs(|| {
+                    written.install(&to, &stem)?;
+                    Ok(Change::come(vec![stem]))
+                })?;
+                vec![pack]
+            }
+            None => match self.directory.get() {
+                Some(directory) => self.migrate_files(&directory.path().join("pack"), &to)?,
+                None => Vec::new(),
+            },
+        };
+        // Also without packs: the objects that a push builds on may have been moved here
+        // by another one that has not come to its own sync yet.
+        sync_directory(&to)?;
+        Ok(Migrated { packs })
+    }
+
+    fn migrate_files(&self, from: &Path, to: &Path) -> Result<Vec<PathBuf>, Fault> {
+        let come = stems(from)?;
         for stem in &come {
-            for file in files(&from, stem) {
+            for file in files(from, stem) {
                 fs::set_permissions(&file, Permissions::from_mode(0o444))
                     .map_err(Fault::io("protect", &file))?;
                 File::open(&file)
@@ -158,23 +160,56 @@ impl Quarantine {
                 if pack(stem).exists() && to.join(format!("{stem}.idx")).exists() {
                     continue;
                 }
-                for file in files(&from, stem) {
+                for file in files(from, stem) {
                     let target = to.join(file.file_name().unwrap_or_default());
                     fs::rename(&file, &target).map_err(Fault::io("move", &file))?;
                 }
             }
-            let gone = Vec::new();
-            Ok(Change { come, gone })
+            Ok(Change::come(come))
         })?;
-        // Also without packs: the objects that a push builds on may have been moved here
-        // by another one that has not come to its own sync yet.
-        sync_directory(&to)?;
-        Ok(Migrated { packs })
+        Ok(packs)
     }
 
-    /// Its directory, in the form of an object store.
-    pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+    /// Its directory, in the form of an object store, made when it is first asked for.
+    pub(crate) fn path(&self) -> Result<&Path, Fault> {
+        if let Some(directory) = self.directory.get() {
+            return Ok(directory.path());
+        }
+        let made = self.make_directory()?;
+        Ok(self.directory.get_or_init(|| made).path())
+    }
+
+    /// Keeps a small pack; in the directory as well, if there is one already.
+    pub(crate) fn hold(&mut self, quick: Quick) -> Result<(), Fault> {
+        if let Some(directory) = self.directory.get() {
+            let packs = directory.path().join("pack");
+            quick.write(&packs)?.install(&packs, &quick.stem())?;
+        }
+        self.quick = Some(quick);
+        Ok(())
+    }
+
+    fn make_directory(&self) -> Result<TempDir, Fault> {
+        let objects = self.repository.objects_path();
+        let directory = tempfile::Builder::new()
+            .prefix("tmp_objdir-gitback-")
+            .tempdir_in(&objects)
+            .map_err(Fault::io("create a directory in", &objects))?;
+        for name in ["pack", "info"] {
+            let path = directory.path().join(name);
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(Fault::io("create", &path))?;
+        }
+        let alternates = directory.path().join("info/alternates");
+        // Relative, so that no character of the repository's path needs quoting.
+        fs::write(&alternates, b"..\n").map_err(Fault::io("write", &alternates))?;
+        if let Some(quick) = &self.quick {
+            let packs = directory.path().join("pack");
+            quick.write(&packs)?.install(&packs, &quick.stem())?;
+        }
+        Ok(directory)
     }
 
     pub(crate) const fn repository(&self) -> &Repository {
@@ -182,7 +217,7 @@ impl Quarantine {
     }
 
     fn objects(&self) -> Result<Objects, Fault> {
-        self.repository.quarantined_objects(self.path())
+        self.repository.quarantined_objects(self.path()?)
     }
 }
 

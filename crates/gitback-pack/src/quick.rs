@@ -19,12 +19,13 @@ use std::time::{Duration, Instant};
 use gix::objs::Kind;
 
 use crate::objects::Objects;
+use crate::written::Written;
 use crate::{Fault, Oid, Repository};
 use rules::{Links, Obeyed};
 use unpack::Packed;
 
 /// Largest pack that is looked at here, in bytes.
-pub(crate) const PACK_MAX: usize = 1024 * 1024;
+pub(crate) const PACK_MAX: u64 = 1024 * 1024;
 /// Most objects in it.
 pub(crate) const OBJECTS_MAX: u32 = 4096;
 /// What its objects may come to, unpacked, with the objects they build on, in bytes.
@@ -40,9 +41,10 @@ const LINKS_FACTOR: u64 = 3;
 /// What all packs that are looked at have taken, in bytes.
 static TOGETHER: AtomicU64 = AtomicU64::new(0);
 
-/// The objects of a small pack, all of them good.
+/// A small pack, indexed, and its objects, all of them good.
 #[derive(Debug)]
 pub(crate) struct Quick {
+    files: store::Files,
     objects: HashMap<Oid, Links>,
     /// Held as long as they are.
     _room: Room,
@@ -82,32 +84,29 @@ impl Drop for Room {
 }
 
 impl Quick {
-    /// Checks a pack and writes it, with the objects that it builds on and its index, to `directory`. `None` when git
-    /// has to look at it; then nothing was written.
+    /// Checks a pack. `None` when git has to look at it.
     ///
     /// The caller has checked the checksum at its end.
-    pub(crate) fn index(
-        pack: &[u8],
-        repository: &Repository,
-        directory: &Path,
-    ) -> Result<Option<Self>, Fault> {
-        match Self::look(pack, repository) {
-            Some((quick, files)) => files.write(directory).map(|()| Some(quick)),
-            None => Ok(None),
-        }
-    }
-
-    fn look(pack: &[u8], repository: &Repository) -> Option<(Self, store::Files)> {
+    pub(crate) fn look(pack: &[u8], repository: &Repository) -> Option<Self> {
         let objects = repository.small_objects().ok()?;
         let mut room = Room::new();
         let unpacked = unpack::unpack(pack, &objects, &mut room)?;
         let links = check(&unpacked.objects, &objects, &mut room)?;
-        let files = store::Files::of(pack, &unpacked)?;
-        let quick = Self {
+        Some(Self {
+            files: store::Files::of(pack, &unpacked)?,
             objects: links,
             _room: room,
-        };
-        Some((quick, files))
+        })
+    }
+
+    /// The name of the pack, without suffix.
+    pub(crate) fn stem(&self) -> String {
+        self.files.stem()
+    }
+
+    /// Writes the pack, with the objects that it builds on, and its index to a directory of packs.
+    pub(crate) fn write(&self, directory: &Path) -> Result<Written, Fault> {
+        self.files.write(directory)
     }
 
     /// What kind of object it is, if the pack has it.

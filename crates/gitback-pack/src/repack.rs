@@ -7,9 +7,8 @@
 //! Source: docs/spec/pack.md §5; gitformat-pack(5).
 
 use std::collections::HashMap;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +18,7 @@ use crate::index::{Row, index as index_of};
 use crate::objects::{Change, stems};
 use crate::outgoing::PACK_HEADER_BYTES;
 use crate::repository::sync_directory;
+use crate::written::Written;
 use crate::{Fault, Oid, Repository};
 
 /// Fewer packs than this stay as they are.
@@ -113,19 +113,17 @@ impl Repository {
             return Ok((!nothing.damaged.is_empty()).then_some(nothing));
         }
         let kept = keep(&sources);
-        let written = Written::of(&directory, &sources, &kept)?;
-        let (objects, bytes) = (kept.len(), written.bytes);
+        let (written, stem, bytes) = write(&directory, &sources, &kept)?;
         self.change_packs(|| {
-            let come = vec![written.install(&directory)?];
-            let gone = Vec::new();
-            Ok(Change { come, gone })
+            written.install(&directory, &stem)?;
+            Ok(Change::come(vec![stem]))
         })?;
         // From here on the old ones may go.
         sync_directory(&directory)?;
         self.retire(&directory, &sources)?;
         Ok(Some(Repacked {
             packs: sources.len(),
-            objects,
+            objects: kept.len(),
             bytes,
             damaged,
         }))
@@ -351,90 +349,59 @@ fn keep(sources: &[Source]) -> HashMap<Oid, Copy> {
     kept
 }
 
-/// A pack and its index under names that nobody looks at.
-struct Written {
-    stem: String,
-    bytes: u64,
-    pack: tempfile::NamedTempFile,
-    index: tempfile::NamedTempFile,
-}
-
-impl Written {
-    /// Writes and syncs them.
-    fn of(directory: &Path, sources: &[Source], kept: &HashMap<Oid, Copy>) -> Result<Self, Fault> {
-        let pack = temporary(directory, "tmp_pack_")?;
-        let mut out = Out {
-            path: pack.path().to_owned(),
-            file: BufWriter::new(pack.as_file()),
-            hasher: gix::hash::hasher(gix::hash::Kind::Sha1),
-            offset: 0,
-        };
-        let count = u32::try_from(kept.len()).unwrap_or(u32::MAX);
-        out.write(&data::header::encode(data::Version::V2, count))?;
-        let mut places: HashMap<Oid, u64> = HashMap::with_capacity(kept.len());
-        let mut rows = Vec::with_capacity(kept.len());
-        for (number, source) in sources.iter().enumerate() {
-            for at in 0..source.order.len() {
-                let (Some(oid), Some(entry)) = (source.oid(at), source.entry(at)) else {
-                    return Err(source.torn(directory));
-                };
-                let is_kept = kept.get(&oid).is_some_and(|copy| {
-                    copy.source == number && Some(copy.offset) == source.offset(at)
-                });
-                if !is_kept {
-                    continue;
-                }
-                let offset = out.offset;
-                let moved = source.moved(at, offset, &places);
-                let (header, rest) = moved.ok_or_else(|| source.torn(directory))?;
-                let mut crc = crc32fast::Hasher::new();
-                let data = entry.get(rest..).unwrap_or_default();
-                for part in [header.as_slice(), data] {
-                    crc.update(part);
-                    out.write(part)?;
-                }
-                places.insert(oid, offset);
-                rows.push(Row {
-                    oid,
-                    crc32: crc.finalize(),
-                    offset,
-                });
+/// Writes the kept copies as one pack, and syncs it; its name without suffix, and its size in bytes.
+fn write(
+    directory: &Path,
+    sources: &[Source],
+    kept: &HashMap<Oid, Copy>,
+) -> Result<(Written, String, u64), Fault> {
+    let written = Written::new(directory)?;
+    let mut out = Out {
+        path: written.pack.path().to_owned(),
+        file: BufWriter::new(written.pack.as_file()),
+        hasher: gix::hash::hasher(gix::hash::Kind::Sha1),
+        offset: 0,
+    };
+    let count = u32::try_from(kept.len()).unwrap_or(u32::MAX);
+    out.write(&data::header::encode(data::Version::V2, count))?;
+    let mut places: HashMap<Oid, u64> = HashMap::with_capacity(kept.len());
+    let mut rows = Vec::with_capacity(kept.len());
+    for (number, source) in sources.iter().enumerate() {
+        for at in 0..source.order.len() {
+            let (Some(oid), Some(entry)) = (source.oid(at), source.entry(at)) else {
+                return Err(source.torn(directory));
+            };
+            let is_kept = kept.get(&oid).is_some_and(|copy| {
+                copy.source == number && Some(copy.offset) == source.offset(at)
+            });
+            if !is_kept {
+                continue;
             }
+            let offset = out.offset;
+            let moved = source.moved(at, offset, &places);
+            let (header, rest) = moved.ok_or_else(|| source.torn(directory))?;
+            let mut crc = crc32fast::Hasher::new();
+            let data = entry.get(rest..).unwrap_or_default();
+            for part in [header.as_slice(), data] {
+                crc.update(part);
+                out.write(part)?;
+            }
+            places.insert(oid, offset);
+            rows.push(Row {
+                oid,
+                crc32: crc.finalize(),
+                offset,
+            });
         }
-        let (sum, bytes) = out.finish()?;
-        rows.sort_by_key(|row| row.oid);
-        let index = temporary(directory, "tmp_idx_")?;
-        let content = index_of(&rows, sum.as_slice()).ok_or_else(|| Fault::Unsound {
-            path: directory.to_owned(),
-        })?;
-        index
-            .as_file()
-            .write_all(&content)
-            .map_err(Fault::io("write", index.path()))?;
-        for file in [&pack, &index] {
-            fs::set_permissions(file.path(), Permissions::from_mode(0o444))
-                .map_err(Fault::io("protect", file.path()))?;
-            file.as_file()
-                .sync_all()
-                .map_err(Fault::io("sync", file.path()))?;
-        }
-        Ok(Self {
-            stem: format!("pack-{sum}"),
-            bytes,
-            pack,
-            index,
-        })
     }
-
-    /// Gives them the names by which they are found, the index last; that of both without suffix.
-    fn install(self, directory: &Path) -> Result<String, Fault> {
-        for (file, suffix) in [(self.pack, "pack"), (self.index, "idx")] {
-            let path = directory.join(format!("{}.{suffix}", self.stem));
-            let moved = file.persist(&path);
-            moved.map_err(|error| Fault::io("move", &path)(error.error))?;
-        }
-        Ok(self.stem)
-    }
+    let (sum, bytes) = out.finish()?;
+    rows.sort_by_key(|row| row.oid);
+    let index = index_of(&rows, sum.as_slice()).ok_or_else(|| Fault::Unsound {
+        path: directory.to_owned(),
+    })?;
+    written.write_index(&index)?;
+    written.sync()?;
+    Ok((written, format!("pack-{sum}"), bytes))
 }
 
 impl Source {
@@ -505,13 +472,6 @@ impl Out<'_> {
         let trailer = u64::try_from(TRAILER_BYTES).unwrap_or(0);
         Ok((sum, self.offset.saturating_add(trailer)))
     }
-}
-
-fn temporary(directory: &Path, prefix: &str) -> Result<tempfile::NamedTempFile, Fault> {
-    tempfile::Builder::new()
-        .prefix(prefix)
-        .tempfile_in(directory)
-        .map_err(Fault::io("create a file in", directory))
 }
 
 #[cfg(test)]

@@ -1,16 +1,43 @@
-//! A pack on disk, exactly as it was received or made.
+//! A pack exactly as it was received or made.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
-
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempPath;
 
-use crate::{Fault, Incoming};
+use crate::{Fault, Follower, Incoming};
 
-/// A pack exactly as it was received or made. The file is removed on drop.
+/// A pack exactly as it was received, for as long as this lives.
+#[derive(Debug)]
+pub struct Received {
+    incoming: Incoming,
+    bytes: u64,
+    blake3: [u8; 32],
+}
+
+impl Received {
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The BLAKE3 hash of its content.
+    #[must_use]
+    pub const fn blake3(&self) -> [u8; 32] {
+        self.blake3
+    }
+
+    /// A reader of it, from its beginning.
+    #[must_use]
+    pub fn follow(&self) -> Follower {
+        self.incoming.follow()
+    }
+}
+
+/// A pack that was made, as a file. It is removed on drop.
 #[derive(Debug)]
 pub struct Spool {
     path: Arc<TempPath>,
@@ -36,56 +63,57 @@ impl Spool {
     pub const fn blake3(&self) -> [u8; 32] {
         self.blake3
     }
-
-    /// Opens it for reading, from its beginning.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`File::open`].
-    pub fn open(&self) -> io::Result<File> {
-        File::open(&*self.path)
-    }
 }
 
-/// A spool that is being written.
+/// A pack that is being written: up to some size in memory, from there on in a file.
 #[derive(Debug)]
 pub(crate) struct Spooling {
-    file: File,
-    path: Arc<TempPath>,
+    directory: PathBuf,
+    memory_max: u64,
+    file: Option<(File, Arc<TempPath>)>,
     hasher: blake3::Hasher,
     bytes: u64,
     incoming: Incoming,
 }
 
 impl Spooling {
-    /// Starts a file in `directory`, and tells the followers of `incoming` of it.
-    pub(crate) fn begin(directory: &Path, incoming: Incoming) -> Result<Self, Fault> {
-        let file = tempfile::Builder::new()
-            .prefix("pack-")
-            .tempfile_in(directory)
-            .map_err(Fault::io("create a file in", directory))?;
-        let (file, path) = file.into_parts();
-        let path = Arc::new(path);
-        incoming.begin(Arc::clone(&path));
-        Ok(Self {
-            file,
-            path,
+    /// Starts one whose file will be in `directory`, and of which the followers of `incoming` read.
+    pub(crate) fn begin(directory: PathBuf, incoming: Incoming, memory_max: u64) -> Self {
+        Self {
+            directory,
+            memory_max,
+            file: None,
             hasher: blake3::Hasher::new(),
             bytes: 0,
             incoming,
-        })
+        }
     }
 
     pub(crate) fn write(&mut self, chunk: &[u8]) -> Result<(), Fault> {
-        self.file.write_all(chunk).map_err(|source| Fault::Io {
-            doing: "write",
-            path: self.path.to_path_buf(),
-            source,
-        })?;
+        let added = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(added);
         self.hasher.update(chunk);
-        self.bytes = self
-            .bytes
-            .saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        if self.file.is_none() && self.bytes <= self.memory_max {
+            self.incoming.hold(chunk);
+            return Ok(());
+        }
+        let (file, path) = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let (mut file, path) = tempfile::Builder::new()
+                    .prefix("pack-")
+                    .tempfile_in(&self.directory)
+                    .map_err(Fault::io("create a file in", &self.directory))?
+                    .into_parts();
+                let held = file.write_all(&self.incoming.held());
+                held.map_err(Fault::io("write", path.to_path_buf()))?;
+                let path = Arc::new(path);
+                self.incoming.begin(Arc::clone(&path));
+                none.insert((file, path))
+            }
+        };
+        let written = file.write_all(chunk);
+        written.map_err(|source| Fault::io("write", path.to_path_buf())(source))?;
         self.incoming.grow(self.bytes);
         Ok(())
     }
@@ -94,18 +122,33 @@ impl Spooling {
         self.bytes
     }
 
+    /// All of it, while it is held in memory.
+    pub(crate) fn held(&self) -> Option<Vec<u8>> {
+        self.file.is_none().then(|| self.incoming.held())
+    }
+
     /// Nothing more comes: the followers may tell what they have read.
     pub(crate) fn complete(&self) {
         self.incoming.complete(self.hasher.finalize().into());
     }
 
-    pub(crate) fn finish(self) -> Spool {
+    pub(crate) fn finish(self) -> Received {
         self.complete();
-        Spool {
-            path: Arc::clone(&self.path),
+        Received {
+            incoming: self.incoming.clone(),
             bytes: self.bytes,
             blake3: self.hasher.finalize().into(),
         }
+    }
+
+    /// The file, if it was not to be held in memory; `None` if nothing was written.
+    pub(crate) fn into_file(self) -> Option<Spool> {
+        let (_, path) = self.file.as_ref()?;
+        Some(Spool {
+            path: Arc::clone(path),
+            bytes: self.bytes,
+            blake3: self.hasher.finalize().into(),
+        })
     }
 }
 

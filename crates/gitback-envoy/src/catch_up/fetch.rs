@@ -93,11 +93,7 @@ impl Route<'_> {
                 source,
             }))
         })?;
-        let mut quarantine = self
-            .cell
-            .repo()
-            .quarantine()
-            .map_err(|fault| Failed::Other(self.ours(fault)))?;
+        let mut quarantine = self.cell.repo().quarantine();
         let (client, to) = (self.envoy.client().clone(), self.neighbour.address());
         let id = *self.cell.id();
         let call = self

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gitback_envelope::{Access, Act, Change, Envelope, EnvelopeId, Oid, Tip, Verified, VoidReason};
 use gitback_identity::{EnvoyKey, PuddleKey};
-use gitback_pack::{Incoming, Limits, Quarantine, Reject, Spool, valid_ref_name};
+use gitback_pack::{Incoming, Limits, Quarantine, Received, Reject, valid_ref_name};
 use gitback_peer::{
     Handoff, PackInfo, Part, PushAnswer, PushBody, PushHeader, Refusal, RefusalKind,
 };
@@ -35,7 +35,7 @@ pub(super) struct Intake<'a> {
     caller: EnvoyKey,
     /// The others to whom it is handed on while it arrives, if it is.
     handing_on: Option<(Fanout, Incoming)>,
-    pack: Option<(Quarantine, Spool)>,
+    pack: Option<(Quarantine, Received)>,
     /// The pack needs objects that are not here.
     bases_missing: bool,
     /// Digest and tips of the project, if the sender holds all of it.
@@ -120,18 +120,14 @@ impl<'a> Intake<'a> {
     }
 
     fn take_pack(&mut self, reader: &mut dyn Read) -> Result<(), Refusal> {
-        let mut quarantine = self
-            .cell
-            .repo()
-            .quarantine()
-            .map_err(|fault| ours_pack(&fault))?;
+        let mut quarantine = self.cell.repo().quarantine();
         let limits = Limits::default();
         let ingested = match &self.handing_on {
             Some((_, incoming)) => quarantine.ingest_shared(reader, &limits, incoming),
             None => quarantine.ingest(reader, &limits),
         };
         match ingested {
-            Ok(ingested) => self.pack = Some((quarantine, ingested.spool)),
+            Ok(ingested) => self.pack = Some((quarantine, ingested.pack)),
             Err(Reject::MissingBase | Reject::MissingObject { .. }) => self.bases_missing = true,
             Err(Reject::Fault(fault)) => return Err(ours_pack(&fault)),
             Err(reject) => return Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),

@@ -199,7 +199,7 @@ fn store(work: &Path, repository: &Repository) {
         &["pack-objects", "--all", "--stdout", "-q"],
         Some(b""),
     );
-    let mut quarantine = repository.quarantine().expect("a quarantine");
+    let mut quarantine = repository.quarantine();
     quarantine
         .ingest(&pack[..], &Limits::default())
         .expect("a good pack");

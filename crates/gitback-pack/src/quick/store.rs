@@ -1,7 +1,5 @@
 //! From objects to a pack on disk with its index.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 
 use gix::objs::Kind;
@@ -11,6 +9,7 @@ use gix::zlib::{Compression, Status};
 use super::unpack::{TRAILER_BYTES, Unpacked};
 use crate::index::{Row, index, sum};
 use crate::outgoing::PACK_HEADER_BYTES;
+use crate::written::Written;
 use crate::{Fault, Oid};
 
 /// A pack with the objects that it builds on at its end, and its index, as `git index-pack --fix-thin` makes them.
@@ -42,10 +41,17 @@ impl Files {
         })
     }
 
-    pub(super) fn write(&self, directory: &Path) -> Result<(), Fault> {
-        let path = |suffix| directory.join(format!("pack-{}.{suffix}", self.stem));
-        write(&path("pack"), &self.pack)?;
-        write(&path("idx"), &self.index)
+    /// The name of both files, without suffix.
+    pub(super) fn stem(&self) -> String {
+        format!("pack-{}", self.stem)
+    }
+
+    /// Writes both files to a directory of packs, under names that nobody looks at.
+    pub(super) fn write(&self, directory: &Path) -> Result<Written, Fault> {
+        let written = Written::new(directory)?;
+        written.write_pack(&self.pack)?;
+        written.write_index(&self.index)?;
+        Ok(written)
     }
 }
 
@@ -103,9 +109,4 @@ pub(super) fn deflate(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let written = usize::try_from(compress.total_out()).ok()?;
     out.extend_from_slice(room.get(..written)?);
     Some(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    let mut file = File::create(path).map_err(Fault::io("create", path))?;
-    file.write_all(bytes).map_err(Fault::io("write", path))
 }

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::time::Duration;
 
-use gitback_pack::{Kind, Limits, Oid, Reject};
+use gitback_pack::{Expect, Follower, Kind, Limits, Oid, RefChange, Reject};
 
 use crate::support::{Clone, World, git_command};
 
 fn ingest(world: &World, pack: &[u8]) -> Result<u32, Reject> {
-    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let mut quarantine = world.repository.quarantine();
     quarantine
         .ingest(pack, &Limits::default())
         .map(|ingested| ingested.objects)
@@ -27,33 +28,87 @@ fn tree(entries: &[(&str, Oid)]) -> Vec<u8> {
         .collect()
 }
 
+/// Everything that a follower of a pack reads.
+fn read_along(mut follower: Follower) -> Vec<u8> {
+    let (mut all, mut buffer) = (Vec::new(), [0; 1000]);
+    let mut read = |buffer: &mut [u8]| {
+        let count = follower.read(buffer, Duration::from_secs(60));
+        count.expect("it is all there")
+    };
+    loop {
+        let count = read(&mut buffer);
+        match buffer.get(..count) {
+            Some([]) | None => return all,
+            Some(bytes) => all.extend_from_slice(bytes),
+        }
+    }
+}
+
 #[test]
 fn keeps_the_pack_as_it_came() {
     let world = World::new();
     let clone = world.clone_with_commit("clone");
-    let pack = clone.pack(&["HEAD"], &[]);
-    let mut quarantine = world.repository.quarantine().expect("a quarantine");
-    let ingested = quarantine
+    let small = clone.pack(&["HEAD"], &[]);
+    // What does not compress, and is more than is held in memory.
+    let mut noise = blake3::Hasher::new().finalize_xof();
+    let mut bytes = vec![0; 1_200_000];
+    noise.fill(&mut bytes);
+    fs::write(clone.path.join("noise"), &bytes).expect("a file");
+    clone.git(&["add", "noise"]);
+    clone.git(&["commit", "-q", "-m", "noise"]);
+    let large = clone.pack(&["HEAD"], &[]);
+    for (pack, objects, files) in [(small, 3, 0), (large, 6, 1)] {
+        let mut quarantine = world.repository.quarantine();
+        let ingested = quarantine
+            .ingest(&pack[..], &Limits::default())
+            .expect("a good pack");
+        assert_eq!(ingested.objects, objects);
+        let size = u64::try_from(pack.len()).expect("small");
+        assert_eq!(ingested.pack.bytes(), size);
+        assert_eq!(ingested.pack.blake3(), *blake3::hash(&pack).as_bytes());
+        assert_eq!(read_along(ingested.pack.follow()), pack);
+        let spooled = || {
+            let spool = fs::read_dir(world.path().join("gitback-spool"));
+            spool.expect("a folder").count()
+        };
+        assert_eq!(spooled(), files);
+        let head = clone.oid(if files == 0 { "HEAD~1" } else { "HEAD" });
+        assert_eq!(
+            quarantine.kind(&head).expect("readable"),
+            Some(Kind::Commit)
+        );
+        quarantine.check_connected(&[head]).expect("all is there");
+        assert_eq!(quarantine.migrate().expect("it moves").packs.len(), 1);
+        drop(ingested);
+        assert_eq!(spooled(), 0);
+    }
+}
+
+#[test]
+fn a_small_pack_is_there_for_git_when_it_needs_it() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let before = world.seed(&clone);
+    let head = clone.commit("other", "text\n");
+    let mut quarantine = world.repository.quarantine();
+    let pack = clone.pack(&["HEAD"], &[&before.to_string()]);
+    quarantine
         .ingest(&pack[..], &Limits::default())
         .expect("a good pack");
-    assert_eq!(ingested.objects, 3);
-    assert_eq!(fs::read(ingested.spool.path()).expect("readable"), pack);
-    assert_eq!(
-        ingested.spool.bytes(),
-        u64::try_from(pack.len()).expect("small")
-    );
-    assert_eq!(ingested.spool.blake3(), *blake3::hash(&pack).as_bytes());
-    assert_eq!(
-        quarantine.kind(&clone.oid("HEAD")).expect("readable"),
-        Some(Kind::Commit)
-    );
-    quarantine
-        .check_connected(&[clone.oid("HEAD")])
-        .expect("all is there");
-    assert_eq!(quarantine.migrate().expect("it moves").packs.len(), 1);
-    let path = ingested.spool.path().to_owned();
-    drop(ingested);
-    assert!(!path.exists());
+    assert!(world.files("tmp_objdir").is_empty(), "it is in memory");
+    // That the parent is here, and no ref leads to it, is for git to judge.
+    let change = RefChange {
+        name: b"refs/heads/main".to_vec(),
+        old: Expect::Any,
+        new: None,
+    };
+    world.repository.update_refs(&[change]).expect("it goes");
+    quarantine.check_connected(&[head]).expect("all is there");
+    assert!(!world.files("tmp_objdir").is_empty(), "git has looked");
+    assert!(quarantine.is_ancestor(&before, &head).expect("readable"));
+    quarantine.migrate().expect("it moves");
+    assert!(world.files("tmp_").is_empty());
+    assert!(world.repository.has(&head).expect("readable"));
 }
 
 #[test]
@@ -62,7 +117,7 @@ fn takes_a_pack_without_objects() {
     let clone = world.clone_with_commit("clone");
     let empty = clone.pack_of(&[]);
     assert_eq!(ingest(&world, &empty).expect("a good pack"), 0);
-    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let mut quarantine = world.repository.quarantine();
     quarantine
         .ingest(&empty[..], &Limits::default())
         .expect("a good pack");
@@ -206,7 +261,7 @@ fn rejects_tips_with_a_gap_further_back() {
 
     let tip = clone.commit("file", "second\n");
     let pack = clone.pack_of(&[tip, clone.oid("HEAD^{tree}"), clone.oid("HEAD:file")]);
-    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let mut quarantine = world.repository.quarantine();
     quarantine
         .ingest(&pack[..], &Limits::default())
         .expect("each object's own links are there");
@@ -302,13 +357,7 @@ fn bounds_bytes_objects_and_memory() {
     let clone = world.clone_with_commit("clone");
     let pack = clone.pack(&["HEAD"], &[]);
     let length = u64::try_from(pack.len()).expect("small");
-    let with = |pack: &[u8], limits: Limits| {
-        world
-            .repository
-            .quarantine()
-            .expect("a quarantine")
-            .ingest(pack, &limits)
-    };
+    let with = |pack: &[u8], limits: Limits| world.repository.quarantine().ingest(pack, &limits);
     let result = with(
         &pack,
         Limits {
@@ -422,7 +471,7 @@ fn bounds_the_time_that_deltas_take() {
         cpu_seconds: 1,
         ..Limits::default()
     };
-    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let mut quarantine = world.repository.quarantine();
     let result = quarantine.ingest(&bomb[..], &limits);
     assert!(
         matches!(
@@ -473,7 +522,7 @@ fn ends_the_indexer_when_the_stream_breaks() {
     let world = World::new();
     let clone = world.clone_with_commit("clone");
     let pack = clone.pack(&["HEAD"], &[]);
-    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let mut quarantine = world.repository.quarantine();
     let result = quarantine.ingest(Stalled(&pack[..40]), &Limits::default());
     assert!(
         matches!(result, Err(Reject::Broken(error)) if error.kind() == io::ErrorKind::TimedOut)
@@ -495,7 +544,7 @@ fn sees_objects_in_more_packs_than_a_store_has_slots_by_default() {
         tips.push(tip);
     }
     assert!(world.files(".idx").len() > 40);
-    let quarantine = world.repository.quarantine().expect("a quarantine");
+    let quarantine = world.repository.quarantine();
     for tip in &tips {
         assert!(
             world.repository.has(tip).expect("readable") && quarantine.has(tip).expect("readable")

@@ -74,7 +74,7 @@ fn belongs_to_one_handle_at_a_time() {
         Err(OpenError::InUse { .. })
     ));
     let path = world.path().to_owned();
-    let quarantine = world.repository.quarantine().expect("a quarantine");
+    let quarantine = world.repository.quarantine();
     let World { home, repository } = world;
     drop(repository);
     assert!(
@@ -223,12 +223,15 @@ fn puts_its_configuration_back() {
 fn removes_a_quarantine_that_is_dropped() {
     let world = World::new();
     let clone = world.clone_with_commit("clone");
-    let mut quarantine = world.repository.quarantine().expect("a quarantine");
+    let mut quarantine = world.repository.quarantine();
     let ingested = quarantine
         .ingest(&clone.pack(&["HEAD"], &[])[..], &Limits::default())
         .expect("a good pack");
-    assert!(quarantine.has(&clone.oid("HEAD")).expect("readable"));
-    assert!(!world.repository.has(&clone.oid("HEAD")).expect("readable"));
+    let head = clone.oid("HEAD");
+    assert!(quarantine.has(&head).expect("readable"));
+    assert!(!world.repository.has(&head).expect("readable"));
+    // This is looked up in the files.
+    assert!(quarantine.is_ancestor(&head, &head).expect("readable"));
     assert_eq!(world.files("tmp_objdir").len(), 1);
     drop((quarantine, ingested));
     assert!(world.files("tmp_objdir").is_empty() && world.files("pack-").is_empty());

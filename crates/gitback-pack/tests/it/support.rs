@@ -44,7 +44,7 @@ impl World {
 
     /// Takes a pack into the repository, without refs.
     pub(crate) fn store(&self, pack: &[u8], tips: &[Oid]) -> Result<(), Reject> {
-        let mut quarantine = self.repository.quarantine()?;
+        let mut quarantine = self.repository.quarantine();
         quarantine.ingest(pack, &Limits::default())?;
         quarantine.check_connected(tips)?;
         quarantine.migrate()?;
@@ -229,10 +229,7 @@ impl World {
             .map(|c| c.new)
             .filter(|oid| !oid.is_null())
             .collect();
-        let mut quarantine = self
-            .repository
-            .quarantine()
-            .map_err(|fault| fault.to_string())?;
+        let mut quarantine = self.repository.quarantine();
         let ingested = quarantine.ingest(session.pack_reader(), &Limits::default());
         ingested.map_err(|reject| reject.to_string())?;
         quarantine
