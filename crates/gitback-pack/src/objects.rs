@@ -13,6 +13,7 @@ use gix::odb::pack::data::decode;
 use gix::odb::pack::{cache, data, index};
 use gix::zlib::Inflate;
 
+use crate::quick::Quick;
 use crate::{Fault, Oid, walk};
 
 /// Largest piece of data that is read at once where reading is bounded, in bytes.
@@ -400,17 +401,83 @@ impl Objects {
         })
     }
 
-    /// Whether `new` contains `old`. Tags stand for what they point to; anything but
-    /// a commit contains only itself.
-    pub(crate) fn is_ancestor(&self, old: &Oid, new: &Oid) -> Result<bool, Fault> {
+    /// Whether `new` contains `old`, with the objects of `beside` as if they were here. Tags stand for what they point to;
+    /// anything but a commit contains only itself.
+    pub(crate) fn is_ancestor(
+        &self,
+        old: &Oid,
+        new: &Oid,
+        beside: Option<&Quick>,
+    ) -> Result<bool, Fault> {
         if old == new {
             return Ok(true);
         }
-        let (old, old_kind) = self.peel(old)?;
-        let (new, new_kind) = self.peel(new)?;
+        let peel = |oid: &Oid| match beside.and_then(|quick| quick.kind(oid)) {
+            // There are no tags among them.
+            Some(kind) => Ok((*oid, kind)),
+            None => self.peel(oid),
+        };
+        let (old, old_kind) = peel(old)?;
+        let (new, new_kind) = peel(new)?;
         if old_kind != Kind::Commit || new_kind != Kind::Commit {
             return Ok(old == new);
         }
-        walk::is_ancestor(old, new, |oid| Ok(walk::Commit::parse(&self.read(oid)?)))
+        let read = |oid: &Oid| match beside.and_then(|quick| quick.commit(oid)) {
+            Some(commit) => Ok(commit),
+            None => Ok(walk::Commit::parse(&self.read(oid)?)),
+        };
+        walk::is_ancestor(old, new, read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repack::tests::{bring, repository};
+
+    #[test]
+    fn a_pack_that_comes_is_added_to_those_that_are_open() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (repository, _) = repository(home.path(), 3);
+        let kept = repository.kept_objects();
+        let before = kept.packs().expect("no fault");
+        assert_eq!(before.len(), 3);
+        let blob = bring(&repository, 77);
+        let open = kept.open();
+        let added = open.as_ref().expect("they stay open");
+        assert_eq!(added.changed, kept.changed());
+        assert_eq!(added.packs.len(), 4);
+        for pack in before.iter() {
+            assert!(added.packs.iter().any(|other| Arc::ptr_eq(pack, other)));
+        }
+        drop(open);
+        assert!(repository.has(&blob).expect("no fault"));
+        // The same again.
+        bring(&repository, 77);
+        assert_eq!(kept.packs().expect("no fault").len(), 4);
+    }
+
+    #[test]
+    fn what_is_damaged_in_one_place_is_read_in_another() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (repository, blobs) = repository(home.path(), 2);
+        let directory = repository.objects_path().join("pack");
+        // A second copy of the first pack, under another name.
+        let stem = stems(&directory).expect("no fault").remove(0);
+        for suffix in ["pack", "idx"] {
+            let from = directory.join(format!("{stem}.{suffix}"));
+            fs::copy(from, directory.join(format!("pack-0.{suffix}"))).expect("room");
+        }
+        let damaged = directory.join("pack-0.pack");
+        fs::remove_file(&damaged).expect("ours");
+        fs::write(&damaged, "PACK").expect("ours");
+        let objects = repository.objects().expect("no fault");
+        for blob in &blobs {
+            assert_eq!(objects.read(blob).expect("there").len(), 100);
+            assert_eq!(objects.kind(blob).expect("there"), Some(Kind::Blob));
+        }
+        // What is no index is none.
+        fs::write(directory.join("pack-1.idx"), "nothing").expect("ours");
+        assert!(repository.has(&blobs[0]).expect("no fault"));
     }
 }

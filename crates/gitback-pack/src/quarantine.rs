@@ -77,7 +77,7 @@ impl Quarantine {
     ///
     /// [`Fault::NoObject`] if an object is neither here nor in the repository.
     pub fn is_ancestor(&self, old: &Oid, new: &Oid) -> Result<bool, Fault> {
-        self.objects()?.is_ancestor(old, new)
+        self.objects()?.is_ancestor(old, new, self.quick.as_ref())
     }
 
     /// Whether the object is here or in the repository.
@@ -121,7 +121,8 @@ impl Quarantine {
         let to = self.repository.objects_path().join("pack");
         let packs = match &self.quick {
             Some(quick) => {
-                let (written, stem) = (quick.write(&to)?, quick.stem());
+                let spool = self.repository.spool_path();
+                let (written, stem) = (quick.write(&spool)?, quick.stem());
                 written.sync()?;
                 let pack = to.join(format!("{stem}.pack"));
                 self.repository.change_packs(|| {
@@ -216,8 +217,12 @@ impl Quarantine {
         &self.repository
     }
 
+    /// The objects that are not looked up in memory.
     fn objects(&self) -> Result<Objects, Fault> {
-        self.repository.quarantined_objects(self.path()?)
+        match (&self.quick, self.directory.get()) {
+            (Some(_), _) | (None, None) => self.repository.objects(),
+            (None, Some(directory)) => self.repository.quarantined_objects(directory.path()),
+        }
     }
 }
 

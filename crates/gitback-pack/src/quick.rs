@@ -20,7 +20,7 @@ use gix::objs::Kind;
 
 use crate::objects::Objects;
 use crate::written::Written;
-use crate::{Fault, Oid, Repository};
+use crate::{Fault, Oid, Repository, walk};
 use rules::{Links, Obeyed};
 use unpack::Packed;
 
@@ -107,6 +107,17 @@ impl Quick {
     /// Writes the pack, with the objects that it builds on, and its index to a directory of packs.
     pub(crate) fn write(&self, directory: &Path) -> Result<Written, Fault> {
         self.files.write(directory)
+    }
+
+    /// A commit, if the pack has it.
+    pub(crate) fn commit(&self, oid: &Oid) -> Option<walk::Commit> {
+        match self.objects.get(oid)? {
+            Links::Commit { parents, date, .. } => Some(walk::Commit {
+                parents: parents.clone(),
+                date: *date,
+            }),
+            Links::Blob | Links::Tree(_) => None,
+        }
     }
 
     /// What kind of object it is, if the pack has it.

@@ -113,7 +113,7 @@ impl Repository {
             return Ok((!nothing.damaged.is_empty()).then_some(nothing));
         }
         let kept = keep(&sources);
-        let (written, stem, bytes) = write(&directory, &sources, &kept)?;
+        let (written, stem, bytes) = write(&self.spool_path(), &sources, &kept)?;
         self.change_packs(|| {
             written.install(&directory, &stem)?;
             Ok(Change::come(vec![stem]))
@@ -136,7 +136,7 @@ impl Repository {
     /// [`Fault::Io`].
     pub fn clear_retired(&self, age: Duration) -> Result<usize, Fault> {
         let directory = self.objects_path().join("pack");
-        let mut cleared = 0;
+        let mut old = Vec::new();
         for entry in fs::read_dir(&directory).map_err(Fault::io("list", &directory))? {
             let entry = entry.map_err(Fault::io("list", &directory))?;
             let changed = entry.metadata().and_then(|metadata| metadata.modified());
@@ -144,9 +144,17 @@ impl Repository {
                 let since = SystemTime::now().duration_since(changed);
                 since.is_ok_and(|since| since >= age)
             });
-            if is_old && clear_retired(&entry.path())? {
-                cleared += 1;
+            if is_old && retired_stem(&entry.path()).is_some() {
+                old.push(entry.path());
             }
+        }
+        let mut cleared = 0;
+        for path in old {
+            // One by one: whoever wants to look something up does not wait for all of them.
+            self.change_packs(|| {
+                cleared += usize::from(clear_retired(&path)?);
+                Ok(Change::default())
+            })?;
         }
         Ok(cleared)
     }
@@ -173,11 +181,15 @@ impl Repository {
     }
 }
 
+/// The pack whose retired index this is, by name without suffix.
+fn retired_stem(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix(RETIRED)?.strip_suffix(".idx")
+}
+
 /// Removes the pack whose retired index this is; `false` if it is something else.
 pub(crate) fn clear_retired(path: &Path) -> Result<bool, Fault> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let stem = name.and_then(|name| name.strip_prefix(RETIRED)?.strip_suffix(".idx"));
-    let Some(stem) = stem else {
+    let Some(stem) = retired_stem(path) else {
         return Ok(false);
     };
     for suffix in ["pack", "rev"] {
@@ -197,7 +209,11 @@ pub(crate) fn clear_retired(path: &Path) -> Result<bool, Fault> {
 /// All packs that nobody wants kept apart.
 fn candidates(directory: &Path) -> Result<Vec<Candidate>, Fault> {
     let mut candidates = Vec::new();
-    for stem in stems(directory)? {
+    let stems = stems(directory)?;
+    if stems.len() < PACKS_MIN {
+        return Ok(candidates);
+    }
+    for stem in stems {
         let beside = |suffix: &str| directory.join(format!("{stem}.{suffix}"));
         if ["keep", "promisor", "mtimes"]
             .iter()
@@ -351,11 +367,11 @@ fn keep(sources: &[Source]) -> HashMap<Oid, Copy> {
 
 /// Writes the kept copies as one pack, and syncs it; its name without suffix, and its size in bytes.
 fn write(
-    directory: &Path,
+    spool: &Path,
     sources: &[Source],
     kept: &HashMap<Oid, Copy>,
 ) -> Result<(Written, String, u64), Fault> {
-    let written = Written::new(directory)?;
+    let written = Written::new(spool)?;
     let mut out = Out {
         path: written.pack.path().to_owned(),
         file: BufWriter::new(written.pack.as_file()),
@@ -369,7 +385,7 @@ fn write(
     for (number, source) in sources.iter().enumerate() {
         for at in 0..source.order.len() {
             let (Some(oid), Some(entry)) = (source.oid(at), source.entry(at)) else {
-                return Err(source.torn(directory));
+                return Err(source.torn());
             };
             let is_kept = kept.get(&oid).is_some_and(|copy| {
                 copy.source == number && Some(copy.offset) == source.offset(at)
@@ -379,7 +395,7 @@ fn write(
             }
             let offset = out.offset;
             let moved = source.moved(at, offset, &places);
-            let (header, rest) = moved.ok_or_else(|| source.torn(directory))?;
+            let (header, rest) = moved.ok_or_else(|| source.torn())?;
             let mut crc = crc32fast::Hasher::new();
             let data = entry.get(rest..).unwrap_or_default();
             for part in [header.as_slice(), data] {
@@ -397,7 +413,7 @@ fn write(
     let (sum, bytes) = out.finish()?;
     rows.sort_by_key(|row| row.oid);
     let index = index_of(&rows, sum.as_slice()).ok_or_else(|| Fault::Unsound {
-        path: directory.to_owned(),
+        path: spool.to_owned(),
     })?;
     written.write_index(&index)?;
     written.sync()?;
@@ -430,9 +446,9 @@ impl Source {
         Some((bytes, usize::try_from(length).ok()?))
     }
 
-    fn torn(&self, directory: &Path) -> Fault {
+    fn torn(&self) -> Fault {
         Fault::Unsound {
-            path: directory.join(format!("{}.pack", self.stem)),
+            path: self.data.path().to_owned(),
         }
     }
 }
@@ -475,4 +491,4 @@ impl Out<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

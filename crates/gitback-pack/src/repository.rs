@@ -190,7 +190,7 @@ impl Repository {
     ///
     /// [`Fault::NoObject`] if one of them, or a commit between them, is not here.
     pub fn is_ancestor(&self, old: &Oid, new: &Oid) -> Result<bool, Fault> {
-        self.objects()?.is_ancestor(old, new)
+        self.objects()?.is_ancestor(old, new, None)
     }
 
     /// What its files take on disk, in bytes; those in transit included.
@@ -219,6 +219,11 @@ impl Repository {
 
     pub(crate) fn objects(&self) -> Result<Objects, Fault> {
         self.inner.objects.objects(false)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept_objects(&self) -> &Kept {
+        &self.inner.objects
     }
 
     /// The objects, in as far as each can be read in a bounded amount of memory.

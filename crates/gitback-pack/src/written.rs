@@ -17,7 +17,7 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// Two empty files in a directory of packs.
+    /// Two empty files in a directory, which is that of the packs only if nobody watches that.
     pub(crate) fn new(directory: &Path) -> Result<Self, Fault> {
         let temporary = |prefix| {
             let made = tempfile::Builder::new()

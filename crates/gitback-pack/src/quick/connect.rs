@@ -41,7 +41,7 @@ impl Quick {
                 continue;
             }
             // A commit that is here and that no ref leads to may have come without all that it needs.
-            let Links::Commit { tree, parents } = self.objects.get(&tip)? else {
+            let Links::Commit { tree, parents, .. } = self.objects.get(&tip)? else {
                 return None;
             };
             let beside: Option<Vec<Oid>> = parents

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use gix::objs::Kind;
 
-use crate::Oid;
+use crate::{Oid, walk};
 
 /// Largest file that git obeys and that is looked at here, in bytes.
 pub(super) const OBEYED_MAX: u64 = 64 * 1024;
@@ -38,7 +38,12 @@ const HARMLESS: &[&[u8]] = &[
 pub(super) enum Links {
     Blob,
     Tree(Vec<Entry>),
-    Commit { tree: Oid, parents: Vec<Oid> },
+    Commit {
+        tree: Oid,
+        parents: Vec<Oid>,
+        /// Seconds since the epoch.
+        date: i64,
+    },
 }
 
 /// An entry of a tree.
@@ -67,7 +72,7 @@ impl Links {
                 .iter()
                 .filter_map(|entry| Some((entry.oid, entry.kind?)))
                 .collect(),
-            Self::Commit { tree, parents } => {
+            Self::Commit { tree, parents, .. } => {
                 let parents = parents.iter().map(|parent| (*parent, Kind::Commit));
                 std::iter::once((*tree, Kind::Tree))
                     .chain(parents)
@@ -271,7 +276,12 @@ fn commit(bytes: &[u8]) -> Option<Links> {
             return None;
         }
     }
-    Some(Links::Commit { tree, parents })
+    let date = walk::Commit::parse(bytes).date;
+    Some(Links::Commit {
+        tree,
+        parents,
+        date,
+    })
 }
 
 /// Whether it is `name <address> seconds zone`, as git writes it.

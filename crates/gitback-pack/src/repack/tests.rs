@@ -56,22 +56,24 @@ fn each_byte_is_copied_a_few_times_only() {
 }
 
 /// A repository with so many packs, each with one blob, and the blobs.
-fn repository(home: &Path, packs: u8) -> (Repository, Vec<Oid>) {
+pub(crate) fn repository(home: &Path, packs: u8) -> (Repository, Vec<Oid>) {
     let repository = Repository::create(&home.join("served.git")).expect("a repository");
-    let blobs = (0..packs).map(|at| {
-        let content = [at; 100];
-        let mut quarantine = repository.quarantine();
-        let mut pack = b"PACK\0\0\0\x02\0\0\0\x01".to_vec();
-        crate::quick::tests::blob(&content, &mut pack);
-        quarantine
-            .ingest(pack.as_slice(), &crate::Limits::default())
-            .expect("a good pack");
-        quarantine.migrate().expect("room");
-        let kind = gix::objs::Kind::Blob;
-        gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, &content).expect("no forgery")
-    });
-    let blobs = blobs.collect();
+    let blobs = (0..packs).map(|at| bring(&repository, at)).collect();
     (repository, blobs)
+}
+
+/// Brings in a pack with a blob of a hundred such bytes.
+pub(crate) fn bring(repository: &Repository, byte: u8) -> Oid {
+    let content = [byte; 100];
+    let mut quarantine = repository.quarantine();
+    let mut pack = b"PACK\0\0\0\x02\0\0\0\x01".to_vec();
+    crate::quick::tests::blob(&content, &mut pack);
+    quarantine
+        .ingest(pack.as_slice(), &crate::Limits::default())
+        .expect("a good pack");
+    quarantine.migrate().expect("room");
+    let kind = gix::objs::Kind::Blob;
+    gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, &content).expect("no forgery")
 }
 
 #[test]

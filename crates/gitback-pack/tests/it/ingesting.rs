@@ -85,6 +85,34 @@ fn keeps_the_pack_as_it_came() {
 }
 
 #[test]
+fn the_past_of_what_is_held_in_memory_is_known() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let first = world.seed(&clone);
+    clone.git(&["checkout", "-q", "-b", "side"]);
+    let side = clone.commit("side", "text\n");
+    clone.git(&["checkout", "-q", "main"]);
+    let second = clone.commit("second", "text\n");
+    let blob = clone.oid("main:second");
+    let third = clone.commit("third", "text\n");
+    let mut quarantine = world.repository.quarantine();
+    let pack = clone.pack(&["main"], &[&first.to_string()]);
+    quarantine
+        .ingest(&pack[..], &Limits::default())
+        .expect("a good pack");
+    let contains = |new: &Oid, old: &Oid| quarantine.is_ancestor(old, new).expect("readable");
+    assert!(contains(&third, &second) && contains(&third, &first));
+    assert!(contains(&second, &first) && contains(&first, &first));
+    assert!(!contains(&first, &third) && !contains(&second, &third));
+    assert!(!contains(&third, &blob) && contains(&blob, &blob));
+    assert!(
+        quarantine.is_ancestor(&side, &third).is_err(),
+        "it is not here"
+    );
+    assert!(world.files("tmp_objdir").is_empty(), "it is in memory");
+}
+
+#[test]
 fn a_small_pack_is_there_for_git_when_it_needs_it() {
     let world = World::new();
     let clone = world.clone_with_commit("clone");
