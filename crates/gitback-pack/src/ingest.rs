@@ -130,9 +130,11 @@ impl Quarantine {
         }
         tee.write(&header)?;
         tee.copy(&mut pack)?;
-        let (pack, quick) = tee.finish()?;
-        if let Some(quick) = quick {
-            self.hold(quick)?;
+        let (pack, found) = tee.finish()?;
+        match found {
+            Found::Nothing => {}
+            Found::Quick(quick) => self.hold(quick)?,
+            Found::Indexed { contained } => self.contained = contained && strict,
         }
         Ok(Ingested { pack, objects })
     }
@@ -142,6 +144,8 @@ impl Quarantine {
         command.args(["--stdin", "--fix-thin"]);
         if strict {
             command.arg(strict_argument());
+            // Says by how it ends whether the pack needs nothing else.
+            command.arg("--check-self-contained-and-connected");
         }
         command.arg(format!("--max-input-size={}", limits.input_bytes));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -182,7 +186,8 @@ impl Indexer {
         }
     }
 
-    fn finish(self, limits: &Limits) -> Result<(), Reject> {
+    /// Whether the pack needs nothing that is not in it.
+    fn finish(self, limits: &Limits) -> Result<bool, Reject> {
         let Self { input, mut running } = self;
         drop(input);
         let output = running.stdout();
@@ -194,10 +199,31 @@ impl Indexer {
             .map_err(Fault::stream("read from git index-pack"))?;
         let finished = running.finish()?;
         if finished.succeeded() {
-            return Ok(());
+            return Ok(true);
+        }
+        // It has named the pack and found no fault, and objects in it name others that are here.
+        let is_named = named.starts_with(b"pack\t");
+        let complains = finished
+            .stderr
+            .lines()
+            .any(|line| line.starts_with("error: ") || line.starts_with("fatal: "));
+        if is_named && finished.status.code() == Some(1) && !complains {
+            return Ok(false);
         }
         Err(refusal(&finished, limits))
     }
+}
+
+/// What was made of a pack.
+enum Found {
+    Nothing,
+    /// It was indexed here, and is in memory.
+    Quick(Quick),
+    /// It is in the quarantine.
+    Indexed {
+        /// It needs nothing that is not in it.
+        contained: bool,
+    },
 }
 
 /// Where the bytes go beside the spool.
@@ -278,29 +304,34 @@ impl<'a> Tee<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<(Received, Option<Quick>), Reject> {
+    fn finish(self) -> Result<(Received, Found), Reject> {
         let least = u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX);
         let is_empty = matches!(self.sink, Sink::Nowhere);
         let sum = self.sum.try_finalize().map_err(|_| Reject::Corrupt {
             message: "its checksum was forged".to_owned(),
         });
         let is_sound = matches!(&sum, Ok(sum) if sum.as_slice() == self.tail);
-        let mut quick = None;
-        match self.sink {
-            Sink::Nowhere => {}
+        let found = match self.sink {
+            Sink::Nowhere => Found::Nothing,
             Sink::Held => {
                 let held = self.spool.held().unwrap_or_default();
-                if is_sound && self.spool.bytes() >= least {
-                    quick = Quick::look(&held, self.quarantine.repository());
-                }
-                if quick.is_none() {
-                    let mut indexer = self.quarantine.start_indexer(self.limits, true)?;
-                    indexer.feed(&held);
-                    indexer.finish(self.limits)?;
+                let is_whole = is_sound && self.spool.bytes() >= least;
+                let quick = is_whole.then(|| Quick::look(&held, self.quarantine.repository()));
+                match quick.flatten() {
+                    Some(quick) => Found::Quick(quick),
+                    None => {
+                        let mut indexer = self.quarantine.start_indexer(self.limits, true)?;
+                        indexer.feed(&held);
+                        let contained = indexer.finish(self.limits)?;
+                        Found::Indexed { contained }
+                    }
                 }
             }
-            Sink::Indexer(indexer) => indexer.finish(self.limits)?,
-        }
+            Sink::Indexer(indexer) => {
+                let contained = indexer.finish(self.limits)?;
+                Found::Indexed { contained }
+            }
+        };
         if self.spool.bytes() < least {
             return Err(Reject::Truncated);
         }
@@ -315,7 +346,7 @@ impl<'a> Tee<'a> {
                 message: "its checksum is not at its end".to_owned(),
             });
         }
-        Ok((self.spool.finish(), quick))
+        Ok((self.spool.finish(), found))
     }
 }
 

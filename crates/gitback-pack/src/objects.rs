@@ -185,11 +185,7 @@ impl Kept {
 
     /// The objects of `quarantine`, and those here.
     pub(crate) fn with_quarantine(&self, quarantine: &Path) -> Result<Objects, Fault> {
-        let directory = quarantine.join("pack");
-        let mut packs = Vec::new();
-        for stem in stems(&directory)? {
-            packs.extend(Pack::open(&directory, &stem)?);
-        }
+        let mut packs = open_all(&quarantine.join("pack"))?;
         packs.extend(self.packs()?.iter().cloned());
         Ok(Objects {
             packs: Arc::new(packs),
@@ -289,7 +285,25 @@ pub(crate) fn stems(directory: &Path) -> Result<Vec<String>, Fault> {
     Ok(stems)
 }
 
+fn open_all(directory: &Path) -> Result<Vec<Arc<Pack>>, Fault> {
+    let mut packs = Vec::new();
+    for stem in stems(directory)? {
+        packs.extend(Pack::open(directory, &stem)?);
+    }
+    Ok(packs)
+}
+
 impl Objects {
+    /// What is in the packs of a directory, and nothing else.
+    pub(crate) fn of_packs(directory: &Path) -> Result<Self, Fault> {
+        Ok(Self {
+            packs: Arc::new(open_all(directory)?),
+            loose: Vec::new(),
+            bounded: false,
+            inflate: RefCell::default(),
+        })
+    }
+
     pub(crate) fn has(&self, oid: &Oid) -> bool {
         self.packs
             .iter()

@@ -29,6 +29,8 @@ pub struct Quarantine {
     directory: OnceLock<TempDir>,
     /// It has commits whose trees are nowhere.
     pub(crate) bare_commits: bool,
+    /// Everything that the objects of its one pack lead to is in the pack.
+    pub(crate) contained: bool,
     /// Its one pack, where that was indexed in this process.
     pub(crate) quick: Option<Quick>,
 }
@@ -49,6 +51,7 @@ impl Repository {
             repository: self.clone(),
             directory: OnceLock::new(),
             bare_commits: false,
+            contained: false,
             quick: None,
         }
     }
@@ -67,8 +70,18 @@ impl Quarantine {
                 return Ok(());
             }
         }
+        if self.contained && self.brings_all(tips)? {
+            return Ok(());
+        }
         let command = quarantined(self.repository.path(), self.path()?, "rev-list")?;
         connected(command, tips)
+    }
+
+    /// Whether all of these are among its own objects.
+    fn brings_all(&self, oids: &[Oid]) -> Result<bool, Fault> {
+        let directory = self.path()?.join("pack");
+        let objects = Objects::of_packs(&directory)?;
+        Ok(oids.iter().all(|oid| objects.has(oid)))
     }
 
     /// Whether `new` contains `old`, as [`Repository::is_ancestor`].

@@ -113,6 +113,39 @@ fn the_past_of_what_is_held_in_memory_is_known() {
 }
 
 #[test]
+fn a_pack_that_needs_nothing_else_vouches_for_what_is_in_it_only() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let other = world.clone_with_commit("other");
+    // Tags are git's to look at.
+    clone.git(&["tag", "-a", "-m", "one", "v1"]);
+    let (tag, elsewhere) = (clone.oid("v1"), other.commit("only", "there\n"));
+    let mut quarantine = world.repository.quarantine();
+    let pack = clone.pack(&["v1"], &[]);
+    quarantine
+        .ingest(&pack[..], &Limits::default())
+        .expect("a good pack");
+    quarantine.check_connected(&[tag]).expect("all is there");
+    let both = quarantine.check_connected(&[tag, elsewhere]);
+    assert!(
+        matches!(both, Err(Reject::MissingObject { .. })),
+        "{both:?}"
+    );
+    quarantine.migrate().expect("it moves");
+
+    // The next one names what is here, and no ref leads to it.
+    clone.commit("more", "text\n");
+    clone.git(&["tag", "-a", "-m", "two", "v2"]);
+    let mut quarantine = world.repository.quarantine();
+    let pack = clone.pack(&["v2"], &["v1"]);
+    quarantine
+        .ingest(&pack[..], &Limits::default())
+        .expect("a good pack");
+    let tips = [clone.oid("v2")];
+    quarantine.check_connected(&tips).expect("all is there");
+}
+
+#[test]
 fn a_small_pack_is_there_for_git_when_it_needs_it() {
     let world = World::new();
     let clone = world.clone_with_commit("clone");
