@@ -15,6 +15,8 @@ const GATHER: Duration = Duration::from_millis(200);
 const ROUND: Duration = Duration::from_secs(30);
 /// After so long without a look-up, nothing is held in memory for it.
 const IDLE: Duration = Duration::from_secs(60);
+/// After so long without a new pack, a project is indexed for fetches.
+const QUIET: Duration = Duration::from_secs(20);
 /// How long a pack is kept that was put together with others: who has found it before can still read it.
 const RETIRED: Duration = Duration::from_secs(600);
 
@@ -53,6 +55,8 @@ impl Maintenance {
         for cell in envoy.store().all() {
             self.note_pack(cell.id());
         }
+        // Where packs have come, and when the last one did.
+        let mut grown_at: BTreeMap<ProjectId, Instant> = BTreeMap::new();
         let mut round = Instant::now();
         while let Some(grown) = self.wait(ROUND.saturating_sub(round.elapsed())) {
             for project in grown {
@@ -60,7 +64,8 @@ impl Maintenance {
                 if cell.is_some_and(|cell| repack(envoy, &cell)) {
                     retired.insert(project, Instant::now());
                 }
-                if self.due().stopping {
+                grown_at.insert(project, Instant::now());
+                if self.stops() {
                     return;
                 }
             }
@@ -75,7 +80,32 @@ impl Maintenance {
                 let is_over = last.elapsed() >= RETIRED;
                 !(clear(envoy, project) && is_over)
             });
+            let quiet = grown_at.extract_if(.., |_, last| last.elapsed() >= QUIET);
+            for (project, _) in quiet.collect::<Vec<_>>() {
+                self.index(envoy, &project);
+            }
         }
+    }
+
+    /// Has git make what serves a large project fast.
+    fn index(&self, envoy: &Envoy, project: &ProjectId) {
+        let Some(cell) = envoy.store().founded(project) else {
+            return;
+        };
+        if self.stops() || envoy.room().is_err() {
+            return;
+        }
+        match cell.repo().index_for_serving(&|| self.stops()) {
+            Ok(Some(objects)) => tracing::debug!(%project, objects, "indexed for fetches"),
+            Ok(None) => {}
+            Err(fault) => {
+                tracing::warn!(%project, error = %chain(&fault), "cannot index for fetches");
+            }
+        }
+    }
+
+    fn stops(&self) -> bool {
+        self.due().stopping
     }
 
     /// Waits for packs, at most so long; what has come, or nothing any more when the daemon stops.

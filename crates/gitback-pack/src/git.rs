@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 
@@ -15,6 +16,8 @@ use crate::Fault;
 
 /// How much of the end of a process's stderr is kept.
 const STDERR_MAX: usize = 16 * 1024;
+/// How often it is looked whether a process that may be stopped has ended.
+const LOOK: Duration = Duration::from_millis(20);
 /// How much of one line is shown.
 const LINE_MAX: usize = 512;
 
@@ -63,6 +66,15 @@ fn programs() -> Result<&'static Path, Fault> {
 
 /// A git command on the repository, its environment cleared and hardened.
 pub(crate) fn command(repository: &Path, verb: &'static str) -> Result<Command, Fault> {
+    command_with(repository, verb, &[])
+}
+
+/// The same with more settings, which come after all others.
+pub(crate) fn command_with(
+    repository: &Path,
+    verb: &'static str,
+    settings: &[&str],
+) -> Result<Command, Fault> {
     let programs = programs()?;
     let mut command = Command::new(programs.join("git"));
     let mut path = programs.as_os_str().to_owned();
@@ -82,7 +94,7 @@ pub(crate) fn command(repository: &Path, verb: &'static str) -> Result<Command, 
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
         .current_dir(repository);
-    for setting in OVERRIDES {
+    for setting in OVERRIDES.iter().chain(settings) {
         command.arg("-c").arg(setting);
     }
     command.arg(verb).stdin(Stdio::null()).stdout(Stdio::null());
@@ -162,6 +174,23 @@ impl Running {
             status,
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
         })
+    }
+
+    /// The same, unless `stop` says that it is to be killed: then nothing.
+    pub(crate) fn finish_unless(
+        mut self,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Finished>, Fault> {
+        loop {
+            let ended = self.child.try_wait();
+            if ended.map_err(Fault::stream("wait for git"))?.is_some() {
+                return self.finish().map(Some);
+            }
+            if stop() {
+                return Ok(None);
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     fn pid(&self) -> Pid {

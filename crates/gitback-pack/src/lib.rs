@@ -45,6 +45,7 @@ mod refs;
 mod repack;
 mod repository;
 mod serve;
+mod serving;
 mod severity;
 mod spool;
 mod walk;

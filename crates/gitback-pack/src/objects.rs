@@ -304,6 +304,12 @@ impl Objects {
         })
     }
 
+    /// The packs, by name without suffix, and how many objects each has.
+    pub(crate) fn sizes(&self) -> Vec<(String, u64)> {
+        let size = |pack: &Arc<Pack>| (pack.stem.clone(), pack.index.num_objects().into());
+        self.packs.iter().map(size).collect()
+    }
+
     pub(crate) fn has(&self, oid: &Oid) -> bool {
         self.packs
             .iter()

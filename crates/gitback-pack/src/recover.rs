@@ -62,6 +62,11 @@ pub(crate) fn recover(repository: &Path) -> Result<Recovered, Fault> {
             remove(&entry, &mut recovered.locks)?;
         }
     }
+    for entry in list(&repository.join("objects/info"))? {
+        if has_extension(&entry, "lock") {
+            remove(&entry, &mut recovered.locks)?;
+        }
+    }
     for entry in list(&repository.join("gitback-spool"))? {
         remove(&entry, &mut recovered.spools)?;
     }

@@ -18,6 +18,7 @@ use crate::index::{Row, index as index_of};
 use crate::objects::{Change, stems};
 use crate::outgoing::PACK_HEADER_BYTES;
 use crate::repository::sync_directory;
+use crate::serving::Covered;
 use crate::written::Written;
 use crate::{Fault, Oid, Repository};
 
@@ -209,10 +210,13 @@ pub(crate) fn clear_retired(path: &Path) -> Result<bool, Fault> {
 /// All packs that nobody wants kept apart.
 fn candidates(directory: &Path) -> Result<Vec<Candidate>, Fault> {
     let mut candidates = Vec::new();
-    let stems = stems(directory)?;
+    let mut stems = stems(directory)?;
     if stems.len() < PACKS_MIN {
         return Ok(candidates);
     }
+    // What git has an index over stays where that says it is.
+    let covered = Covered::read(directory)?;
+    stems.retain(|stem| !covered.stems.contains(stem));
     for stem in stems {
         let beside = |suffix: &str| directory.join(format!("{stem}.{suffix}"));
         if ["keep", "promisor", "mtimes"]

@@ -7,4 +7,5 @@ mod opening;
 mod pushing;
 mod refs;
 mod repacking;
+mod serving;
 mod support;
