@@ -10,6 +10,7 @@ use gitback_envelope::{EnvelopeId, Incarnation, Tip};
 use gitback_gossip::Input;
 use gitback_helper::{AcceptError, Layout, Listener};
 use gitback_identity::{EnvoyKey, PublicKey, PuddleKey, SecretKey};
+use gitback_pack::Limits;
 use gitback_peer::{Client, Digests, Server};
 use rustix::fs::FlockOperation;
 use tokio::runtime::Handle;
@@ -28,7 +29,7 @@ use crate::peers::Neighbour;
 use crate::receipts::Receipts;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{access, clock, disk, fanout, key, lan, leave, local, maintenance, whereabouts};
+use crate::{access, clock, fanout, key, lan, leave, local, maintenance, whereabouts};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -220,7 +221,7 @@ impl Envoy {
     /// Whether there is room for more; if not, why.
     pub(crate) fn room(&self) -> Result<(), String> {
         let needed = self.config.min_free_percent();
-        let free = disk::free_percent(self.state_dir()).unwrap_or(100);
+        let free = gitback_pack::free_percent(self.state_dir()).unwrap_or(100);
         if needed == 0 || free > needed {
             return Ok(());
         }
@@ -228,6 +229,14 @@ impl Envoy {
             "{}: {free}% disk free, more than {needed}% needed",
             self.name()
         ))
+    }
+
+    /// What one pack may cost.
+    pub(crate) fn pack_limits(&self) -> Limits {
+        Limits {
+            min_free_percent: self.config.min_free_percent(),
+            ..Limits::default()
+        }
     }
 
     /// What this envoy shows the envoy `to` of itself: the projects in which that has a part. One that had a part

@@ -11,7 +11,7 @@ use gitback_envelope::{
 };
 use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
-use gitback_pack::{Incoming, Kind, Quarantine, Received, Reject, valid_ref_name};
+use gitback_pack::{Incoming, Kind, Limits, Quarantine, Received, Reject, valid_ref_name};
 
 use crate::access::{Denial, may_push};
 use crate::cell::{Admitted, Cell, State, git, own};
@@ -114,7 +114,15 @@ pub(crate) fn receive(
     let incoming = Incoming::new();
     // Peers read along from the first byte; they keep nothing before the update is durable here.
     let fanout = Fanout::begin(envoy, cell, brings_pack.then_some(&incoming));
-    let quarantine = match unpack(cell, &mut session, &mut verdicts, &incoming, &mut trace) {
+    let limits = envoy.pack_limits();
+    let quarantine = match unpack(
+        cell,
+        &limits,
+        &mut session,
+        &mut verdicts,
+        &incoming,
+        &mut trace,
+    ) {
         Ok(quarantine) => quarantine,
         Err(problem) => {
             fanout.dropped();
@@ -354,6 +362,7 @@ fn check_disk(envoy: &Envoy, verdicts: &mut [Verdict]) {
 /// Takes the pack into a quarantine and checks it. The error is a line for the client.
 fn unpack<R: Read, W: Write>(
     cell: &Cell,
+    limits: &Limits,
     session: &mut Session<R, W>,
     verdicts: &mut [Verdict],
     incoming: &Incoming,
@@ -364,9 +373,8 @@ fn unpack<R: Read, W: Write>(
         return Ok(None);
     }
     let mut quarantine = cell.repo().quarantine();
-    let limits = gitback_pack::Limits::default();
     let ingested = quarantine
-        .ingest_shared(session.pack_reader(), &limits, incoming)
+        .ingest_shared(session.pack_reader(), limits, incoming)
         .map_err(|reject| chain(&reject))?;
     trace.step("pack");
     let wanting = verdicts.iter().filter(|verdict| verdict.wants_objects());

@@ -9,10 +9,10 @@ use gitback_identity::ProjectId;
 
 use crate::access;
 use crate::cell::{Cell, Foothold, State};
+use crate::clock;
 use crate::daemon::Envoy;
 use crate::given_up::GivenUp;
 use crate::peers::{Neighbour, Seen};
-use crate::{clock, disk};
 
 /// Most refs listed for one project.
 const REFS_LISTED_MAX: usize = 10_000;
@@ -38,7 +38,7 @@ pub(crate) fn envoy(envoy: &Envoy) -> EnvoyStatus {
         listen: envoy.config().listen().to_string(),
         started_ms: envoy.started_ms(),
         now_ms: clock::now_ms(),
-        free_percent: disk::free_percent(envoy.state_dir()).unwrap_or(0),
+        free_percent: gitback_pack::free_percent(envoy.state_dir()).unwrap_or(0),
         projects: u32::try_from(envoy.store().all().len()).unwrap_or(u32::MAX),
         peers: envoy
             .neighbours()

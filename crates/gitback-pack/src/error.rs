@@ -222,6 +222,14 @@ pub enum Reject {
         /// The limit.
         limit: u64,
     },
+    /// The disk became too full on the way.
+    #[error("{free_percent}% disk free, more than {needed_percent}% needed")]
+    Room {
+        /// How much of it was free.
+        free_percent: u8,
+        /// More than this has to be.
+        needed_percent: u8,
+    },
     /// Unpacking takes more processor time or memory than allowed.
     #[error("the pack takes too much {what} to unpack")]
     TooCostly {

@@ -10,13 +10,15 @@ use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
 use crate::quick::{self, Quick};
 use crate::severity::strict_argument;
 use crate::spool::Spooling;
-use crate::{Fault, Incoming, Oid, Quarantine, Received, Reject};
+use crate::{Fault, Incoming, Oid, Quarantine, Received, Reject, free_percent};
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Length of the checksum that ends a pack.
 const TRAILER_BYTES: usize = 20;
 const MIB: u64 = 1024 * 1024;
+/// After how many bytes it is looked again whether there is room for more.
+const ROOM_EVERY: u64 = 8 * MIB;
 /// Largest pack that is held in memory instead of in a file: one that may be indexed in this process.
 const MEMORY_MAX: u64 = quick::PACK_MAX;
 
@@ -31,17 +33,20 @@ pub struct Limits {
     pub cpu_seconds: u64,
     /// Memory of the indexer in bytes, mapped files not counted.
     pub memory_bytes: u64,
+    /// More of the disk than this has to be free all the time, in percent; with 0 nobody looks.
+    pub min_free_percent: u8,
 }
 
 impl Default for Limits {
     /// Two gibibytes received, eight million objects, fifteen minutes of processor
-    /// time (twenty seconds index 90 MB), two gibibytes of memory.
+    /// time (twenty seconds index 90 MB), two gibibytes of memory, any disk.
     fn default() -> Self {
         Self {
             input_bytes: 2048 * MIB,
             objects: 8_000_000,
             cpu_seconds: 900,
             memory_bytes: 2048 * MIB,
+            min_free_percent: 0,
         }
     }
 }
@@ -241,6 +246,8 @@ struct Tee<'a> {
     limits: &'a Limits,
     spool: Spooling,
     sum: gix::hash::Hasher,
+    /// How many bytes have come when it is looked whether there is room.
+    next_look: u64,
     /// The last bytes, which are the checksum if the stream ends here.
     tail: Vec<u8>,
     sink: Sink,
@@ -254,6 +261,7 @@ impl<'a> Tee<'a> {
             limits,
             spool: Spooling::begin(directory, incoming.clone(), MEMORY_MAX),
             sum: gix::hash::hasher(gix::hash::Kind::Sha1),
+            next_look: ROOM_EVERY,
             tail: Vec::with_capacity(CHUNK_BYTES + TRAILER_BYTES),
             sink: Sink::Nowhere,
         }
@@ -293,6 +301,10 @@ impl<'a> Tee<'a> {
         if self.spool.bytes() > limit {
             return Err(Reject::TooLarge { limit });
         }
+        if self.spool.bytes() >= self.next_look {
+            self.next_look = self.spool.bytes().saturating_add(ROOM_EVERY);
+            self.look_for_room()?;
+        }
         self.tail.extend_from_slice(bytes);
         let summed = self.tail.len().saturating_sub(TRAILER_BYTES);
         self.sum.update(self.tail.get(..summed).unwrap_or_default());
@@ -302,6 +314,19 @@ impl<'a> Tee<'a> {
             Sink::Indexer(indexer) => indexer.feed(bytes),
         }
         Ok(())
+    }
+
+    fn look_for_room(&self) -> Result<(), Reject> {
+        let needed_percent = self.limits.min_free_percent;
+        let path = self.quarantine.repository().path();
+        let free_percent = free_percent(path).map_err(Fault::io("inspect", path))?;
+        if needed_percent == 0 || free_percent > needed_percent {
+            return Ok(());
+        }
+        Err(Reject::Room {
+            free_percent,
+            needed_percent,
+        })
     }
 
     fn finish(self) -> Result<(Received, Found), Reject> {

@@ -60,7 +60,7 @@ impl Route<'_> {
     ) -> Result<u32, Failed> {
         let limits = Limits {
             input_bytes: most,
-            ..Limits::default()
+            ..self.envoy.pack_limits()
         };
         let request = gitback_pack::fetch::request(wants, haves);
         let (quarantine, ingested) =
@@ -155,6 +155,9 @@ impl Route<'_> {
     fn rejected(&self, reject: Reject) -> CatchUpError {
         match reject {
             Reject::Fault(fault) => self.ours(fault),
+            reject @ Reject::Room { .. } => {
+                CatchUpError::Room(format!("{}: {reject}", self.envoy.name()))
+            }
             reject => CatchUpError::Sent {
                 peer: self.neighbour.name().to_owned(),
                 what: format!("a pack that is refused: {}", chain(&reject)),

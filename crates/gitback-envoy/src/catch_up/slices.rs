@@ -113,7 +113,7 @@ impl<'a> Slices<'a> {
         let limits = Limits {
             input_bytes: budget.most().clamp(GRAPH_MAX, ONE_MAX),
             objects: HISTORY_MAX,
-            ..Limits::default()
+            ..self.route.envoy.pack_limits()
         };
         let request = gitback_pack::fetch::request_commits(wants, &self.haves()?);
         let received = self

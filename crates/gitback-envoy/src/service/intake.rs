@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gitback_envelope::{Access, Act, Change, Envelope, EnvelopeId, Oid, Tip, Verified, VoidReason};
 use gitback_identity::{EnvoyKey, PuddleKey};
-use gitback_pack::{Incoming, Limits, Quarantine, Received, Reject, valid_ref_name};
+use gitback_pack::{Incoming, Quarantine, Received, Reject, valid_ref_name};
 use gitback_peer::{
     Handoff, PackInfo, Part, PushAnswer, PushBody, PushHeader, Refusal, RefusalKind,
 };
@@ -121,7 +121,7 @@ impl<'a> Intake<'a> {
 
     fn take_pack(&mut self, reader: &mut dyn Read) -> Result<(), Refusal> {
         let mut quarantine = self.cell.repo().quarantine();
-        let limits = Limits::default();
+        let limits = self.envoy.pack_limits();
         let ingested = match &self.handing_on {
             Some((_, incoming)) => quarantine.ingest_shared(reader, &limits, incoming),
             None => quarantine.ingest(reader, &limits),
@@ -130,6 +130,10 @@ impl<'a> Intake<'a> {
             Ok(ingested) => self.pack = Some((quarantine, ingested.pack)),
             Err(Reject::MissingBase | Reject::MissingObject { .. }) => self.bases_missing = true,
             Err(Reject::Fault(fault)) => return Err(ours_pack(&fault)),
+            Err(reject @ Reject::Room { .. }) => {
+                let reason = format!("{}: {reject}", self.envoy.name());
+                return Err(refusal(RefusalKind::Disk, "disk", reason));
+            }
             Err(reject) => return Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
         }
         Ok(())

@@ -173,6 +173,42 @@ fn a_small_pack_is_there_for_git_when_it_needs_it() {
 }
 
 #[test]
+fn looks_for_room_while_a_pack_comes() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let mut noise = blake3::Hasher::new().finalize_xof();
+    let mut bytes = vec![0; 9_000_000];
+    noise.fill(&mut bytes);
+    fs::write(clone.path.join("noise"), &bytes).expect("a file");
+    clone.git(&["add", "noise"]);
+    clone.git(&["commit", "-q", "-m", "noise"]);
+    let pack = clone.pack(&["HEAD"], &[]);
+    // No disk has so much room.
+    let limits = Limits {
+        min_free_percent: 100,
+        ..Limits::default()
+    };
+    let mut quarantine = world.repository.quarantine();
+    let refused = quarantine.ingest(&pack[..], &limits);
+    assert!(
+        matches!(
+            refused,
+            Err(Reject::Room {
+                needed_percent: 100,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    drop(quarantine);
+    assert!(world.files("pack-").is_empty() && world.files("tmp_").is_empty());
+    let mut quarantine = world.repository.quarantine();
+    quarantine
+        .ingest(&pack[..], &Limits::default())
+        .expect("a good pack");
+}
+
+#[test]
 fn takes_a_pack_without_objects() {
     let world = World::new();
     let clone = world.clone_with_commit("clone");
