@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use gitback_tests::{Binaries, Fleet, Invocation, Options, Person, Shape, Stop};
 
-use crate::{Memory, Pairs};
+use crate::memory::processor_time;
+use crate::{Memory, Pairs, median};
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -15,8 +16,34 @@ pub struct Plan {
     pub repo: Option<PathBuf>,
     /// How many pairs of one-commit pushes.
     pub runs: u32,
-    /// How many pairs of whole publishes, and of clones.
+    /// How many pairs of everything larger.
     pub whole_runs: u32,
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// What was done with gitback.
+    pub what: &'static str,
+    /// What was done with plain git; if not with that, with what.
+    pub reference: &'static str,
+    /// The ratio that is promised, if one is.
+    pub target: Option<f64>,
+    /// The times.
+    pub pairs: Pairs,
+    /// Processor time of each daemon, with the git processes that it started, in the middle run.
+    pub cpu: Option<Duration>,
+}
+
+/// Memory of one daemon at one moment, or at its peak.
+#[derive(Debug)]
+pub struct Room {
+    /// When.
+    pub what: &'static str,
+    /// How much, in KiB.
+    pub kib: u64,
+    /// The most that is promised, in MiB, if anything is.
+    pub target_mib: Option<u64>,
 }
 
 /// What was measured.
@@ -26,32 +53,24 @@ pub struct Report {
     pub commits: u64,
     /// Size of the history as one bare repository, in KiB.
     pub size_kib: u64,
-    /// A one-commit push that waits for two other envoys to be durable.
-    pub push_all: Pairs,
-    /// A one-commit push with `-o gitback.wait=0`.
-    pub push_none: Pairs,
-    /// A one-commit push with `-o gitback.wait=0`, beside a plain push to a repository with `core.fsync=all`.
-    pub push_none_synced: Pairs,
-    /// The first push of everything, until git returns.
-    pub publish: Pairs,
-    /// The first push of everything, until two other envoys hold it.
-    pub publish_held: Vec<Duration>,
-    /// A clone from an envoy that did not take the push, after the one that did is gone.
-    pub clone: Pairs,
-    /// A daemon that was just started and has no project.
-    pub idle: Memory,
-    /// The daemon that took the first publish, at its peak.
-    pub publish_peak: Memory,
-    /// A daemon that received the first publish from it, at its peak.
-    pub receive_peak: Memory,
-    /// The daemon that served a clone, at its peak.
-    pub clone_peak: Memory,
-    /// A daemon with the project, after all this.
-    pub idle_after: Memory,
+    /// The table.
+    pub rows: Vec<Row>,
+    /// What the daemons took.
+    pub rooms: Vec<Room>,
 }
 
 /// How long one git command may take.
 const GIT_MAX: Duration = Duration::from_secs(3600);
+/// Between two looks at a file; part of each figure that it ends.
+const LOOK: Duration = Duration::from_millis(1);
+/// How many small pushes go in a row.
+const IN_A_ROW: u32 = 100;
+/// How many pushes an envoy misses.
+const MISSED: u32 = 50;
+/// New content that does not compress: so many files of 1 MiB.
+const CONTENT_FILES: u32 = 100;
+/// How long an envoy may take to index a project for fetches.
+const INDEXED_MAX: Duration = Duration::from_secs(600);
 
 /// A fleet of three, a repository, and plain bare repositories beside it.
 #[derive(Debug)]
@@ -59,13 +78,12 @@ pub struct Bench {
     fleet: Fleet,
     work: PathBuf,
     commits: u64,
+    /// How many commits were added here.
+    added: u32,
 }
 
-/// A one-commit push of both kinds.
-struct Small<'a> {
-    bare: &'a Path,
-    options: &'a [&'a str],
-}
+/// Times of a daemon's processor.
+type Cpu = Vec<Duration>;
 
 impl Bench {
     /// Starts three envoys with one unlocked puddle, and copies the history.
@@ -110,6 +128,7 @@ impl Bench {
             fleet,
             work,
             commits,
+            added: 0,
         })
     }
 
@@ -119,138 +138,452 @@ impl Bench {
     ///
     /// When a measured command fails, or somebody asked to stop.
     pub fn run(mut self, plan: &Plan, say: &mut dyn FnMut(&str) -> Result<()>) -> Result<Report> {
-        say("memory of an idle daemon")?;
-        let idle = self.memory(0)?;
+        let (mut rows, mut rooms) = (Vec::new(), Vec::new());
+        rooms.push(self.room("idle, no project", 0, |memory| memory.now_kib)?);
         say("first publish of everything")?;
-        let (publish, publish_held, publish_peak, receive_peak) =
-            self.publishes(plan.whole_runs)?;
-        let bare = self.bare(0);
+        self.publishes(plan.whole_runs, &mut rows, &mut rooms)?;
         say("one-commit pushes")?;
-        let small = |options| Small {
-            bare: &bare,
-            options,
-        };
-        let push_all = self.pushes(plan.runs, &small(&["-o", "gitback.wait=2"]))?;
-        let push_none = self.pushes(plan.runs, &small(&["-o", "gitback.wait=0"]))?;
-        self.person(0)
-            .git(&bare, ["config", "core.fsync", "all"])
-            .run()?
-            .success()?;
-        let push_none_synced = self.pushes(plan.runs, &small(&["-o", "gitback.wait=0"]))?;
-        say("clone from a survivor")?;
-        self.wait_for_copies("bench-0")?;
-        self.fleet.envoy_mut(0).kill()?;
-        let (clone, clone_peak) = self.clones(plan.whole_runs, &bare)?;
-        let idle_after = self.memory(1)?;
-        let size_kib = size_kib(self.person(1), &bare)?;
+        self.small(plan.runs, &mut rows)?;
+        say("a hundred pushes in a row")?;
+        rows.push(self.in_a_row(plan.whole_runs)?);
+        say("clones")?;
+        self.clones(plan.whole_runs, &mut rows, &mut rooms)?;
+        say("one envoy away")?;
+        rows.push(self.one_away(plan.runs)?);
+        say("catching up after 50 missed pushes")?;
+        rows.push(self.catch_ups(plan.whole_runs)?);
+        say("bringing the project in from peers")?;
+        rows.push(self.bring_in(plan.whole_runs)?);
+        // How large everything else is has to be known before what does not compress is added.
+        let size_kib = size_kib(self.person(0), &self.bare(0))?;
+        say("first publish to one envoy alone")?;
+        self.leave_alone()?;
+        rows.push(self.publish_alone(plan.whole_runs)?);
+        say("100 MiB of new content")?;
+        for index in [1, 2] {
+            self.fleet.restart(index)?;
+        }
+        self.wait_for_copies("bench-0", 3)?;
+        rows.push(self.content(
+            plan.whole_runs,
+            "100 MiB of new content, on 3 envoys",
+            Some(1.4),
+        )?);
+        self.leave_alone()?;
+        rows.push(self.content(
+            plan.whole_runs,
+            "100 MiB of new content, one envoy alone",
+            None,
+        )?);
         Ok(Report {
             commits: self.commits,
             size_kib,
-            push_all,
-            push_none,
-            push_none_synced,
-            publish,
-            publish_held,
-            clone,
-            idle,
-            publish_peak,
-            receive_peak,
-            clone_peak,
-            idle_after,
+            rows,
+            rooms,
         })
     }
 
-    fn publishes(&self, runs: u32) -> Result<(Pairs, Vec<Duration>, Memory, Memory)> {
-        let all = ["refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*"];
-        let (mut pairs, mut held, mut peaks) = (Pairs::default(), Vec::new(), None);
+    fn leave_alone(&mut self) -> Result<()> {
+        for index in [1, 2] {
+            self.fleet.envoy_mut(index).kill()?;
+        }
+        Ok(())
+    }
+
+    fn publishes(&self, runs: u32, rows: &mut Vec<Row>, rooms: &mut Vec<Room>) -> Result<()> {
+        let (mut pairs, mut cpu) = (Pairs::default(), Vec::new());
         for run in 0..runs.max(1) {
-            let bare = self.bare(run);
-            let bare_name = bare.to_string_lossy().into_owned();
-            let name = format!("bench-{run}");
-            self.git(&["init", "--quiet", "--bare", &bare_name])?;
-            self.forget_remote()?;
-            let found = ["swarm", "gitback", "project", "init", &name, "--no-push"];
-            self.person(0)
-                .vigo(found)
-                .cwd(&self.work)
-                .run()?
-                .success()?;
+            let bare = self.found(run)?;
             for index in [0, 1] {
                 Memory::forget_peak(self.pid(index)?)?;
             }
-            let plain = self.git(&["push", "--quiet", &bare_name, all[0], all[1]])?;
-            let started = Instant::now();
-            let ours = self.git(&["push", "--quiet", "gitback", all[0], all[1]])?;
-            self.wait_for_copies(&name)?;
-            held.push(started.elapsed());
+            let plain = self.git(&["push", "--quiet", &bare, ALL[0], ALL[1]])?;
+            let before = self.cpu()?;
+            let push = ["push", "-o", "gitback.wait=2", "gitback", ALL[0], ALL[1]];
+            let ours = self.on_all(&push)?;
+            cpu.push(spent(&before, &self.cpu()?));
             pairs.add(plain, ours);
-            peaks.get_or_insert((self.memory(0)?, self.memory(1)?));
+            if run == 0 {
+                let peak = |memory: &Memory| memory.peak_kib;
+                rooms.push(self.room("peak, taking the first publish", 0, peak)?);
+                rooms.push(self.room("peak, receiving it from a peer", 1, peak)?);
+            }
         }
-        // The small pushes and the clones use the first project.
+        rows.push(Row {
+            what: "first publish of everything, on 3 envoys",
+            reference: "git push",
+            target: Some(1.4),
+            pairs,
+            cpu: Some(median(&cpu)),
+        });
+        // Everything else uses the first project.
         self.forget_remote()?;
         self.git(&["remote", "add", "gitback", "gitback://dan/bench-0"])?;
-        let (publish_peak, receive_peak) = peaks.context("nothing was published")?;
-        Ok((pairs, held, publish_peak, receive_peak))
+        Ok(())
     }
 
-    fn pushes(&self, runs: u32, small: &Small<'_>) -> Result<Pairs> {
+    fn publish_alone(&self, runs: u32) -> Result<Row> {
+        let (mut pairs, mut cpu) = (Pairs::default(), Vec::new());
+        for run in 0..runs.max(1) {
+            let bare = self.found(1000 + run)?;
+            let plain = self.git(&["push", "--quiet", &bare, ALL[0], ALL[1]])?;
+            let before = self.cpu()?;
+            let push = ["push", "--quiet", "-o", "gitback.wait=0", "gitback"];
+            let ours = self.git(&[&push[..], &ALL].concat())?;
+            cpu.push(spent(&before, &self.cpu()?));
+            pairs.add(plain, ours);
+        }
+        Ok(Row {
+            what: "first publish of everything, one envoy alone",
+            reference: "git push",
+            target: None,
+            pairs,
+            cpu: Some(median(&cpu)),
+        })
+    }
+
+    /// Makes a bare repository and a project for the work tree; the path of the former.
+    fn found(&self, run: u32) -> Result<String> {
+        let bare = self.bare(run).to_string_lossy().into_owned();
+        let name = format!("bench-{run}");
+        self.git(&["init", "--quiet", "--bare", &bare])?;
+        self.forget_remote()?;
+        let found = ["swarm", "gitback", "project", "init", &name, "--no-push"];
+        self.person(0)
+            .vigo(found)
+            .cwd(&self.work)
+            .run()?
+            .success()?;
+        Ok(bare)
+    }
+
+    fn small(&mut self, runs: u32, rows: &mut Vec<Row>) -> Result<()> {
+        let bare = self.bare(0).to_string_lossy().into_owned();
+        let wait = |number: &str| format!("gitback.wait={number}");
+        let pushes = |bench: &mut Self, wait: &str, all: bool| {
+            let (mut pairs, mut cpu) = (Pairs::default(), Vec::new());
+            // The first pair opens connections and warms caches; it does not count.
+            for run in 0..=runs {
+                bench.commit()?;
+                let plain = bench.git(&["push", "--quiet", &bare, "HEAD"])?;
+                let before = bench.cpu()?;
+                let push = ["push", "-o", wait, "gitback", "HEAD"];
+                let ours = if all {
+                    bench.on_all(&push)?
+                } else {
+                    bench.git(&push)?
+                };
+                // What goes on after git has returned must not run into the next measurement.
+                bench.wait_for_copies("bench-0", 3)?;
+                if run > 0 {
+                    cpu.push(spent(&before, &bench.cpu()?));
+                    pairs.add(plain, ours);
+                }
+            }
+            Ok::<_, anyhow::Error>((pairs, Some(median(&cpu))))
+        };
+        let (pairs, cpu) = pushes(self, &wait("0"), false)?;
+        rows.push(Row {
+            what: "one-commit push, durable here (gitback.wait=0)",
+            reference: "git push",
+            target: Some(1.0),
+            pairs,
+            cpu,
+        });
+        let (pairs, cpu) = pushes(self, &wait("2"), true)?;
+        rows.push(Row {
+            what: "one-commit push, durable on 3 envoys",
+            reference: "git push",
+            target: Some(1.4),
+            pairs,
+            cpu,
+        });
+        self.git(&["-C", &bare, "config", "core.fsync", "all"])?;
         let mut pairs = Pairs::default();
-        let bare = small.bare.to_string_lossy().into_owned();
-        // The first pair opens connections and warms caches; it does not count.
         for run in 0..=runs {
-            let line = format!("line {run} of {:?}\n", Instant::now());
-            std::fs::write(self.work.join("one-more-line.txt"), line)?;
-            self.git(&["add", "--force", "one-more-line.txt"])?;
-            self.git(&["commit", "--quiet", "-m", "Add one more line"])?;
+            self.commit()?;
             let plain = self.git(&["push", "--quiet", &bare, "HEAD"])?;
-            let mut args = vec!["push", "--quiet"];
-            args.extend_from_slice(small.options);
-            args.extend(["gitback", "HEAD"]);
-            let ours = self.git(&args)?;
+            let ours = self.git(&["push", "--quiet", "-o", "gitback.wait=0", "gitback", "HEAD"])?;
+            self.wait_for_copies("bench-0", 3)?;
             if run > 0 {
                 pairs.add(plain, ours);
             }
-            // What goes on after git has returned must not run into the next measurement.
-            self.wait_for_copies("bench-0")?;
         }
-        Ok(pairs)
+        self.git(&["-C", &bare, "config", "--unset", "core.fsync"])?;
+        rows.push(Row {
+            what: "one-commit push, durable here (gitback.wait=0)",
+            reference: "git push, core.fsync=all",
+            target: None,
+            pairs,
+            cpu: None,
+        });
+        Ok(())
     }
 
-    fn clones(&self, runs: u32, bare: &Path) -> Result<(Pairs, Memory)> {
-        let survivor = self.person(1);
-        let dir = self.fleet.dir().join("clones");
-        std::fs::create_dir_all(&dir)?;
-        let file = format!("file://{}", bare.display());
+    fn in_a_row(&mut self, runs: u32) -> Result<Row> {
+        let bare = self.bare(0).to_string_lossy().into_owned();
+        let (mut pairs, mut cpu) = (Pairs::default(), Vec::new());
+        for _ in 0..runs.max(1) {
+            let mut commits = Vec::new();
+            for _ in 0..IN_A_ROW {
+                self.commit()?;
+                commits.push(format!("{}:refs/heads/in-a-row", self.tip()?));
+            }
+            let (mut plain, mut ours) = (Duration::ZERO, Duration::ZERO);
+            for commit in &commits {
+                plain += self.git(&["push", "--quiet", "--force", &bare, commit])?;
+            }
+            let before = self.cpu()?;
+            for commit in &commits {
+                let push = ["push", "--force", "-o", "gitback.wait=2", "gitback", commit];
+                ours += self.on_all(&push)?;
+            }
+            cpu.push(spent(&before, &self.cpu()?));
+            pairs.add(plain, ours);
+        }
+        Ok(Row {
+            what: "100 small pushes in a row, each on 3 envoys",
+            reference: "100 times git push",
+            target: Some(1.4),
+            pairs,
+            cpu: Some(median(&cpu)),
+        })
+    }
+
+    fn content(&mut self, runs: u32, what: &'static str, target: Option<f64>) -> Result<Row> {
+        let bare = self.bare(0).to_string_lossy().into_owned();
+        let (mut pairs, mut cpu) = (Pairs::default(), Vec::new());
+        for _ in 0..runs.max(1) {
+            for file in 0..CONTENT_FILES {
+                self.added += 1;
+                let path = self.work.join(format!("noise-{file}.bin"));
+                std::fs::write(path, noise(u64::from(self.added), 1 << 20))?;
+            }
+            self.git(&["add", "--force", "."])?;
+            self.git(&["commit", "--quiet", "-m", "Add what does not compress"])?;
+            let plain = self.git(&["push", "--quiet", &bare, "HEAD"])?;
+            let before = self.cpu()?;
+            let ours = if target.is_some() {
+                self.on_all(&["push", "-o", "gitback.wait=2", "gitback", "HEAD"])?
+            } else {
+                self.git(&["push", "--quiet", "-o", "gitback.wait=0", "gitback", "HEAD"])?
+            };
+            cpu.push(spent(&before, &self.cpu()?));
+            pairs.add(plain, ours);
+        }
+        Ok(Row {
+            what,
+            reference: "git push",
+            target,
+            pairs,
+            cpu: Some(median(&cpu)),
+        })
+    }
+
+    fn clones(&self, runs: u32, rows: &mut Vec<Row>, rooms: &mut Vec<Room>) -> Result<()> {
+        // Once a project is quiet, an envoy has git index it for fetches.
+        gitback_tests::until(INDEXED_MAX, "an index for fetches", || {
+            std::thread::sleep(LOOK);
+            let indexed = repositories(self.fleet.envoy(1).root())?
+                .iter()
+                .any(|path| path.join("objects/info/commit-graph").exists());
+            Ok(if indexed {
+                Ok(())
+            } else {
+                Err("none".to_owned())
+            })
+        })?;
         Memory::forget_peak(self.pid(1)?)?;
         let mut pairs = Pairs::default();
         for run in 0..runs.max(1) {
-            // Without a work tree: writing files takes the same time on both sides and would hide a difference.
-            let clone = |url: &str, name: &str| -> Result<Duration> {
-                let args = ["clone", "--quiet", "--no-local", "--no-checkout", url, name];
-                let took = survivor
-                    .git(&dir, args)
-                    .deadline(GIT_MAX)
-                    .run()?
-                    .success()?
-                    .took;
-                std::fs::remove_dir_all(dir.join(name))?;
-                Ok(took)
-            };
-            let plain = clone(&file, &format!("plain-{run}"))?;
-            pairs.add(
-                plain,
-                clone("gitback://dan/bench-0", &format!("ours-{run}"))?,
-            );
+            let plain = self.clone(&self.file(0), &format!("plain-{run}"))?;
+            let ours = self.clone("gitback://dan/bench-0", &format!("ours-{run}"))?;
+            pairs.add(plain, ours);
         }
-        Ok((pairs, self.memory(1)?))
+        rows.push(Row {
+            what: "clone where the project is held",
+            reference: "git clone --no-local file://",
+            target: Some(0.9),
+            pairs,
+            cpu: None,
+        });
+        rooms.push(self.room("peak, serving a clone", 1, |memory| memory.peak_kib)?);
+        rooms.push(self.room("idle, afterwards", 1, |memory| memory.now_kib)?);
+        Ok(())
     }
 
-    /// Waits until all envoys that run hold the project.
-    fn wait_for_copies(&self, project: &str) -> Result<()> {
+    /// Clones as the person of the second envoy, without a work tree: writing files takes the same time on both sides and
+    /// would hide a difference.
+    fn clone(&self, url: &str, name: &str) -> Result<Duration> {
+        let dir = self.fleet.dir().join("clones");
+        std::fs::create_dir_all(&dir)?;
+        let args = ["clone", "--quiet", "--no-local", "--no-checkout", url, name];
+        let clone = self.person(1).git(&dir, args).deadline(GIT_MAX);
+        let took = clone.run()?.success()?.took;
+        std::fs::remove_dir_all(dir.join(name))?;
+        Ok(took)
+    }
+
+    /// The same push before and after one of the three went away. The two halves are measured one after the other.
+    fn one_away(&mut self, runs: u32) -> Result<Row> {
+        let half = |bench: &mut Self, copies| {
+            let mut times = Vec::new();
+            for run in 0..=runs {
+                bench.commit()?;
+                let took = bench.git(&["push", "--quiet", "gitback", "HEAD"])?;
+                bench.wait_for_copies("bench-0", copies)?;
+                if run > 0 {
+                    times.push(took);
+                }
+            }
+            Ok::<_, anyhow::Error>(times)
+        };
+        let all = half(self, 3)?;
+        self.fleet.envoy_mut(2).kill()?;
+        let away = half(self, 2)?;
+        let mut pairs = Pairs::default();
+        for (all, away) in all.into_iter().zip(away) {
+            pairs.add(all, away);
+        }
+        Ok(Row {
+            what: "one-commit push, one of the three away",
+            reference: "the same, all there",
+            target: Some(1.1),
+            pairs,
+            cpu: None,
+        })
+    }
+
+    fn catch_ups(&mut self, runs: u32) -> Result<Row> {
+        let mut pairs = Pairs::default();
+        let bare = self.bare(0).to_string_lossy().into_owned();
+        let behind = self.fleet.dir().join("behind.git");
+        let (from, to) = (self.file(0), behind.to_string_lossy().into_owned());
+        self.git(&["push", "--quiet", &bare, "HEAD:refs/heads/missed"])?;
+        self.git(&["clone", "--quiet", "--bare", &from, &to])?;
+        for _ in 0..runs.max(1) {
+            self.fleet.envoy_mut(2).kill()?;
+            for _ in 0..MISSED {
+                self.commit()?;
+                let missed = "HEAD:refs/heads/missed";
+                self.git(&["push", "--quiet", &bare, missed])?;
+                self.git(&["push", "--quiet", "-o", "gitback.wait=0", "gitback", missed])?;
+            }
+            let fetch = ["fetch", "--quiet", &from, "+missed:missed"];
+            let fetch = self.person(0).git(&behind, fetch).deadline(GIT_MAX);
+            let plain = fetch.run()?.success()?.took;
+            pairs.add(plain, self.until_there("missed")?);
+            self.wait_for_copies("bench-0", 3)?;
+        }
+        Ok(Row {
+            what: "catch-up after 50 missed pushes, from the daemon's start",
+            reference: "git fetch of them",
+            target: Some(0.5),
+            pairs,
+            cpu: None,
+        })
+    }
+
+    fn bring_in(&mut self, runs: u32) -> Result<Row> {
+        let mut pairs = Pairs::default();
+        let branch = self.git_text(&["symbolic-ref", "--short", "HEAD"])?;
+        for run in 0..runs.max(1) {
+            let plain = self.clone(&self.file(0), &format!("again-{run}"))?;
+            self.fleet.envoy_mut(2).kill()?;
+            // This project alone is lost; others would come at the same time.
+            let root = self.fleet.envoy(2).root().to_owned();
+            let held = repositories(&root)?;
+            let lost = held
+                .iter()
+                .find(|bare| bare.join("refs/heads/in-a-row").exists());
+            let lost = lost.context("the third envoy does not hold the project")?;
+            let id = lost.file_stem().context("a repository without a name")?;
+            let logs = root.join("var/lib/vigo/swarm/gitback/envelopes");
+            std::fs::remove_dir_all(logs.join(id))?;
+            std::fs::remove_dir_all(lost)?;
+            let tip = self.git_text(&["rev-parse", "HEAD"])?;
+            self.git(&["push", "--quiet", "-o", "gitback.wait=0", "gitback", "HEAD"])?;
+            let took = self.until_at(&branch, &tip)?;
+            pairs.add(plain, took);
+            self.wait_for_copies("bench-0", 3)?;
+        }
+        Ok(Row {
+            what: "bringing it in from two peers, from the daemon's start",
+            reference: "git clone --no-local file://",
+            target: Some(0.5),
+            pairs,
+            cpu: None,
+        })
+    }
+
+    fn until_there(&mut self, branch: &str) -> Result<Duration> {
+        let tip = self.tip()?;
+        self.until_at(branch, &tip)
+    }
+
+    /// Starts the third envoy, and waits until it serves this commit as this branch. The start of the program itself does
+    /// not count.
+    fn until_at(&mut self, branch: &str, commit: &str) -> Result<Duration> {
+        self.fleet.restart(2)?;
+        let started = Instant::now();
+        let root = self.fleet.envoy(2).root().to_owned();
+        let packed = format!("{commit} refs/heads/{branch}\n");
+        gitback_tests::until(GIT_MAX, &format!("{branch} at {commit}"), || {
+            std::thread::sleep(LOOK);
+            let there = repositories(&root)?.iter().any(|bare| {
+                let read =
+                    |name: &str| std::fs::read_to_string(bare.join(name)).unwrap_or_default();
+                read(&format!("refs/heads/{branch}")).trim() == commit
+                    || read("packed-refs").contains(&packed)
+            });
+            Ok(if there {
+                Ok(())
+            } else {
+                Err("not yet".to_owned())
+            })
+        })?;
+        Ok(started.elapsed())
+    }
+
+    /// Pushes, and checks that git was told of three envoys.
+    fn on_all(&self, args: &[&str]) -> Result<Duration> {
+        let pushed = self
+            .person(0)
+            .git(&self.work, args)
+            .deadline(GIT_MAX)
+            .run()?
+            .success()?;
+        if !pushed.stderr.contains("replicated to 3 of 3 envoys") {
+            bail!("not on three envoys:\n{pushed}");
+        }
+        Ok(pushed.took)
+    }
+
+    /// Waits until so many envoys hold the project as it is.
+    fn wait_for_copies(&self, project: &str, wanted: u64) -> Result<()> {
         let asked = self
             .person(0)
             .vigo(["swarm", "gitback", "project", "status", project, "--json"]);
-        gitback_tests::until(GIT_MAX, "copies on all envoys", || copies(&asked, 3))
+        gitback_tests::until(GIT_MAX, "copies on the envoys", || copies(&asked, wanted))
+    }
+
+    /// One more commit with a change of one line.
+    fn commit(&mut self) -> Result<()> {
+        self.added += 1;
+        let line = format!("line {}\n", self.added);
+        std::fs::write(self.work.join("one-more-line.txt"), line)?;
+        self.git(&["add", "--force", "one-more-line.txt"])?;
+        self.git(&["commit", "--quiet", "-m", "Add one more line"])?;
+        Ok(())
+    }
+
+    fn tip(&self) -> Result<String> {
+        self.git_text(&["rev-parse", "HEAD"])
+    }
+
+    fn git_text(&self, args: &[&str]) -> Result<String> {
+        let found = self.person(0).git(&self.work, args).run()?.success()?;
+        Ok(found.stdout.trim().to_owned())
     }
 
     /// Runs git in the work tree and returns how long it took.
@@ -265,12 +598,7 @@ impl Bench {
     }
 
     fn forget_remote(&self) -> Result<()> {
-        let remotes = self
-            .person(0)
-            .git(&self.work, ["remote"])
-            .run()?
-            .success()?
-            .stdout;
+        let remotes = self.git_text(&["remote"])?;
         if remotes.lines().any(|name| name == "gitback") {
             self.git(&["remote", "remove", "gitback"])?;
         }
@@ -288,13 +616,68 @@ impl Bench {
             .context("a daemon that should run does not")
     }
 
-    fn memory(&self, index: usize) -> Result<Memory> {
-        Memory::of(self.pid(index)?)
+    /// The processor time of each daemon that runs.
+    fn cpu(&self) -> Result<Cpu> {
+        let pids = self.fleet.envoys().filter_map(|envoy| envoy.pid());
+        pids.map(processor_time).collect()
+    }
+
+    fn room(&self, what: &'static str, index: usize, of: impl Fn(&Memory) -> u64) -> Result<Room> {
+        let memory = Memory::of(self.pid(index)?)?;
+        let is_peak = what.starts_with("peak");
+        Ok(Room {
+            what,
+            kib: of(&memory),
+            target_mib: is_peak.then_some(192),
+        })
     }
 
     fn bare(&self, run: u32) -> PathBuf {
         self.fleet.dir().join(format!("plain-{run}.git"))
     }
+
+    fn file(&self, run: u32) -> String {
+        format!("file://{}", self.bare(run).display())
+    }
+}
+
+/// Everything that a first publish brings.
+const ALL: [&str; 2] = ["refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*"];
+
+/// What each of some daemons has spent in between, on average.
+fn spent(before: &Cpu, after: &Cpu) -> Duration {
+    let total: Duration = after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after.saturating_sub(*before))
+        .sum();
+    total / u32::try_from(after.len().max(1)).unwrap_or(1)
+}
+
+/// Bytes that do not compress, the same for the same seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// The repositories of an envoy.
+fn repositories(root: &Path) -> Result<Vec<PathBuf>> {
+    let projects = root.join("var/lib/vigo/swarm/gitback/projects");
+    let Ok(entries) = std::fs::read_dir(&projects) else {
+        // It has just been started.
+        return Ok(Vec::new());
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let is_bare = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "git");
+    Ok(paths.filter(is_bare).collect())
 }
 
 fn copies(asked: &Invocation, wanted: u64) -> Result<Result<(), String>> {

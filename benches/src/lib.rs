@@ -11,7 +11,7 @@ mod fleet;
 mod memory;
 mod pairs;
 
-pub use bench::{Bench, Plan, Report};
+pub use bench::{Bench, Plan, Report, Room, Row};
 pub use fleet::{FleetPlan, FleetReport, fleet_report};
 pub use memory::Memory;
 pub use pairs::{Pairs, median};

@@ -1,6 +1,11 @@
 //! A process's memory, as the kernel counts it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
+
+/// Linux counts processor time for users in hundredths of a second.
+const MS_PER_TICK: u64 = 10;
 
 /// Resident memory of one process, in KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +54,26 @@ impl Memory {
     }
 }
 
+/// The processor time of a process and of those of its children that have ended.
+///
+/// # Errors
+///
+/// When there is no such process.
+pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    let stat = stat.with_context(|| format!("no process {pid}"))?;
+    ticks(&stat)
+        .map(|ticks| Duration::from_millis(ticks * MS_PER_TICK))
+        .with_context(|| format!("process {pid} has no times"))
+}
+
+/// `utime`, `stime`, `cutime` and `cstime` of proc(5).
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let times = fields.split(' ').skip(11).take(4);
+    times.map(|field| field.parse::<u64>().ok()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +89,13 @@ mod tests {
             })
         );
         assert_eq!(Memory::parse("Name:\tkthreadd\n"), None);
+    }
+
+    #[test]
+    fn the_times_of_children_count() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0";
+        assert_eq!(ticks(stat), Some(100));
+        assert!(processor_time(std::process::id()).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One envoy: its root directory, and the daemon process while there is one.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -163,6 +164,15 @@ impl Envoy {
     ///
     /// When it runs already, ends, or is not ready within [`READY_MAX`]; with the end of its log.
     pub fn start(&mut self, stop: Option<&Stop>) -> Result<()> {
+        self.start_under(&[], stop)
+    }
+
+    /// The same, as the last arguments of another program, such as one that watches it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_under(&mut self, tool: &[OsString], stop: Option<&Stop>) -> Result<()> {
         if self.running.is_some() {
             bail!("{} runs already", self.name);
         }
@@ -173,6 +183,9 @@ impl Envoy {
         let from = log.metadata()?.len();
         let news = News::of(&self.log_file())?;
         let mut command = self.command();
+        if let [program, arguments @ ..] = tool {
+            command = command.under(program, arguments);
+        }
         if let Place::Net(net, index) = &self.place {
             command = net.command(*index, command);
         }

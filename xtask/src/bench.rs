@@ -91,47 +91,45 @@ fn fleet_text(report: &FleetReport) -> String {
 }
 
 fn text(report: &Report) -> String {
-    let rows = vec![
-        head(),
-        row(
-            "one-commit push, two other envoys durable",
-            &report.push_all,
-        ),
-        row("one-commit push, gitback.wait=0", &report.push_none),
-        row(
-            "  the same, plain git with core.fsync=all",
-            &report.push_none_synced,
-        ),
-        row("first publish, until git returns", &report.publish),
-        row("clone from a survivor", &report.clone),
+    let head = [
+        "WHAT",
+        "REFERENCE",
+        "ITS TIME",
+        "GITBACK",
+        "RATIO",
+        "TARGET",
+        "CPU AN ENVOY",
+        "PAIRS",
     ];
-    let held = show::time(gitback_benches::median(&report.publish_held));
+    let mut rows = vec![head.map(str::to_owned)];
+    for row in &report.rows {
+        rows.push([
+            row.what.to_owned(),
+            row.reference.to_owned(),
+            show::time(row.pairs.plain()),
+            show::time(row.pairs.ours()),
+            format!("{:.2}", row.pairs.ratio()),
+            row.target.map_or_else(String::new, |target| {
+                let is_met = row.pairs.ratio() <= target;
+                format!("{target:.1} {}", if is_met { "met" } else { "MISSED" })
+            }),
+            row.cpu.map_or_else(String::new, show::time),
+            row.pairs.count().to_string(),
+        ]);
+    }
     let mib = |kib: u64| format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024);
-    let memory = [
-        ["MEMORY OF A DAEMON", "RESIDENT"].map(str::to_owned),
-        ["idle, no project".to_owned(), mib(report.idle.now_kib)],
-        [
-            "peak, taking the first publish".to_owned(),
-            mib(report.publish_peak.peak_kib),
-        ],
-        [
-            "peak, receiving it from a peer".to_owned(),
-            mib(report.receive_peak.peak_kib),
-        ],
-        [
-            "peak, serving a clone".to_owned(),
-            mib(report.clone_peak.peak_kib),
-        ],
-        [
-            "idle, afterwards".to_owned(),
-            mib(report.idle_after.now_kib),
-        ],
-    ];
+    let mut memory = vec![["MEMORY OF A DAEMON", "RESIDENT", "TARGET"].map(str::to_owned)];
+    for room in &report.rooms {
+        let target = room.target_mib.map_or_else(String::new, |target| {
+            let is_met = room.kib <= target * 1024;
+            format!("{target} MiB {}", if is_met { "met" } else { "MISSED" })
+        });
+        memory.push([room.what.to_owned(), mib(room.kib), target]);
+    }
     format!(
-        "{} commits, {} as a bare repository, three envoys on one machine\n\n{}\n\n\
-         first publish, until two other envoys hold it: {held}\n\n{}\n\n\
+        "{} commits, {} as a bare repository, three envoys on one machine\n\n{}\n\n{}\n\n\
          Times are medians of pairs measured in turn; a ratio is the median of the pairs' ratios. Clones have no work tree. \
-         Memory is the daemon's alone, without the git processes that it starts.",
+         Processor time is that of one daemon with the git processes that it starts, on average; memory is the daemon's alone.",
         report.commits,
         mib(report.size_kib),
         show::table(&rows),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use gitback_tests::{Binaries, Fleet, Options, Profile, Shape, Stop};
 
-use crate::{cargo, demo, show, sim, test, tidy};
+use crate::{cargo, crash, demo, show, sim, test, tidy};
 
 /// One check: what it is called and what does it.
 type Check<'a> = (&'a str, Box<dyn Fn() -> Result<()> + 'a>);
@@ -37,6 +37,7 @@ fn checks(stop: &Stop) -> Vec<Check<'_>> {
             "sim",
             Box::new(|| sim::run(&sim::Arguments::as_check(), stop)),
         ),
+        ("crash", Box::new(|| crashes(stop))),
         ("demo", Box::new(|| small_demo(stop))),
     ]
 }
@@ -70,6 +71,14 @@ fn deny() -> Result<()> {
         );
     }
     cargo::run(["deny", "check", "bans", "licenses", "sources"], &[])
+}
+
+/// Some of the crashes of a daemon, with the programs that the tests have built.
+fn crashes(stop: &Stop) -> Result<()> {
+    if !crash::can_trace() {
+        return show::line("skipped: strace is not installed, or may not trace here");
+    }
+    crash::run(&crash::Arguments::as_check(), stop)
 }
 
 /// The demo from end to end on a repository made for it, with the programs that the tests have built.

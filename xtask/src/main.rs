@@ -4,6 +4,7 @@ mod attack;
 mod bench;
 mod cargo;
 mod ci;
+mod crash;
 mod demo;
 mod show;
 #[expect(
@@ -39,6 +40,8 @@ enum Verb {
     Attack(attack::Arguments),
     /// Measures what a push, a clone and a daemon cost, against plain git on the same disk.
     Bench(bench::Arguments),
+    /// Crashes a daemon at every change that it makes to its files, and sees that no push is lost.
+    Crash(crash::Arguments),
     /// Plays simulated fleets under faults, each from a seed, and checks what must hold in them.
     Sim(sim::Arguments),
     /// Checks what the compiler cannot: forbidden dependencies, manifests, documents; prints smells.
@@ -79,6 +82,7 @@ fn run(verb: &Verb) -> Result<(), Ended> {
         Verb::Test(arguments) => test::run(arguments),
         Verb::Attack(arguments) => attack::run(arguments),
         Verb::Bench(arguments) => bench::run(arguments, &stop),
+        Verb::Crash(arguments) => crash::run(arguments, &stop),
         Verb::Sim(arguments) => sim::run(arguments, &stop),
         Verb::Tidy => tidy::run(),
         Verb::Ci => ci::run(&stop),

@@ -1,0 +1,152 @@
+//! `cargo xtask crash --full-disk`: pushes to an envoy whose disk has ever more room.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use gitback_tests::Stop;
+
+use super::Scene;
+use crate::show;
+
+/// How large the disk is.
+const DISK: &str = "size=96m,mode=0700";
+/// A small push fits into so many bytes, with everything that it makes.
+const SMALL_MOST: u64 = 256 << 10;
+/// The same for one that git indexes.
+const LARGE_MOST: u64 = 8 << 20;
+/// How much more room there is from one push to the next.
+const SMALL_STEP: u64 = 4 << 10;
+const LARGE_STEP: u64 = 64 << 10;
+/// How often the daemon is started anew in between.
+const RESTART_EVERY: u64 = 16;
+
+/// A file system in memory at a folder, unmounted on drop.
+struct Disk {
+    at: PathBuf,
+}
+
+impl Disk {
+    fn mount(at: &Path) -> Result<Self> {
+        run("mount", &["-t", "tmpfs", "-o", DISK, "gitback-crash"], at)?;
+        Ok(Self { at: at.to_owned() })
+    }
+
+    /// Leaves so many bytes free.
+    fn leave(&self, bytes: u64) -> Result<()> {
+        let _ = fs::remove_file(self.ballast());
+        let stat = rustix::fs::statvfs(&self.at)?;
+        let free = stat.f_bavail * stat.f_bsize;
+        let mut file = fs::File::create(self.ballast())?;
+        let zeros = vec![0; 64 << 10];
+        let mut left = free.saturating_sub(bytes);
+        while left > 0 {
+            let part = zeros.get(..usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len()));
+            let part = part.unwrap_or_default();
+            file.write_all(part).context("cannot fill the disk")?;
+            left -= part.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<()> {
+        fs::remove_file(self.ballast()).context("cannot make room")
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.at.join("ballast")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a daemon that is about to be killed may still be there.
+        let _ = run("umount", &["-l"], &self.at);
+    }
+}
+
+fn run(program: &str, arguments: &[&str], at: &Path) -> Result<()> {
+    let mut command = Command::new(program);
+    let ended = command.args(arguments).arg(at).status();
+    let ended = ended.with_context(|| format!("cannot run {program}"))?;
+    if !ended.success() {
+        bail!("{program} {}: {ended}; this needs root", at.display());
+    }
+    Ok(())
+}
+
+/// Pushes at each level, and sees that nothing is lost, nothing half done, and that room is all it needs to go on.
+pub(super) fn levels(scene: &mut Scene, stop: &Stop) -> Result<()> {
+    let base = scene.base()?;
+    let disk = Disk::mount(&scene.held)?;
+    base.fill(&scene.held)?;
+    scene.fleet.restart(0)?;
+    let (mut levels, mut refused) = (0_u64, 0_u64);
+    for (most, step, large) in [
+        (SMALL_MOST, SMALL_STEP, false),
+        (LARGE_MOST, LARGE_STEP, true),
+    ] {
+        let mut free = 0;
+        while free <= most {
+            if stop.asked() {
+                bail!("stopped after {levels} levels");
+            }
+            if levels.is_multiple_of(RESTART_EVERY) {
+                scene.fleet.envoy_mut(0).kill()?;
+                scene.fleet.restart(0)?;
+            }
+            let was_refused = level(scene, &disk, free, large);
+            let was_refused = was_refused.with_context(|| format!("with {free} bytes free"))?;
+            refused += u64::from(was_refused);
+            levels += 1;
+            free += step;
+        }
+    }
+    scene.fleet.envoy_mut(0).kill()?;
+    drop(disk);
+    if refused == 0 || refused == levels {
+        bail!("{refused} of {levels} pushes were refused: the disk was never full, or always");
+    }
+    show::line(&format!(
+        "{levels} pushes to a disk that was all but full: {refused} refused, all others whole, and none of them twice"
+    ))
+}
+
+/// One push with so many bytes free; whether it was refused.
+fn level(scene: &mut Scene, disk: &Disk, free: u64, large: bool) -> Result<bool> {
+    if large {
+        scene.make_noise(free)?;
+    }
+    scene.commit(1)?;
+    let before = scene.listed()?;
+    let tip = scene.git(&["rev-parse", "main"])?;
+    disk.leave(free)?;
+    let push = ["push", "-o", "gitback.wait=0", "gitback", "main"];
+    let pushed = scene.fleet.person(0).git(&scene.work, push).run()?;
+    let is_done = pushed.code == Some(0);
+    if !is_done && !pushed.stderr.contains("error: ") && !pushed.stderr.contains("rejected") {
+        bail!("it does not say what is wrong:\n{pushed}");
+    }
+    let on_main = |refs: &super::Refs| refs.get("refs/heads/main").cloned();
+    let shown = scene.listed()?;
+    let expected = if is_done {
+        Some(tip.clone())
+    } else {
+        on_main(&before)
+    };
+    if on_main(&shown) != expected {
+        bail!(
+            "main is at {:?}, not at {expected:?}:\n{pushed}",
+            on_main(&shown)
+        );
+    }
+    disk.clear()?;
+    scene.git(&["push", "--quiet", "-o", "gitback.wait=0", "gitback", "main"])?;
+    if on_main(&scene.listed()?) != Some(tip) {
+        bail!("with room again, main does not move");
+    }
+    scene.fsck()?;
+    Ok(!is_done)
+}
