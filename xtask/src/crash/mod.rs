@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use gitback_tests::{Binaries, Fleet, Options, Profile, Stop};
@@ -302,8 +302,8 @@ impl Scene {
             self.push(&["main"], &[("refs/heads/main", Some("main"))])?;
         }
         // By now small packs are put together.
-        gitback_tests::until(std::time::Duration::from_secs(60), "few packs", || {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+        gitback_tests::until(Duration::from_secs(60), "few packs", || {
+            std::thread::sleep(Duration::from_millis(5));
             let packs = indexes(&self.held)?;
             Ok(if packs < 8 {
                 Ok(())
@@ -389,11 +389,20 @@ impl Scene {
             .collect())
     }
 
-    /// Has git look at everything that is held.
+    /// Has git look at everything that is held. While packs are put together, git may have listed one whose index has just
+    /// gone, and complains: then it looks again.
     fn fsck(&self) -> Result<()> {
         for bare in repositories(&self.held)? {
             let fsck = ["fsck", "--full", "--no-dangling"];
-            self.fleet.person(0).git(&bare, fsck).run()?.success()?;
+            let fsck = self.fleet.person(0).git(&bare, fsck);
+            gitback_tests::until(Duration::from_secs(30), "git fsck", || {
+                let ended = fsck.run()?;
+                Ok(if ended.code == Some(0) {
+                    Ok(())
+                } else {
+                    Err(ended.to_string())
+                })
+            })?;
         }
         Ok(())
     }
