@@ -384,9 +384,10 @@ impl Bench {
         // Once a project is quiet, an envoy has git index it for fetches.
         gitback_tests::until(INDEXED_MAX, "an index for fetches", || {
             std::thread::sleep(LOOK);
-            let indexed = repositories(self.fleet.envoy(1).root())?
+            let held = repositories(self.fleet.envoy(1).root())?;
+            let indexed = held
                 .iter()
-                .any(|path| path.join("objects/info/commit-graph").exists());
+                .all(|path| path.join("objects/info/commit-graph").exists());
             Ok(if indexed {
                 Ok(())
             } else {

@@ -24,7 +24,7 @@ fn clones(fleet: &Fleet) -> Vec<PathBuf> {
 }
 
 /// Runs commands at the same moment.
-fn at_once(commands: Vec<Invocation>) -> Vec<Outcome> {
+pub(crate) fn at_once(commands: Vec<Invocation>) -> Vec<Outcome> {
     let barrier = std::sync::Barrier::new(commands.len());
     let run = |command: &Invocation| {
         barrier.wait();

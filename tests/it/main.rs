@@ -9,6 +9,7 @@
 mod away;
 mod copies;
 mod crash;
+mod crowd;
 mod foothold;
 mod forged;
 mod forgets;

@@ -24,6 +24,9 @@ impl Repository {
     ///
     /// [`Fault::Io`]. What was taken over by then stays, and the same call goes on from there.
     pub fn adopt_objects(&self, other: &Self) -> Result<(), Fault> {
+        if other.path() == self.path() {
+            return Ok(());
+        }
         let (from, to) = (other.objects_path(), self.objects_path());
         let mut touched = BTreeSet::new();
         for name in names(&from)? {
@@ -32,7 +35,12 @@ impl Repository {
             }
         }
         self.change_packs(|| {
-            let come = adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched)?;
+            let mut come = Vec::new();
+            // Meanwhile no pack there is put together with others, and goes.
+            other.change_packs(|| {
+                come = adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched)?;
+                Ok(Change::default())
+            })?;
             Ok(Change::come(come))
         })?;
         for directory in touched.iter().rev() {

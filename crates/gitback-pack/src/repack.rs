@@ -193,7 +193,9 @@ pub(crate) fn clear_retired(path: &Path) -> Result<bool, Fault> {
     let Some(stem) = retired_stem(path) else {
         return Ok(false);
     };
-    for suffix in ["pack", "rev"] {
+    // The same pack may have come again meanwhile.
+    let has_returned = path.with_file_name(format!("{stem}.idx")).exists();
+    for suffix in ["pack", "rev"].iter().filter(|_| !has_returned) {
         let file = path.with_file_name(format!("{stem}.{suffix}"));
         match fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -126,3 +126,26 @@ fn a_store_that_is_kept_open_sees_what_came_and_what_went() {
     move_all(&away, &packs);
     assert!(repository.has(first).expect("no fault"));
 }
+
+#[test]
+fn a_pack_that_comes_again_stays() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (repository, blobs) = repository(home.path(), 9);
+    repository.repack_small().expect("no fault").expect("many");
+    assert_eq!(
+        bring(&repository, 0),
+        *blobs.first().expect("there are nine")
+    );
+    assert_eq!(
+        repository.clear_retired(Duration::ZERO).expect("no fault"),
+        9
+    );
+    let directory = repository.objects_path().join("pack");
+    let stems = stems(&directory).expect("no fault");
+    assert_eq!(stems.len(), 2);
+    for stem in &stems {
+        assert!(directory.join(format!("{stem}.pack")).exists());
+    }
+    let left = fs::read_dir(&directory).expect("ours").count();
+    assert_eq!(left, 4, "nothing else is left");
+}
