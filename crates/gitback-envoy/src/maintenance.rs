@@ -50,8 +50,8 @@ impl Maintenance {
 
     /// Looks after projects until [`Maintenance::stop`].
     pub(crate) fn run(&self, envoy: &Envoy) {
-        // Where packs are left to be removed, and when the last ones were retired.
-        let mut retired: BTreeMap<ProjectId, Instant> = BTreeMap::new();
+        // Where packs are left to be removed.
+        let mut retired: BTreeSet<ProjectId> = BTreeSet::new();
         for cell in envoy.store().all() {
             self.note_pack(cell.id());
         }
@@ -62,7 +62,7 @@ impl Maintenance {
             for project in grown {
                 let cell = envoy.store().founded(&project);
                 if cell.is_some_and(|cell| repack(envoy, &cell)) {
-                    retired.insert(project, Instant::now());
+                    retired.insert(project);
                 }
                 grown_at.insert(project, Instant::now());
                 if self.stops() {
@@ -76,10 +76,7 @@ impl Maintenance {
             for cell in envoy.store().all() {
                 cell.repo().close_unused(IDLE);
             }
-            retired.retain(|project, last| {
-                let is_over = last.elapsed() >= RETIRED;
-                !(clear(envoy, project) && is_over)
-            });
+            retired.retain(|project| !clear(envoy, project));
             let quiet = grown_at.extract_if(.., |_, last| last.elapsed() >= QUIET);
             for (project, _) in quiet.collect::<Vec<_>>() {
                 self.index(envoy, &project);
@@ -149,18 +146,19 @@ fn repack(envoy: &Envoy, cell: &Cell) -> bool {
             if envoy.store().founded(cell.id()).is_some() {
                 tracing::warn!(project = %cell.id(), error = %chain(&fault), "cannot put packs together");
             }
-            false
+            // Some may have gone before that.
+            true
         }
     }
 }
 
-/// Removes the packs that were put together with others long enough ago; whether nothing kept it from doing so.
+/// Removes the packs that were put together with others long enough ago; whether none is left.
 fn clear(envoy: &Envoy, project: &ProjectId) -> bool {
     let Some(cell) = envoy.store().founded(project) else {
         return true;
     };
     match cell.repo().clear_retired(RETIRED) {
-        Ok(_) => true,
+        Ok(left) => left == 0,
         Err(fault) => {
             tracing::warn!(%project, error = %chain(&fault), "cannot remove packs that are no longer used");
             false

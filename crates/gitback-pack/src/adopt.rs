@@ -34,15 +34,24 @@ impl Repository {
                 adopt_loose(&from.join(&name), &to.join(&name), &mut touched)?;
             }
         }
-        self.change_packs(|| {
-            let mut come = Vec::new();
-            // Meanwhile no pack there is put together with others, and goes.
+        // Meanwhile no pack there is put together with others, and goes. Two that take over from each other wait in the same
+        // order.
+        let mut link = || adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched);
+        if self.path() < other.path() {
+            self.change_packs(|| {
+                let mut come = Vec::new();
+                other.change_packs(|| {
+                    come = link()?;
+                    Ok(Change::default())
+                })?;
+                Ok(Change::come(come))
+            })?;
+        } else {
             other.change_packs(|| {
-                come = adopt_packs(&from.join("pack"), &to.join("pack"), &mut touched)?;
+                self.change_packs(|| Ok(Change::come(link()?)))?;
                 Ok(Change::default())
             })?;
-            Ok(Change::come(come))
-        })?;
+        }
         for directory in touched.iter().rev() {
             sync_directory(directory)?;
         }

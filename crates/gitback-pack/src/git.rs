@@ -33,6 +33,8 @@ const OVERRIDES: &[&str] = &[
     "maintenance.auto=false",
     "protocol.allow=never",
     "transfer.hideRefs=refs/gitback",
+    // Parts of a pack that git did not write would be sent as they are, whether what they build on is sent or not.
+    "pack.allowPackReuse=false",
     "uploadpack.allowFilter=true",
     "uploadpack.allowAnySHA1InWant=true",
     // The daemon chose the directory; its owner need not be the daemon's user.

@@ -6,6 +6,7 @@ use std::process::{ChildStdin, Stdio};
 use rustix::process::{Resource, Signal};
 
 use crate::git::{Finished, Running, bounded};
+use crate::objects::Objects;
 use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
 use crate::quick::{self, Quick};
 use crate::severity::strict_argument;
@@ -139,9 +140,24 @@ impl Quarantine {
         match found {
             Found::Nothing => {}
             Found::Quick(quick) => self.hold(quick)?,
-            Found::Indexed { contained } => self.contained = contained && strict,
+            Found::Indexed { contained } => {
+                let (count, is_readable) = self.look_at_headers()?;
+                if !is_readable {
+                    return Err(Reject::Corrupt {
+                        message: "the size of an object takes too many bytes".to_owned(),
+                    });
+                }
+                // Bases that were put at its end were not looked at: they are here, and what they name may not be.
+                self.contained = contained && strict && count == u64::from(objects);
+            }
         }
         Ok(Ingested { pack, objects })
+    }
+
+    /// How many objects the packs here have, and whether git can read all their headers: it takes longer ones from a
+    /// stream than from a file.
+    fn look_at_headers(&self) -> Result<(u64, bool), Fault> {
+        Objects::of_packs(&self.path()?.join("pack"))?.look_at_headers()
     }
 
     fn start_indexer(&self, limits: &Limits, strict: bool) -> Result<Indexer, Fault> {
@@ -203,11 +219,20 @@ impl Indexer {
             .read_to_end(&mut named)
             .map_err(Fault::stream("read from git index-pack"))?;
         let finished = running.finish()?;
+        // Bytes after the end of the pack come out behind its name.
+        let is_named = named
+            .strip_prefix(b"pack\t")
+            .and_then(|rest| rest.strip_suffix(b"\n"))
+            .is_some_and(|hex| Oid::from_hex(hex).is_ok());
         if finished.succeeded() {
-            return Ok(true);
+            return match is_named {
+                true => Ok(true),
+                false => Err(Reject::Corrupt {
+                    message: "there are bytes after its end".to_owned(),
+                }),
+            };
         }
-        // It has named the pack and found no fault, and objects in it name others that are here.
-        let is_named = named.starts_with(b"pack\t");
+        // It has found no fault, and objects in it name others that are here.
         let complains = finished
             .stderr
             .lines()

@@ -18,6 +18,8 @@ use crate::{Fault, Oid, walk};
 
 /// Largest piece of data that is read at once where reading is bounded, in bytes.
 pub(crate) const READ_MAX: usize = 8 * 1024 * 1024;
+/// In how many bytes git reads type and size of an object; with more it is lost in a file.
+const SIZE_BYTES_MAX: u64 = 9;
 /// Longest chain of tags that point to tags.
 const TAGS_MAX: usize = 64;
 const SHA1: gix::hash::Kind = gix::hash::Kind::Sha1;
@@ -302,6 +304,26 @@ impl Objects {
             bounded: false,
             inflate: RefCell::default(),
         })
+    }
+
+    /// How many objects the packs have, and whether the size of each is written in as few bytes as git reads.
+    pub(crate) fn look_at_headers(&self) -> Result<(u64, bool), Fault> {
+        let (mut count, mut is_readable) = (0_u64, true);
+        for pack in self.packs.iter() {
+            let data = pack.data().map_err(|source| Fault::ReadObject {
+                oid: pack.index.pack_checksum(),
+                source,
+            })?;
+            count = count.saturating_add(pack.index.num_objects().into());
+            let end = u64::try_from(data.data_len()).unwrap_or(u64::MAX);
+            is_readable &= (0..pack.index.num_objects()).all(|at| {
+                let offset = pack.index.pack_offset_at_index(at);
+                let most = offset.saturating_add(SIZE_BYTES_MAX).min(end);
+                let bytes = data.entry_slice(offset..most).unwrap_or_default();
+                bytes.iter().any(|byte| byte & 0x80 == 0)
+            });
+        }
+        Ok((count, is_readable))
     }
 
     /// The packs, by name without suffix, and how many objects each has.

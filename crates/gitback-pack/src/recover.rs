@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
+use crate::serving::{self, Covered};
 use crate::{Fault, refs, repack};
 
 /// How deep directories are followed; ref names are far shorter.
@@ -24,6 +25,8 @@ pub struct Recovered {
     pub quarantines: u32,
     /// Packs that were put together with others, all of which are in the new one.
     pub retired: u32,
+    /// Files of an index over several packs that was not whole.
+    pub indexes: u32,
     /// Packs that were in transit.
     pub spools: u32,
     /// Refs whose files a power cut has emptied or torn. Their values are in the
@@ -60,6 +63,15 @@ pub(crate) fn recover(repository: &Path) -> Result<Recovered, Fault> {
             remove(&entry, &mut recovered.quarantines)?;
         } else if has_extension(&entry, "lock") {
             remove(&entry, &mut recovered.locks)?;
+        }
+    }
+    // git stops at an index over packs of which one is gone; it can be made anew.
+    let packs = repository.join("objects/pack");
+    if !Covered::read(&packs)?.is_whole(&packs) {
+        for entry in list(&packs)? {
+            if name(&entry).starts_with(serving::FILE) {
+                remove(&entry, &mut recovered.indexes)?;
+            }
         }
     }
     for entry in list(&repository.join("objects/info"))? {

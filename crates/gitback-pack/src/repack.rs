@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use gix::odb::pack::{data, index};
 
-use crate::index::{Row, index as index_of};
+use crate::index::{Row, index as index_of, sum};
 use crate::objects::{Change, stems};
 use crate::outgoing::PACK_HEADER_BYTES;
 use crate::repository::sync_directory;
@@ -29,7 +29,7 @@ const PACKS_MAX: usize = 256;
 /// Most bytes of packs that are put together at a time.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most objects of packs that are put together at a time.
-const OBJECTS_MAX: usize = 500_000;
+const OBJECTS_MAX: u64 = 500_000;
 /// From this many deltas on top of one another an object that is there whole as well is kept whole.
 const DEPTH_MAX: u32 = 20;
 /// How the index of a pack is called that was put together with others, before its old name.
@@ -47,7 +47,8 @@ pub struct Repacked {
     pub objects: usize,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Packs that are not what their index says, by path. They stay as they are.
+    /// Packs that are not what their index says, by path. They stay as they are, and are not looked at again before the
+    /// repository is opened anew.
     pub damaged: Vec<PathBuf>,
 }
 
@@ -58,6 +59,7 @@ struct Candidate {
     modified: SystemTime,
     /// Without suffix.
     stem: String,
+    objects: u64,
 }
 
 /// A pack that is open.
@@ -89,19 +91,16 @@ impl Repository {
     /// [`Fault`]; then the old packs are still there.
     pub fn repack_small(&self) -> Result<Option<Repacked>, Fault> {
         let directory = self.objects_path().join("pack");
-        let mut damaged = Vec::new();
-        let mut sources = Vec::new();
-        let mut objects = 0_usize;
-        for candidate in choose(candidates(&directory)?) {
+        let sizes: HashMap<String, u64> = self.objects()?.sizes().into_iter().collect();
+        let (mut damaged, mut sources) = (Vec::new(), Vec::new());
+        for candidate in choose(candidates(self, &directory, &sizes)?) {
             match Source::open(&directory, &candidate.stem) {
-                Some(source) => {
-                    objects = objects.saturating_add(source.order.len());
-                    if objects > OBJECTS_MAX {
-                        break;
-                    }
-                    sources.push(source);
+                Some(source) => sources.push(source),
+                None => {
+                    damaged.push(directory.join(format!("{}.pack", candidate.stem)));
+                    // Once is enough: it would be in the way of all others each time.
+                    self.note_damaged(candidate.stem);
                 }
-                None => damaged.push(directory.join(format!("{}.pack", candidate.stem))),
             }
         }
         if sources.len() < 2 {
@@ -117,47 +116,54 @@ impl Repository {
         let (written, stem, bytes) = write(&self.spool_path(), &sources, &kept)?;
         self.change_packs(|| {
             written.install(&directory, &stem)?;
-            Ok(Change::come(vec![stem]))
+            Ok(Change::come(vec![stem.clone()]))
         })?;
         // From here on the old ones may go.
         sync_directory(&directory)?;
+        let packs = sources.len();
+        // If all the others had nothing of their own, what came of it is one of them, and that stays.
+        sources.retain(|source| source.stem != stem);
         self.retire(&directory, &sources)?;
         Ok(Some(Repacked {
-            packs: sources.len(),
+            packs,
             objects: kept.len(),
             bytes,
             damaged,
         }))
     }
 
-    /// Removes packs that were put together with others at least so long ago. Returns how many.
+    /// Removes packs that were put together with others at least so long ago. Returns how many such packs are left.
     ///
     /// # Errors
     ///
     /// [`Fault::Io`].
     pub fn clear_retired(&self, age: Duration) -> Result<usize, Fault> {
         let directory = self.objects_path().join("pack");
-        let mut old = Vec::new();
+        let (mut old, mut left) = (Vec::new(), 0);
         for entry in fs::read_dir(&directory).map_err(Fault::io("list", &directory))? {
             let entry = entry.map_err(Fault::io("list", &directory))?;
+            if retired_stem(&entry.path()).is_none() {
+                continue;
+            }
             let changed = entry.metadata().and_then(|metadata| metadata.modified());
             let is_old = changed.is_ok_and(|changed| {
                 let since = SystemTime::now().duration_since(changed);
                 since.is_ok_and(|since| since >= age)
             });
-            if is_old && retired_stem(&entry.path()).is_some() {
+            if is_old {
                 old.push(entry.path());
+            } else {
+                left += 1;
             }
         }
-        let mut cleared = 0;
         for path in old {
             // One by one: whoever wants to look something up does not wait for all of them.
             self.change_packs(|| {
-                cleared += usize::from(clear_retired(&path)?);
+                clear_retired(&path)?;
                 Ok(Change::default())
             })?;
         }
-        Ok(cleared)
+        Ok(left)
     }
 
     /// Takes the indexes of `sources` out of the way, so that nobody opens those packs any more.
@@ -168,10 +174,10 @@ impl Repository {
             for source in sources {
                 let path = directory.join(format!("{}.idx", source.stem));
                 let retired = directory.join(format!("{RETIRED}{}.idx", source.stem));
-                fs::rename(&path, &retired).map_err(Fault::io("move", &path))?;
-                File::open(&retired)
+                File::open(&path)
                     .and_then(|file| file.set_modified(now))
-                    .map_err(Fault::io("date", &retired))?;
+                    .map_err(Fault::io("date", &path))?;
+                fs::rename(&path, &retired).map_err(Fault::io("move", &path))?;
             }
             let gone = sources.iter().map(|source| source.stem.clone());
             Ok(Change {
@@ -210,7 +216,11 @@ pub(crate) fn clear_retired(path: &Path) -> Result<bool, Fault> {
 }
 
 /// All packs that nobody wants kept apart.
-fn candidates(directory: &Path) -> Result<Vec<Candidate>, Fault> {
+fn candidates(
+    repository: &Repository,
+    directory: &Path,
+    sizes: &HashMap<String, u64>,
+) -> Result<Vec<Candidate>, Fault> {
     let mut candidates = Vec::new();
     let mut stems = stems(directory)?;
     if stems.len() < PACKS_MIN {
@@ -218,8 +228,11 @@ fn candidates(directory: &Path) -> Result<Vec<Candidate>, Fault> {
     }
     // What git has an index over stays where that says it is.
     let covered = Covered::read(directory)?;
-    stems.retain(|stem| !covered.stems.contains(stem));
+    stems.retain(|stem| !covered.stems.contains(stem) && !repository.is_damaged(stem));
     for stem in stems {
+        let Some(objects) = sizes.get(&stem).copied() else {
+            continue;
+        };
         let beside = |suffix: &str| directory.join(format!("{stem}.{suffix}"));
         if ["keep", "promisor", "mtimes"]
             .iter()
@@ -232,6 +245,7 @@ fn candidates(directory: &Path) -> Result<Vec<Candidate>, Fault> {
                 bytes: metadata.len(),
                 modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
                 stem,
+                objects,
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(source) => return Err(Fault::io("inspect", &beside("pack"))(source)),
@@ -244,10 +258,12 @@ fn candidates(directory: &Path) -> Result<Vec<Candidate>, Fault> {
 /// copied only a few times, however many pushes come.
 fn choose(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.sort();
-    let (mut total, mut chosen) = (0_u64, 0);
+    candidates.retain(|candidate| candidate.objects <= OBJECTS_MAX / 2);
+    let (mut total, mut objects, mut chosen) = (0_u64, 0_u64, 0);
     for (before, candidate) in candidates.iter().enumerate().take(PACKS_MAX) {
         let with = total.saturating_add(candidate.bytes);
-        if with > BYTES_MAX {
+        objects = objects.saturating_add(candidate.objects);
+        if with > BYTES_MAX || objects > OBJECTS_MAX {
             break;
         }
         if candidate.bytes <= total.saturating_mul(2) {
@@ -265,7 +281,13 @@ impl Source {
     /// `None` if the two files are not a pack and its index.
     fn open(directory: &Path, stem: &str) -> Option<Self> {
         let hash = gix::hash::Kind::Sha1;
-        let index = index::File::at(directory.join(format!("{stem}.idx")), hash).ok()?;
+        let path = directory.join(format!("{stem}.idx"));
+        let bytes = fs::read(&path).ok()?;
+        let (content, end) = bytes.split_at_checked(bytes.len().checked_sub(TRAILER_BYTES)?)?;
+        if sum(content)?.as_slice() != end {
+            return None;
+        }
+        let index = index::File::at(&path, hash).ok()?;
         let data = data::File::at(directory.join(format!("{stem}.pack")), hash).ok()?;
         if index.pack_checksum() != data.checksum() || index.num_objects() != data.num_objects() {
             return None;

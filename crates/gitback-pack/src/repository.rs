@@ -1,11 +1,12 @@
 //! A bare repository: made, opened, looked into.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gix::objs::Kind;
@@ -56,6 +57,8 @@ struct Inner {
     /// One change of refs at a time.
     refs: Mutex<()>,
     kept_refs: KeptRefs,
+    /// Packs that are not what their index says, by name without suffix.
+    damaged: Mutex<BTreeSet<String>>,
     objects: Kept,
     /// The directory itself, locked.
     _lock: OwnedFd,
@@ -153,6 +156,7 @@ impl Repository {
                 path,
                 refs: Mutex::new(()),
                 kept_refs: KeptRefs::default(),
+                damaged: Mutex::default(),
                 _lock: lock,
             }),
         }
@@ -252,6 +256,18 @@ impl Repository {
         self.path().join(SPOOL)
     }
 
+    pub(crate) fn is_damaged(&self, stem: &str) -> bool {
+        let damaged = self.inner.damaged.lock();
+        damaged
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(stem)
+    }
+
+    pub(crate) fn note_damaged(&self, stem: String) {
+        let damaged = self.inner.damaged.lock();
+        damaged.unwrap_or_else(PoisonError::into_inner).insert(stem);
+    }
+
     pub(crate) fn kept_refs(&self) -> &KeptRefs {
         &self.inner.kept_refs
     }
@@ -263,7 +279,7 @@ impl Repository {
             .inner
             .refs
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         change()
     }
 }

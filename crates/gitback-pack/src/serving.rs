@@ -20,7 +20,7 @@ const OBJECTS_MIN: u64 = 5_000;
 /// They are made anew when there are this many more objects than they cover, or a quarter more.
 const OBJECTS_MORE: u64 = 5_000;
 /// The index over many packs.
-const FILE: &str = "multi-pack-index";
+pub(crate) const FILE: &str = "multi-pack-index";
 /// How git ends when it does not know an option.
 const USAGE: i32 = 129;
 
@@ -30,17 +30,31 @@ pub(crate) struct Covered {
     /// Names of packs without suffix.
     pub(crate) stems: BTreeSet<String>,
     has_bitmaps: bool,
+    /// It is there and cannot be read.
+    is_damaged: bool,
 }
 
 impl Covered {
+    /// Whether all packs that it names are there.
+    pub(crate) fn is_whole(&self, directory: &Path) -> bool {
+        let is_there = |stem: &String| {
+            ["pack", "idx"]
+                .iter()
+                .all(|suffix| directory.join(format!("{stem}.{suffix}")).exists())
+        };
+        !self.is_damaged && self.stems.iter().all(is_there)
+    }
+
     pub(crate) fn read(directory: &Path) -> Result<Self, Fault> {
         let path = directory.join(FILE);
         if !path.exists() {
             return Ok(Self::default());
         }
-        // What is damaged is made anew; until then nothing counts as covered but what it may name.
         let Ok(index) = multi_index::File::at(&path, None) else {
-            return Ok(Self::default());
+            return Ok(Self {
+                is_damaged: true,
+                ..Self::default()
+            });
         };
         let stem = |name: &std::path::PathBuf| Some(name.file_stem()?.to_str()?.to_owned());
         let stems = index.index_names().iter().filter_map(stem).collect();
@@ -51,7 +65,11 @@ impl Covered {
             let name = name.to_string_lossy();
             has_bitmaps |= name.starts_with(FILE) && name.ends_with(".bitmap");
         }
-        Ok(Self { stems, has_bitmaps })
+        Ok(Self {
+            stems,
+            has_bitmaps,
+            is_damaged: false,
+        })
     }
 }
 

@@ -592,3 +592,35 @@ fn gives_its_room_back() {
     let mut room = Room::new();
     assert!(room.take(UNPACKED_MAX).is_some());
 }
+
+#[test]
+fn what_git_reads_from_a_stream_only_is_refused() {
+    let world = World::new();
+    let refused = |pack: &[u8]| {
+        let mut quarantine = world.repository.quarantine();
+        let ingested = quarantine.ingest(pack, &crate::Limits::default());
+        matches!(ingested, Err(crate::Reject::Corrupt { .. }))
+    };
+    let with_header = |header: &[u8]| {
+        let mut pack = b"PACK\0\0\0\x02\0\0\0\x01".to_vec();
+        pack.extend_from_slice(header);
+        store::deflate(b"abc", &mut pack).expect("it deflates");
+        let sum = crate::index::sum(&pack).expect("no forgery");
+        pack.extend_from_slice(sum.as_slice());
+        pack
+    };
+    // A blob of three bytes, whose size is written in one to ten bytes.
+    for more in 0..10_usize {
+        let mut header = vec![0x80; more + 1];
+        header[0] = 0xb3;
+        header[more] &= 0x7f;
+        let pack = with_header(&header);
+        assert_eq!(refused(&pack), more > 8, "{more} more bytes");
+    }
+    // Something behind the pack, with the checksum of all of it at its end.
+    let mut pack = with_header(&[0x33]);
+    pack.extend_from_slice(b"something else");
+    let sum = crate::index::sum(&pack).expect("no forgery");
+    pack.extend_from_slice(sum.as_slice());
+    assert!(refused(&pack));
+}

@@ -5,6 +5,7 @@ fn candidates_of(sizes: &[u64]) -> Vec<Candidate> {
         bytes: *bytes,
         modified: SystemTime::UNIX_EPOCH + Duration::from_secs(at.try_into().expect("few")),
         stem: format!("pack-{at}"),
+        objects: 1,
     });
     sized.collect()
 }
@@ -32,6 +33,18 @@ fn chooses_the_small_ones_in_the_order_in_which_they_came() {
     assert_eq!(chosen(&[huge + 1; 9]), []);
     assert_eq!(chosen(&[huge; 9]).len(), 8);
     assert_eq!(chosen(&[1; 1000]).len(), PACKS_MAX);
+}
+
+#[test]
+fn leaves_packs_of_very_many_objects_alone() {
+    let mut many = candidates_of(&[5; 9]);
+    many.first_mut().expect("there are nine").objects = OBJECTS_MAX;
+    assert_eq!(choose(many).len(), 8);
+    let mut many = candidates_of(&[5; 30]);
+    for candidate in &mut many {
+        candidate.objects = OBJECTS_MAX / 10;
+    }
+    assert_eq!(choose(many).len(), 10);
 }
 
 #[test]
@@ -136,10 +149,9 @@ fn a_pack_that_comes_again_stays() {
         bring(&repository, 0),
         *blobs.first().expect("there are nine")
     );
-    assert_eq!(
-        repository.clear_retired(Duration::ZERO).expect("no fault"),
-        9
-    );
+    let left = |age| repository.clear_retired(age).expect("no fault");
+    assert_eq!(left(Duration::from_secs(60)), 9);
+    assert_eq!(left(Duration::ZERO), 0);
     let directory = repository.objects_path().join("pack");
     let stems = stems(&directory).expect("no fault");
     assert_eq!(stems.len(), 2);
@@ -148,4 +160,72 @@ fn a_pack_that_comes_again_stays() {
     }
     let left = fs::read_dir(&directory).expect("ours").count();
     assert_eq!(left, 4, "nothing else is left");
+}
+
+/// Gives all retired indexes their names back, as if a crash had come before they lost them.
+fn undo_retiring(directory: &Path) {
+    for entry in fs::read_dir(directory).expect("ours") {
+        let path = entry.expect("ours").path();
+        if let Some(stem) = retired_stem(&path) {
+            fs::rename(&path, path.with_file_name(format!("{stem}.idx"))).expect("ours");
+        }
+    }
+}
+
+#[test]
+fn what_is_one_of_the_packs_it_came_of_stays() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (repository, blobs) = repository(home.path(), 9);
+    let directory = repository.objects_path().join("pack");
+    let times: Vec<(PathBuf, SystemTime)> = stems(&directory)
+        .expect("no fault")
+        .iter()
+        .map(|stem| directory.join(format!("{stem}.idx")))
+        .map(|path| {
+            (
+                path.clone(),
+                path.metadata().expect("there").modified().expect("a time"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        repository
+            .repack_small()
+            .expect("no fault")
+            .expect("many")
+            .packs,
+        9
+    );
+    undo_retiring(&directory);
+    for (path, time) in &times {
+        let file = File::open(path).expect("ours");
+        file.set_modified(*time).expect("ours");
+    }
+    // The same packs in the same order give the same pack, which is there already.
+    let again = repository.repack_small().expect("no fault").expect("many");
+    assert_eq!(again.packs, 10);
+    repository.clear_retired(Duration::ZERO).expect("no fault");
+    assert_eq!(stems(&directory).expect("no fault").len(), 1);
+    let objects = repository.objects().expect("no fault");
+    for blob in &blobs {
+        assert_eq!(objects.read(blob).expect("it is there").len(), 100);
+    }
+}
+
+#[test]
+fn packs_that_bring_nothing_of_their_own_take_nothing_along() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (repository, blobs) = repository(home.path(), 9);
+    repository.repack_small().expect("no fault").expect("many");
+    repository.clear_retired(Duration::ZERO).expect("no fault");
+    // The same blobs again, each in a pack of its own.
+    for byte in 0..9 {
+        bring(&repository, byte);
+    }
+    repository.repack_small().expect("no fault").expect("many");
+    repository.clear_retired(Duration::ZERO).expect("no fault");
+    let objects = repository.objects().expect("no fault");
+    for blob in &blobs {
+        assert_eq!(objects.read(blob).expect("it is there").len(), 100);
+    }
 }

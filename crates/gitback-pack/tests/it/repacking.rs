@@ -90,13 +90,8 @@ fn many_small_packs_become_one_that_has_all_their_objects() {
     assert_eq!(packs(&world).len(), 1);
     assert_eq!(objects(&world), before);
     check(&world);
-    assert_eq!(
-        world
-            .repository
-            .clear_retired(Duration::ZERO)
-            .expect("no fault"),
-        packs_before
-    );
+    let left = world.repository.clear_retired(Duration::ZERO);
+    assert_eq!(left.expect("no fault"), 0);
     assert!(world.files("retired").is_empty());
     assert_eq!(world.files(".pack").len(), 1);
     assert_eq!(objects(&world), before);

@@ -110,3 +110,40 @@ fn it_can_be_stopped_and_leaves_nothing() {
     assert!(indexed.expect("no fault").is_some());
     check(&world);
 }
+
+#[test]
+fn an_index_over_a_pack_that_is_gone_is_removed_at_the_next_opening() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    import(&clone, "large", 2_000);
+    publish(&world, &clone, "large", &[]);
+    let extra = clone.object("blob", b"extra");
+    world
+        .store(&clone.pack_of(&[extra]), &[])
+        .expect("a good pack");
+    world
+        .repository
+        .index_for_serving(&|| false)
+        .expect("no fault")
+        .expect("large");
+    let World { home, repository } = world;
+    let path = repository.path().to_owned();
+    drop(repository);
+    let (repository, recovered) = gitback_pack::Repository::open(&path).expect("it opens");
+    assert_eq!(recovered.indexes, 0);
+    drop(repository);
+    let packs = std::fs::read_dir(path.join("objects/pack")).expect("ours");
+    let packs = packs.map(|entry| entry.expect("ours").path());
+    let is_pack = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "pack");
+    let smallest = packs
+        .filter(is_pack)
+        .min_by_key(|path| path.metadata().expect("there").len());
+    let smallest = smallest.expect("there are two");
+    std::fs::remove_file(smallest.with_extension("idx")).expect("ours");
+    std::fs::remove_file(&smallest).expect("ours");
+    let (repository, recovered) = gitback_pack::Repository::open(&path).expect("it opens");
+    assert_eq!(recovered.indexes, 2);
+    let world = World { home, repository };
+    assert!(world.files("multi-pack-index").is_empty());
+    git(world.path(), &["fsck", "--full"]);
+}
