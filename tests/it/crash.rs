@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gitback_tests::{Fleet, Person, Talk};
 
+use crate::fresh::noise;
 use crate::world::{
     SOON, clones_the_same, commit, done, fleet, local, notes, push_all, served, status,
     wait_for_copies,
@@ -18,6 +19,10 @@ fn killed_while_the_pack_arrives_nothing_is_stored_and_the_same_push_works() {
     let work = notes(&fleet);
     let mars = fleet.person(0).clone();
     let before = status(&mars)["envelopes"].clone();
+    // A small pack would be held in memory until it is all there.
+    std::fs::write(work.join("noise"), noise(1, 4 << 20)).expect("a file");
+    done(mars.git(&work, ["add", "noise"]));
+    done(mars.git(&work, ["commit", "--quiet", "-m", "noise"]));
     let pack = packed(&mars, &work);
     let tip = local(&mars, &work)["refs/heads/main"].clone();
 

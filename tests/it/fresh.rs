@@ -129,7 +129,7 @@ fn a_stale_push_is_refused_although_what_is_newer_comes_in_over_several_parts() 
 }
 
 /// Bytes that do not compress, the same for the same seed.
-fn noise(seed: u32, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u32, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let next = std::iter::repeat_with(move || {
         state ^= state << 13;
