@@ -1,8 +1,9 @@
 //! Looking objects up in process.
 
 use std::cell::RefCell;
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +20,7 @@ use crate::{Fault, Oid, walk};
 /// Largest piece of data that is read at once where reading is bounded, in bytes.
 pub(crate) const READ_MAX: usize = 8 * 1024 * 1024;
 /// In how many bytes git reads type and size of an object; with more it is lost in a file.
-const SIZE_BYTES_MAX: u64 = 9;
+const SIZE_BYTES_MAX: usize = 9;
 /// Longest chain of tags that point to tags.
 const TAGS_MAX: usize = 64;
 const SHA1: gix::hash::Kind = gix::hash::Kind::Sha1;
@@ -310,18 +311,16 @@ impl Objects {
     pub(crate) fn look_at_headers(&self) -> Result<(u64, bool), Fault> {
         let (mut count, mut is_readable) = (0_u64, true);
         for pack in self.packs.iter() {
-            let data = pack.data().map_err(|source| Fault::ReadObject {
-                oid: pack.index.pack_checksum(),
-                source,
-            })?;
             count = count.saturating_add(pack.index.num_objects().into());
-            let end = u64::try_from(data.data_len()).unwrap_or(u64::MAX);
-            is_readable &= (0..pack.index.num_objects()).all(|at| {
+            // Read, not mapped: every page that is looked at would count as this process's memory.
+            let file = File::open(&pack.path).map_err(Fault::io("open", &pack.path))?;
+            for at in 0..pack.index.num_objects() {
+                let mut bytes = [0x80; SIZE_BYTES_MAX];
                 let offset = pack.index.pack_offset_at_index(at);
-                let most = offset.saturating_add(SIZE_BYTES_MAX).min(end);
-                let bytes = data.entry_slice(offset..most).unwrap_or_default();
-                bytes.iter().any(|byte| byte & 0x80 == 0)
-            });
+                file.read_at(&mut bytes, offset)
+                    .map_err(Fault::io("read", &pack.path))?;
+                is_readable &= bytes.iter().any(|byte| byte & 0x80 == 0);
+            }
         }
         Ok((count, is_readable))
     }
