@@ -24,6 +24,10 @@ const PANICKED: &str =
 /// Most directories that are no project's which are listed.
 const STRAYS_MAX: usize = 1000;
 
+/// How often, and after what time each, it is looked whether an empty project is still in somebody's hands.
+const LOOKS_MAX: u32 = 40;
+const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// Most projects that one envoy holds; as many fit into what it tells its peers.
 const PROJECTS_MAX: usize = 20_000;
 
@@ -196,6 +200,13 @@ impl Store {
         let has_no_refs = || cell.repo().refs().is_ok_and(|refs| refs.is_empty());
         if !is_empty() || !has_no_refs() || holds_remains(cell.log_dir()) {
             return;
+        }
+        // Whoever goes through all projects has this one in hand for a moment.
+        for _ in 0..LOOKS_MAX {
+            if Arc::strong_count(&cell) <= 2 {
+                break;
+            }
+            std::thread::sleep(LOOK);
         }
         let _making = self.making();
         let id = *cell.id();
