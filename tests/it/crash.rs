@@ -19,25 +19,14 @@ fn killed_while_the_pack_arrives_nothing_is_stored_and_the_same_push_works() {
     let work = notes(&fleet);
     let mars = fleet.person(0).clone();
     let before = status(&mars)["envelopes"].clone();
-    // A small pack would be held in memory until it is all there.
-    std::fs::write(work.join("noise"), noise(1, 4 << 20)).expect("a file");
-    done(mars.git(&work, ["add", "noise"]));
-    done(mars.git(&work, ["commit", "--quiet", "-m", "noise"]));
+    grow(&mars, &work);
     let pack = packed(&mars, &work);
     let tip = local(&mars, &work)["refs/heads/main"].clone();
 
     let mut push = begin_push(&mars, &work, &tip, "refs/heads/main");
     push.send(&pack[..pack.len() / 2])
         .expect("half of the pack");
-    let quarantined = || quarantines(&fleet).len();
-    let arrived = gitback_tests::until(SOON, "a quarantine", || {
-        Ok(if quarantined() > 0 {
-            Ok(())
-        } else {
-            Err("none".into())
-        })
-    });
-    arrived.expect("the pack is on its way into a quarantine");
+    wait_for_quarantine(&fleet);
     fleet.envoy_mut(0).kill().expect("mars loses power");
     drop(push);
     assert!(
@@ -99,11 +88,13 @@ fn a_client_that_dies_in_the_middle_leaves_nothing() {
     let fleet = fleet(1);
     let work = notes(&fleet);
     let mars = fleet.person(0);
+    grow(mars, &work);
     let pack = packed(mars, &work);
     let tip = local(mars, &work)["refs/heads/main"].clone();
     let mut push = begin_push(mars, &work, &tip, "refs/heads/main");
     push.send(&pack[..pack.len() / 2])
         .expect("half of the pack");
+    wait_for_quarantine(&fleet);
     push.kill();
     let gone = || {
         Ok(if quarantines(&fleet).is_empty() {
@@ -115,6 +106,24 @@ fn a_client_that_dies_in_the_middle_leaves_nothing() {
     gitback_tests::until(SOON, "the quarantine is gone", gone).expect("cleaned up");
     assert!(served(mars, NOTES).is_empty());
     push_all(mars, &work);
+}
+
+/// Commits more than an envoy holds in memory of a pack: so half of it is on the disk when the rest does not come.
+fn grow(person: &Person, work: &Path) {
+    std::fs::write(work.join("noise"), noise(1, 4 << 20)).expect("a file");
+    done(person.git(work, ["add", "noise"]));
+    done(person.git(work, ["commit", "--quiet", "-m", "noise"]));
+}
+
+fn wait_for_quarantine(fleet: &Fleet) {
+    let arrived = gitback_tests::until(SOON, "a quarantine", || {
+        Ok(if quarantines(fleet).is_empty() {
+            Err("none".into())
+        } else {
+            Ok(())
+        })
+    });
+    arrived.expect("the pack is on its way into a quarantine");
 }
 
 /// Everything that the work tree's branches reach, as one pack.
