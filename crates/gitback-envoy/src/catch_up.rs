@@ -51,6 +51,9 @@ pub(crate) enum CatchUpError {
     /// What the peer sent is not acceptable.
     #[error("{peer} sent {what}")]
     Sent { peer: String, what: String },
+    /// What the peer sent costs more than the configuration here allows, and may be taken elsewhere.
+    #[error("{peer} sent a pack that is too much here: {what}")]
+    OverLimit { peer: String, what: String },
     /// Our own disk or git failed.
     #[error("cannot keep it here")]
     Ours(#[source] Fault),

@@ -1,12 +1,17 @@
 //! `envoy.toml`: name, address, local users, peers.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gitback_identity::EnvoyKey;
+use gitback_pack::Limits;
 use serde::Deserialize;
+
+mod packs;
 
 /// Most peers one envoy may have in its configuration.
 pub const PEERS_MAX: usize = 1024;
@@ -40,6 +45,7 @@ pub struct Config {
     lan_discovery: bool,
     advertise: Option<Vec<String>>,
     catch_up_max_bytes: u64,
+    packs: Limits,
     peers: Vec<Peer>,
 }
 
@@ -101,6 +107,12 @@ struct Raw {
     lan_discovery: Option<bool>,
     advertise: Option<Vec<String>>,
     catch_up_max_bytes: Option<u64>,
+    pack_max_bytes: Option<u64>,
+    pack_max_objects: Option<u32>,
+    pack_max_unpacked_bytes: Option<u64>,
+    pack_max_delta_depth: Option<u32>,
+    pack_max_cpu_seconds: Option<u64>,
+    pack_max_memory_bytes: Option<u64>,
     #[serde(default)]
     peers: Vec<RawPeer>,
 }
@@ -142,8 +154,9 @@ impl Config {
     ///
     /// Shape: `name`, `listen` ("ip:port"), `allow_uids` (numbers), `min_free_percent` (0 to 99, default 10),
     /// `contact_interval_ms` (default 10000), `push_wait_ms` (default 3000), `push_check_ms` (default 1000),
-    /// `lan_discovery` (default true), `advertise` (a list of "host:port"), `catch_up_max_bytes` (default 2 GiB), and a
-    /// `[[peers]]` table each with `name`, `key` (64 hex digits) and, optionally, `address` ("host:port").
+    /// `lan_discovery` (default true), `advertise` (a list of "host:port"), `catch_up_max_bytes` (default 2 GiB), what
+    /// one pack may cost (`pack_max_bytes`, `pack_max_objects`, `pack_max_unpacked_bytes`, `pack_max_delta_depth`,
+    /// `pack_max_cpu_seconds`, `pack_max_memory_bytes`; defaults: [`Limits::default`]), and a `[[peers]]` table each with `name`, `key` (64 hex digits) and, optionally, `address` ("host:port").
     ///
     /// # Errors
     ///
@@ -151,6 +164,14 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let raw: Raw =
             toml::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string()))?;
+        let min_free_percent = raw.min_free_percent.unwrap_or(10);
+        if min_free_percent > 99 {
+            return Err(value(
+                "min_free_percent",
+                format!("{min_free_percent} is over 99"),
+            ));
+        }
+        let packs = packs::limits(&raw, min_free_percent)?;
         let name = raw.name.unwrap_or_else(host_name);
         check_name("name", &name)?;
         let listen = raw.listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
@@ -160,13 +181,6 @@ impl Config {
                 format!("{listen:?} is not an address such as \"0.0.0.0:1531\""),
             )
         })?;
-        let min_free_percent = raw.min_free_percent.unwrap_or(10);
-        if min_free_percent > 99 {
-            return Err(value(
-                "min_free_percent",
-                format!("{min_free_percent} is over 99"),
-            ));
-        }
         Ok(Self {
             name,
             listen,
@@ -178,6 +192,7 @@ impl Config {
             lan_discovery: raw.lan_discovery.unwrap_or(true),
             advertise: raw.advertise.map(advertised).transpose()?,
             catch_up_max_bytes: catch_up_max(raw.catch_up_max_bytes)?,
+            packs,
             peers: peers(raw.peers)?,
         })
     }
@@ -231,6 +246,11 @@ impl Config {
     /// How many bytes of objects one catch-up brings in before other projects have their turn.
     pub(crate) fn catch_up_max_bytes(&self) -> u64 {
         self.catch_up_max_bytes
+    }
+
+    /// What one pack may cost.
+    pub(crate) fn packs(&self) -> Limits {
+        self.packs
     }
 
     /// What the fleet is told of where this envoy is; nothing: what its interfaces say.
@@ -317,12 +337,26 @@ fn bounded(
 }
 
 fn catch_up_max(given: Option<u64>) -> Result<u64, ConfigError> {
-    let bytes = given.unwrap_or(DEFAULT_CATCH_UP_MAX);
-    if (CATCH_UP_LEAST..=CATCH_UP_MOST).contains(&bytes) {
-        return Ok(bytes);
+    let range = CATCH_UP_LEAST..=CATCH_UP_MOST;
+    within("catch_up_max_bytes", given, DEFAULT_CATCH_UP_MAX, range)
+}
+
+fn within<T: PartialOrd + Display>(
+    field: &str,
+    given: Option<T>,
+    default: T,
+    range: RangeInclusive<T>,
+) -> Result<T, ConfigError> {
+    let number = given.unwrap_or(default);
+    if range.contains(&number) {
+        return Ok(number);
     }
-    let problem = format!("{bytes} is not between {CATCH_UP_LEAST} and {CATCH_UP_MOST} bytes");
-    Err(value("catch_up_max_bytes", problem))
+    let problem = format!(
+        "{number} is not between {} and {}",
+        range.start(),
+        range.end()
+    );
+    Err(value(field, problem))
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), ConfigError> {
@@ -371,6 +405,12 @@ mod tests {
         assert_eq!(config.listen().port(), 1531);
         assert_eq!(config.min_free_percent(), 10);
         assert_eq!(config.catch_up_max_bytes(), 2 << 30);
+        let default = Limits::default();
+        let packs = Limits {
+            min_free_percent: 10,
+            ..default
+        };
+        assert_eq!(config.packs(), packs);
         assert!(config.allows(7, 7), "the daemon's own user");
         assert!(!config.allows(8, 7), "nobody else unless named");
     }
@@ -383,6 +423,16 @@ mod tests {
         assert!(problem("contact_interval_ms = 0").contains("contact_interval_ms"));
         assert!(problem("catch_up_max_bytes = 1").contains("catch_up_max_bytes"));
         assert!(problem("advertise = [\"mars\"]").contains("advertise"));
+        for field in [
+            "pack_max_bytes",
+            "pack_max_objects",
+            "pack_max_unpacked_bytes",
+            "pack_max_delta_depth",
+            "pack_max_cpu_seconds",
+            "pack_max_memory_bytes",
+        ] {
+            assert!(problem(&format!("{field} = 0")).contains(&format!("{field}: 0 is not")));
+        }
         assert!(
             problem("[[peers]]\nname=\"venus\"\nkey=\"00\"\naddress=\"a:1\"")
                 .contains("vigo envoy key")

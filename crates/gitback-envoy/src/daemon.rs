@@ -233,10 +233,7 @@ impl Envoy {
 
     /// What one pack may cost.
     pub(crate) fn pack_limits(&self) -> Limits {
-        Limits {
-            min_free_percent: self.config.min_free_percent(),
-            ..Limits::default()
-        }
+        self.config.packs()
     }
 
     /// What this envoy shows the envoy `to` of itself: the projects in which that has a part. One that had a part

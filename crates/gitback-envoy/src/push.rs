@@ -124,9 +124,14 @@ pub(crate) fn receive(
         &mut trace,
     ) {
         Ok(quarantine) => quarantine,
-        Err(problem) => {
+        Err(reject) => {
             fanout.dropped();
+            let problem = chain(&reject);
             refuse_all(&mut verdicts, &problem);
+            if reject.is_over_limit() {
+                let name = envoy.name();
+                session.message(&format!("hint: what {name} takes is set in its envoy.toml: pack_max_bytes and what goes with it"))?;
+            }
             return finish(session, Err(problem), &verdicts);
         }
     };
@@ -367,15 +372,13 @@ fn unpack<R: Read, W: Write>(
     verdicts: &mut [Verdict],
     incoming: &Incoming,
     trace: &mut Trace,
-) -> Result<Option<(Quarantine, Received)>, String> {
+) -> Result<Option<(Quarantine, Received)>, Reject> {
     if !verdicts.iter().any(Verdict::wants_objects) {
         drain(session, verdicts);
         return Ok(None);
     }
     let mut quarantine = cell.repo().quarantine();
-    let ingested = quarantine
-        .ingest_shared(session.pack_reader(), limits, incoming)
-        .map_err(|reject| chain(&reject))?;
+    let ingested = quarantine.ingest_shared(session.pack_reader(), limits, incoming)?;
     trace.step("pack");
     let wanting = verdicts.iter().filter(|verdict| verdict.wants_objects());
     let tips: Vec<_> = wanting.map(|verdict| verdict.command.new).collect();
@@ -395,7 +398,7 @@ fn unpack<R: Read, W: Write>(
         .filter(|verdict| verdict.wants_objects())
     {
         let Command { name, new, .. } = &verdict.command;
-        let kind = quarantine.kind(new).map_err(|fault| chain(&fault))?;
+        let kind = quarantine.kind(new)?;
         if name.starts_with(b"refs/heads/") && kind != Some(Kind::Commit) {
             verdict.refusal = Some("a branch must point at a commit".to_owned());
         }

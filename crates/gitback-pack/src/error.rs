@@ -276,6 +276,17 @@ pub enum Reject {
     Fault(#[from] Fault),
 }
 
+impl Reject {
+    /// Whether the pack costs more than its receiver allows; another one may take it.
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooCostly { .. }
+        )
+    }
+}
+
 fn or_absent(oid: Option<&Oid>) -> String {
     oid.map_or_else(|| "nothing".to_owned(), ToString::to_string)
 }

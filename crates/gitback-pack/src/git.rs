@@ -148,9 +148,19 @@ impl Running {
 
     /// Bounds what the process may use from now on.
     pub(crate) fn limit(&self, resource: Resource, amount: u64) -> Result<(), Fault> {
+        self.limit_for_now(resource, amount, amount)
+    }
+
+    /// The same with a bound that can be raised later, up to `most`.
+    pub(crate) fn limit_for_now(
+        &self,
+        resource: Resource,
+        amount: u64,
+        most: u64,
+    ) -> Result<(), Fault> {
         let limit = Rlimit {
             current: Some(amount),
-            maximum: Some(amount.saturating_add(1)),
+            maximum: Some(most.saturating_add(1)),
         };
         match prlimit(Some(self.pid()), resource, limit) {
             // A process that has ended already tells why when it is waited for.

@@ -11,13 +11,17 @@ use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
 use crate::quick::{self, Quick};
 use crate::severity::strict_argument;
 use crate::spool::Spooling;
-use crate::{Fault, Incoming, Oid, Quarantine, Received, Reject, free_percent};
+use crate::{Fault, Incoming, Oid, Quarantine, Received, Reject, free_percent, headers};
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Length of the checksum that ends a pack.
 const TRAILER_BYTES: usize = 20;
 const MIB: u64 = 1024 * 1024;
+/// Seconds of processor time that any pack may take.
+const CPU_FIRST: u64 = 60;
+/// For so many bytes it may take one second more.
+const CPU_SECOND_BYTES: u64 = 256 * 1024;
 /// After how many bytes it is looked again whether there is room for more.
 const ROOM_EVERY: u64 = 8 * MIB;
 /// Largest pack that is held in memory instead of in a file: one that may be indexed in this process.
@@ -30,7 +34,12 @@ pub struct Limits {
     pub input_bytes: u64,
     /// Objects that the pack says it has.
     pub objects: u32,
-    /// Processor time of the indexer, in seconds over all of its threads.
+    /// Bytes of all its objects, unpacked.
+    pub unpacked_bytes: u64,
+    /// Deltas that build on each other.
+    pub delta_depth: u32,
+    /// Processor time of the indexer, in seconds over all of its threads. Of a small pack it gets less: a minute, and
+    /// a second more for every 256 KiB.
     pub cpu_seconds: u64,
     /// Memory of the indexer in bytes, mapped files not counted.
     pub memory_bytes: u64,
@@ -38,13 +47,24 @@ pub struct Limits {
     pub min_free_percent: u8,
 }
 
+impl Limits {
+    /// How many seconds of processor time the indexer may have taken when it has been given so many bytes.
+    fn cpu_for(&self, bytes: u64) -> u64 {
+        let earned = CPU_FIRST.saturating_add(bytes / CPU_SECOND_BYTES);
+        earned.min(self.cpu_seconds)
+    }
+}
+
 impl Default for Limits {
-    /// Two gibibytes received, eight million objects, fifteen minutes of processor
-    /// time (twenty seconds index 90 MB), two gibibytes of memory, any disk.
+    /// Two gibibytes received, eight million objects, 128 GiB unpacked (849,014 objects of 500 MB came to 14 GB), the
+    /// most deltas on top of each other that git makes, fifteen minutes of processor time (twenty seconds index
+    /// 90 MB), two gibibytes of memory, any disk.
     fn default() -> Self {
         Self {
             input_bytes: 2048 * MIB,
             objects: 8_000_000,
+            unpacked_bytes: 128 << 30,
+            delta_depth: 4095,
             cpu_seconds: 900,
             memory_bytes: 2048 * MIB,
             min_free_percent: 0,
@@ -141,22 +161,16 @@ impl Quarantine {
             Found::Nothing => {}
             Found::Quick(quick) => self.hold(quick)?,
             Found::Indexed { contained } => {
-                let (count, is_readable) = self.look_at_headers()?;
-                if !is_readable {
-                    return Err(Reject::Corrupt {
-                        message: "the size of an object takes too many bytes".to_owned(),
-                    });
-                }
+                let extent = self.look_at_headers()?;
+                extent.check(limits)?;
                 // Bases that were put at its end were not looked at: they are here, and what they name may not be.
-                self.contained = contained && strict && count == u64::from(objects);
+                self.contained = contained && strict && extent.objects == u64::from(objects);
             }
         }
         Ok(Ingested { pack, objects })
     }
 
-    /// How many objects the packs here have, and whether git can read all their headers: it takes longer ones from a
-    /// stream than from a file.
-    fn look_at_headers(&self) -> Result<(u64, bool), Fault> {
+    fn look_at_headers(&self) -> Result<headers::Extent, Reject> {
         Objects::of_packs(&self.path()?.join("pack"))?.look_at_headers()
     }
 
@@ -172,7 +186,7 @@ impl Quarantine {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running::spawn(command, "index-pack")?;
         // It has read nothing yet, so that nothing can be used up before the limits hold.
-        running.limit(Resource::Cpu, limits.cpu_seconds)?;
+        running.limit_for_now(Resource::Cpu, limits.cpu_for(0), limits.cpu_seconds)?;
         running.limit(Resource::Data, limits.memory_bytes)?;
         Ok(Indexer {
             input: Some(running.stdin()),
@@ -329,6 +343,7 @@ impl<'a> Tee<'a> {
         if self.spool.bytes() >= self.next_look {
             self.next_look = self.spool.bytes().saturating_add(ROOM_EVERY);
             self.look_for_room()?;
+            self.grant_time()?;
         }
         self.tail.extend_from_slice(bytes);
         let summed = self.tail.len().saturating_sub(TRAILER_BYTES);
@@ -339,6 +354,18 @@ impl<'a> Tee<'a> {
             Sink::Indexer(indexer) => indexer.feed(bytes),
         }
         Ok(())
+    }
+
+    /// Lets the indexer work as long as what it was given may take.
+    fn grant_time(&self) -> Result<(), Fault> {
+        let Sink::Indexer(indexer) = &self.sink else {
+            return Ok(());
+        };
+        let (now, most) = (
+            self.limits.cpu_for(self.spool.bytes()),
+            self.limits.cpu_seconds,
+        );
+        indexer.running.limit_for_now(Resource::Cpu, now, most)
     }
 
     fn look_for_room(&self) -> Result<(), Reject> {
@@ -357,6 +384,7 @@ impl<'a> Tee<'a> {
     fn finish(self) -> Result<(Received, Found), Reject> {
         let least = u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX);
         let is_empty = matches!(self.sink, Sink::Nowhere);
+        self.grant_time()?;
         let sum = self.sum.try_finalize().map_err(|_| Reject::Corrupt {
             message: "its checksum was forged".to_owned(),
         });
@@ -366,7 +394,8 @@ impl<'a> Tee<'a> {
             Sink::Held => {
                 let held = self.spool.held().unwrap_or_default();
                 let is_whole = is_sound && self.spool.bytes() >= least;
-                let quick = is_whole.then(|| Quick::look(&held, self.quarantine.repository()));
+                let quick =
+                    is_whole.then(|| Quick::look(&held, self.quarantine.repository(), self.limits));
                 match quick.flatten() {
                     Some(quick) => Found::Quick(quick),
                     None => {

@@ -30,6 +30,7 @@ mod error;
 pub mod fetch;
 mod git;
 mod graph;
+mod headers;
 mod incoming;
 mod index;
 mod ingest;

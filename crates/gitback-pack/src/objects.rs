@@ -1,9 +1,8 @@
 //! Looking objects up in process.
 
 use std::cell::RefCell;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,12 +14,10 @@ use gix::odb::pack::{cache, data, index};
 use gix::zlib::Inflate;
 
 use crate::quick::Quick;
-use crate::{Fault, Oid, walk};
+use crate::{Fault, Oid, Reject, headers, walk};
 
 /// Largest piece of data that is read at once where reading is bounded, in bytes.
 pub(crate) const READ_MAX: usize = 8 * 1024 * 1024;
-/// In how many bytes git reads type and size of an object; with more it is lost in a file.
-const SIZE_BYTES_MAX: usize = 9;
 /// Longest chain of tags that point to tags.
 const TAGS_MAX: usize = 64;
 const SHA1: gix::hash::Kind = gix::hash::Kind::Sha1;
@@ -307,22 +304,13 @@ impl Objects {
         })
     }
 
-    /// How many objects the packs have, and whether the size of each is written in as few bytes as git reads.
-    pub(crate) fn look_at_headers(&self) -> Result<(u64, bool), Fault> {
-        let (mut count, mut is_readable) = (0_u64, true);
-        for pack in self.packs.iter() {
-            count = count.saturating_add(pack.index.num_objects().into());
-            // Read, not mapped: every page that is looked at would count as this process's memory.
-            let file = File::open(&pack.path).map_err(Fault::io("open", &pack.path))?;
-            for at in 0..pack.index.num_objects() {
-                let mut bytes = [0x80; SIZE_BYTES_MAX];
-                let offset = pack.index.pack_offset_at_index(at);
-                file.read_at(&mut bytes, offset)
-                    .map_err(Fault::io("read", &pack.path))?;
-                is_readable &= bytes.iter().any(|byte| byte & 0x80 == 0);
-            }
-        }
-        Ok((count, is_readable))
+    /// What the packs come to, from the headers of their entries.
+    pub(crate) fn look_at_headers(&self) -> Result<headers::Extent, Reject> {
+        let mut extents = self
+            .packs
+            .iter()
+            .map(|pack| headers::look(&pack.path, &pack.index));
+        extents.try_fold(headers::Extent::default(), |all, one| Ok(all.and(one?)))
     }
 
     /// The packs, by name without suffix, and how many objects each has.

@@ -20,7 +20,7 @@ use gix::objs::Kind;
 
 use crate::objects::Objects;
 use crate::written::Written;
-use crate::{Fault, Oid, Repository, walk};
+use crate::{Fault, Limits, Oid, Repository, walk};
 use rules::{Links, Obeyed};
 use unpack::Packed;
 
@@ -87,10 +87,11 @@ impl Quick {
     /// Checks a pack. `None` when git has to look at it.
     ///
     /// The caller has checked the checksum at its end.
-    pub(crate) fn look(pack: &[u8], repository: &Repository) -> Option<Self> {
+    pub(crate) fn look(pack: &[u8], repository: &Repository, limits: &Limits) -> Option<Self> {
         let objects = repository.small_objects().ok()?;
         let mut room = Room::new();
         let unpacked = unpack::unpack(pack, &objects, &mut room)?;
+        unpacked.extent().check(limits).ok()?;
         let links = check(&unpacked.objects, &objects, &mut room)?;
         Some(Self {
             files: store::Files::of(pack, &unpacked)?,

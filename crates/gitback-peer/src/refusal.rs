@@ -27,7 +27,7 @@ pub enum RefusalKind {
     NotFound,
     /// 503 (429 is read as the same): too much at once; try again later.
     Busy,
-    /// 507: the disk is too full.
+    /// 507: there is no room for it: the disk is too full, or a pack costs more than is allowed here.
     Disk,
     /// 400: the request breaks the protocol.
     Bad,

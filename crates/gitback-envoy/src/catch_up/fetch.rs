@@ -158,6 +158,12 @@ impl Route<'_> {
             reject @ Reject::Room { .. } => {
                 CatchUpError::Room(format!("{}: {reject}", self.envoy.name()))
             }
+            reject @ (Reject::TooMany { .. } | Reject::TooCostly { .. }) => {
+                CatchUpError::OverLimit {
+                    peer: self.neighbour.name().to_owned(),
+                    what: reject.to_string(),
+                }
+            }
             reject => CatchUpError::Sent {
                 peer: self.neighbour.name().to_owned(),
                 what: format!("a pack that is refused: {}", chain(&reject)),

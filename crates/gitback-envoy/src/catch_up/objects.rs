@@ -177,7 +177,7 @@ fn bring_singly(
 /// Whether another object may still be had from the same peer.
 fn is_of_one_object(error: &CatchUpError) -> bool {
     match error {
-        CatchUpError::Sent { .. } => true,
+        CatchUpError::Sent { .. } | CatchUpError::OverLimit { .. } => true,
         CatchUpError::Call { source, .. } => matches!(
             source,
             CallError::Refused(refusal) if refusal.status == RefusalKind::Internal

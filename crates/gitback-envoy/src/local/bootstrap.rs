@@ -148,6 +148,7 @@ fn bring(
                 Some(neighbour.away_line(None))
             }
             CatchUpError::Sent { .. }
+            | CatchUpError::OverLimit { .. }
             | CatchUpError::Ours(_)
             | CatchUpError::Room(_)
             | CatchUpError::Short { .. } => Some(chain(&error)),

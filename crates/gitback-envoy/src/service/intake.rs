@@ -134,6 +134,11 @@ impl<'a> Intake<'a> {
                 let reason = format!("{}: {reject}", self.envoy.name());
                 return Err(refusal(RefusalKind::Disk, "disk", reason));
             }
+            // Another envoy may take it: its sender is not to blame.
+            Err(reject) if reject.is_over_limit() => {
+                let reason = format!("{}: {reject}", self.envoy.name());
+                return Err(refusal(RefusalKind::Disk, "pack-limit", reason));
+            }
             Err(reject) => return Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
         }
         Ok(())

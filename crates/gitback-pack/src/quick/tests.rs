@@ -39,7 +39,7 @@ impl World {
     }
 
     fn quick(&self, pack: &[u8], directory: &Path) -> Option<Quick> {
-        let quick = Quick::look(pack, &self.repository)?;
+        let quick = Quick::look(pack, &self.repository, &Limits::default())?;
         let written = quick.write(directory).expect("room");
         written.install(directory, &quick.stem()).expect("room");
         Some(quick)
@@ -598,7 +598,7 @@ fn what_git_reads_from_a_stream_only_is_refused() {
     let world = World::new();
     let refused = |pack: &[u8]| {
         let mut quarantine = world.repository.quarantine();
-        let ingested = quarantine.ingest(pack, &crate::Limits::default());
+        let ingested = quarantine.ingest(pack, &Limits::default());
         matches!(ingested, Err(crate::Reject::Corrupt { .. }))
     };
     let with_header = |header: &[u8]| {

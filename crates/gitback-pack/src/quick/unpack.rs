@@ -9,6 +9,7 @@ use gix::zlib::{Inflate, Status};
 
 use super::{OBJECTS_MAX, Room};
 use crate::Oid;
+use crate::headers::Extent;
 use crate::objects::Objects;
 use crate::outgoing::PACK_HEADER_BYTES;
 
@@ -27,6 +28,8 @@ pub(super) struct Packed {
     pub(super) offset: u64,
     /// Of its bytes in the pack.
     pub(super) crc32: u32,
+    /// On how many objects of the pack it builds, each on the next.
+    depth: u32,
 }
 
 /// The objects of a pack, and those of the repository that its deltas build on.
@@ -34,6 +37,17 @@ pub(super) struct Packed {
 pub(super) struct Unpacked {
     pub(super) objects: Vec<Packed>,
     pub(super) bases: Vec<(Oid, Kind, Vec<u8>)>,
+}
+
+impl Unpacked {
+    pub(super) fn extent(&self) -> Extent {
+        let sizes = self.objects.iter().map(|one| one.bytes.len());
+        Extent {
+            objects: u64::try_from(self.objects.len()).unwrap_or(u64::MAX),
+            unpacked_bytes: u64::try_from(sizes.sum::<usize>()).unwrap_or(u64::MAX),
+            delta_depth: self.objects.iter().map(|one| one.depth).max().unwrap_or(0),
+        }
+    }
 }
 
 /// What an entry holds.
@@ -66,24 +80,24 @@ pub(super) fn unpack(pack: &[u8], objects: &Objects, room: &mut Room) -> Option<
         let before = open.len();
         for raw in open {
             let base = match &raw.content {
-                Content::Whole(kind) => Some((*kind, None)),
+                Content::Whole(kind) => Some((*kind, None, 0)),
                 Content::DeltaAt(offset) => at
                     .get(offset)
                     .and_then(|index| unpacked.objects.get(*index))
-                    .map(|base| (base.kind, Some(&base.bytes))),
+                    .map(|base| (base.kind, Some(&base.bytes), base.depth + 1)),
                 Content::DeltaTo(oid) => {
                     let inside = named
                         .get(oid)
                         .and_then(|index| unpacked.objects.get(*index))
-                        .map(|base| (base.kind, Some(&base.bytes)));
+                        .map(|base| (base.kind, Some(&base.bytes), base.depth + 1));
                     let outside = outside
                         .get(oid)
                         .and_then(|index| unpacked.bases.get(*index))
-                        .map(|(_, kind, bytes)| (*kind, Some(bytes)));
+                        .map(|(_, kind, bytes)| (*kind, Some(bytes), 1));
                     inside.or(outside)
                 }
             };
-            let Some((kind, base)) = base else {
+            let Some((kind, base, depth)) = base else {
                 waiting.push(raw);
                 continue;
             };
@@ -103,6 +117,7 @@ pub(super) fn unpack(pack: &[u8], objects: &Objects, room: &mut Room) -> Option<
                 bytes,
                 offset: raw.offset,
                 crc32: raw.crc32,
+                depth,
             });
         }
         if waiting.is_empty() {

@@ -1,6 +1,7 @@
 //! The crate against real git: pushes, fetches, damage, crashes.
 
 mod adopting;
+mod bombs;
 mod fetching;
 mod ingesting;
 mod opening;

@@ -1,0 +1,107 @@
+//! Pushes that cost more than an envoy allows.
+
+use std::fs;
+use std::path::Path;
+
+use gitback_tests::{Fleet, Person};
+
+use crate::world::{
+    commit, done, fails, notes, options, push_all, says, served, snapshot, wait_for_copies,
+};
+
+const NOTES: &str = "gitback://dan/notes";
+
+/// Commits a file of zeroes, of so many mebibytes.
+fn commit_zeroes(person: &Person, work: &Path, mebibytes: usize) {
+    fs::write(work.join("zeroes"), vec![0; mebibytes << 20]).expect("a file");
+    done(person.git(work, ["add", "zeroes"]));
+    done(person.git(work, ["commit", "--quiet", "-m", "zeroes"]));
+}
+
+/// What a pack leaves behind while it comes in, below the envoy's directory.
+fn left_behind(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_of_a_pack =
+                name.starts_with("tmp_objdir") || directory.ends_with("gitback-spool");
+            found.extend(is_of_a_pack.then(|| path.display().to_string()));
+            if path.is_dir() {
+                open.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// The most memory that a daemon has had, in mebibytes.
+fn peak_mebibytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+    kibibytes
+        .and_then(|number| number.parse::<u64>().ok())
+        .expect("a number")
+        >> 10
+}
+
+#[test]
+fn a_push_over_a_limit_is_refused_with_the_limit_and_the_next_one_is_taken() {
+    let fleet =
+        Fleet::start(options(1).more_settings(
+            "pack_max_memory_bytes = 67108864\npack_max_unpacked_bytes = 33554432\n",
+        ));
+    let mut fleet = fleet.expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    let mars = fleet.person(0);
+    push_all(mars, &work);
+    let before = snapshot(mars);
+    let daemon = fleet.envoy(0);
+    for (mebibytes, why) in [
+        (96, "too much memory to unpack"),
+        (33, "more than 33554432 bytes when it is unpacked"),
+    ] {
+        commit_zeroes(mars, &work, mebibytes);
+        let said = fails(mars.git(&work, ["push", "gitback", "main"]), 1);
+        says(&said, &[why, "hint: ", "envoy.toml: pack_max_bytes"]);
+        assert_eq!(snapshot(mars), before);
+        assert_eq!(left_behind(daemon.root()), Vec::<String>::new());
+        done(mars.git(&work, ["reset", "--quiet", "--hard", "HEAD^"]));
+    }
+    let peak = peak_mebibytes(daemon.pid().expect("it runs"));
+    assert!(peak < 64, "{peak} MiB for what is 96 MiB unpacked");
+    commit(mars, &work, "small again");
+    done(mars.git(&work, ["push", "gitback", "main"]));
+    assert_ne!(snapshot(mars), before);
+}
+
+#[test]
+fn an_envoy_that_allows_less_refuses_for_itself_alone() {
+    let mut fleet = Fleet::start(options(3)).expect("the fleet starts");
+    let venus = fleet.envoy(1).config_file();
+    let config = fs::read_to_string(&venus).expect("its configuration");
+    let less = format!("pack_max_unpacked_bytes = 33554432\n{config}");
+    fs::write(&venus, less).expect("it is written");
+    fleet.envoy_mut(1).end().expect("venus ends");
+    fleet.restart(1).expect("venus starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    let mars = fleet.person(0).clone();
+    push_all(&mars, &work);
+    wait_for_copies(&mars, 3);
+    commit_zeroes(&mars, &work, 33);
+    let pushed = done(mars.git(&work, ["push", "gitback", "main"]));
+    says(
+        &pushed.stderr,
+        &[
+            "replicated to 2 of 3 envoys (mars, titan)",
+            "venus refused: venus: more than 33554432 bytes when it is unpacked",
+        ],
+    );
+    assert_eq!(served(fleet.person(2), NOTES), served(&mars, NOTES));
+    assert_ne!(served(fleet.person(1), NOTES), served(&mars, NOTES));
+}
