@@ -21,6 +21,7 @@ use gix::objs::Kind;
 use crate::objects::Objects;
 use crate::written::Written;
 use crate::{Fault, Limits, Oid, Repository, walk};
+pub(crate) use connect::is_complete;
 use rules::{Links, Obeyed};
 use unpack::Packed;
 

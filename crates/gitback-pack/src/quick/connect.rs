@@ -1,4 +1,4 @@
-//! Whether everything that new tips lead to is here, by a look at what is new only.
+//! Whether everything that new tips lead to is here, by a look at what is new only, in this process.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,8 +11,12 @@ use super::{LOOK_MAX, Quick};
 use crate::objects::{Objects, READ_MAX};
 use crate::{Oid, Repository, walk};
 
-/// Most entries of trees that are looked at; more are git's to walk.
+/// Most entries of trees that are looked at for a pack; more are git's to walk.
 const STEPS_MAX: usize = 500_000;
+/// The same where nothing is known of any of it.
+const UNKNOWN_STEPS_MAX: usize = 100_000;
+/// Most commits that are not in the pack, and that no ref points to.
+const COMMITS_MAX: usize = 300;
 /// Of how many parents the trees are compared.
 const PARENTS_MAX: usize = 4;
 
@@ -26,44 +30,71 @@ impl Quick {
     /// Whether everything that `tips` lead to is in the pack or in the repository; what its refs lead to is. `None`: git
     /// has to tell.
     pub(crate) fn is_connected(&self, tips: &[Oid], repository: &Repository) -> Option<()> {
-        let refs: HashSet<Oid> = repository.ref_values().ok()?.values().copied().collect();
-        let objects = repository.small_objects().ok()?;
-        let mut walk = Walk {
-            quick: self,
-            objects: &objects,
-            steps: STEPS_MAX,
-            until: Instant::now() + LOOK_MAX,
-        };
-        let mut open = tips.to_vec();
-        let mut commits = HashSet::new();
-        while let Some(tip) = open.pop() {
-            if refs.contains(&tip) || !commits.insert(tip) {
-                continue;
-            }
-            // A commit that is here and that no ref leads to may have come without all that it needs.
-            let Links::Commit { tree, parents, .. } = self.objects.get(&tip)? else {
-                return None;
-            };
-            let beside: Option<Vec<Oid>> = parents
-                .iter()
-                .take(PARENTS_MAX)
-                .map(|parent| walk.tree_of(parent))
-                .collect();
-            walk.descend(*tree, beside?)?;
-            open.extend_from_slice(parents);
-        }
-        Some(())
+        is_connected(Some(self), tips, repository)
     }
 }
 
+/// The same of a repository by itself.
+pub(crate) fn is_complete(tips: &[Oid], repository: &Repository) -> Option<()> {
+    is_connected(None, tips, repository)
+}
+
+fn is_connected(quick: Option<&Quick>, tips: &[Oid], repository: &Repository) -> Option<()> {
+    let refs: HashSet<Oid> = repository.ref_values().ok()?.values().copied().collect();
+    let objects = repository.small_objects().ok()?;
+    let mut walk = Walk {
+        quick,
+        objects: &objects,
+        steps: match quick {
+            Some(_) => STEPS_MAX,
+            None => UNKNOWN_STEPS_MAX,
+        },
+        until: Instant::now() + LOOK_MAX,
+    };
+    let mut open = tips.to_vec();
+    let mut commits = HashSet::new();
+    let mut left = COMMITS_MAX;
+    while let Some(tip) = open.pop() {
+        if refs.contains(&tip) || !commits.insert(tip) {
+            continue;
+        }
+        // A commit that is here and that no ref leads to may have come without all that it needs, so it is looked at as
+        // a new one is. Where that does not end soon, git knows better where to stop.
+        let (tree, parents) = match quick.and_then(|quick| quick.objects.get(&tip)) {
+            Some(Links::Commit { tree, parents, .. }) => (*tree, Cow::Borrowed(parents.as_slice())),
+            Some(Links::Blob | Links::Tree(_)) => return None,
+            None => {
+                left = left.checked_sub(1)?;
+                match rules::commit(&walk.read(&tip, Kind::Commit)?)? {
+                    Links::Commit { tree, parents, .. } => (tree, Cow::Owned(parents)),
+                    Links::Blob | Links::Tree(_) => return None,
+                }
+            }
+        };
+        let beside: Option<Vec<Oid>> = parents
+            .iter()
+            .take(PARENTS_MAX)
+            .map(|parent| walk.tree_of(parent))
+            .collect();
+        walk.descend(tree, beside?)?;
+        open.extend_from_slice(&parents);
+    }
+    Some(())
+}
+
 struct Walk<'a> {
-    quick: &'a Quick,
+    quick: Option<&'a Quick>,
     objects: &'a Objects,
     steps: usize,
     until: Instant,
 }
 
 impl<'a> Walk<'a> {
+    /// What an object of the pack names.
+    fn linked(&self, oid: &Oid) -> Option<&'a Links> {
+        self.quick?.objects.get(oid)
+    }
+
     fn step(&mut self, count: usize) -> Option<()> {
         self.steps = self.steps.checked_sub(count)?;
         (Instant::now() <= self.until).then_some(())
@@ -71,7 +102,7 @@ impl<'a> Walk<'a> {
 
     fn tree_of(&mut self, commit: &Oid) -> Option<Oid> {
         self.step(1)?;
-        match self.quick.objects.get(commit) {
+        match self.linked(commit) {
             Some(Links::Commit { tree, .. }) => Some(*tree),
             Some(Links::Blob | Links::Tree(_)) => None,
             None => walk::commit_tree(&self.read(commit, Kind::Commit)?),
@@ -79,8 +110,7 @@ impl<'a> Walk<'a> {
     }
 
     fn entries(&mut self, tree: &Oid) -> Option<Cow<'a, [Entry]>> {
-        let quick = self.quick;
-        let entries = match quick.objects.get(tree) {
+        let entries = match self.linked(tree) {
             Some(Links::Tree(entries)) => Cow::Borrowed(entries.as_slice()),
             Some(Links::Blob | Links::Commit { .. }) => return None,
             None => Cow::Owned(rules::entries(&self.read(tree, Kind::Tree)?)?),
@@ -128,7 +158,7 @@ impl<'a> Walk<'a> {
                         });
                     }
                     Some(_) => {
-                        let inside = self.quick.objects.contains_key(&entry.oid);
+                        let inside = self.linked(&entry.oid).is_some();
                         if !inside && self.objects.kind(&entry.oid).ok()? != Some(Kind::Blob) {
                             return None;
                         }

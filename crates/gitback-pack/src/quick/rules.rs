@@ -260,7 +260,8 @@ fn is_path(path: &str) -> bool {
     })
 }
 
-fn commit(bytes: &[u8]) -> Option<Links> {
+/// What a commit names; `None` unless it is as git writes it.
+pub(super) fn commit(bytes: &[u8]) -> Option<Links> {
     if bytes.contains(&0) {
         return None;
     }

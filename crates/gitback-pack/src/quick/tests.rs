@@ -404,7 +404,8 @@ fn what_no_ref_leads_to_is_not_taken_for_whole() {
     ];
     assert!(!connected(&lacking));
     assert!(!connected(&[on(good, hollow_commit)]));
-    assert!(!connected(&[on(beside, good_commit)]));
+    // A parent that no ref leads to is looked at as what is new is.
+    assert!(connected(&[on(beside, good_commit)]));
     // And a whole history in one pack.
     let root = commit(good, &[]);
     let second = commit(beside, &[oid(Kind::Commit, &root)]);

@@ -149,6 +149,12 @@ fn a_pack_that_needs_nothing_else_vouches_for_what_is_in_it_only() {
 fn a_small_pack_is_there_for_git_when_it_needs_it() {
     let world = World::new();
     let clone = world.clone_with_commit("clone");
+    // More commits than are looked at here.
+    let tree = clone.oid("HEAD^{tree}").to_string();
+    for _ in 0..310 {
+        let next = clone.git(&["commit-tree", "-m", "next", "-p", "HEAD", &tree]);
+        clone.git(&["update-ref", "HEAD", &next]);
+    }
     let before = world.seed(&clone);
     let head = clone.commit("other", "text\n");
     let mut quarantine = world.repository.quarantine();
@@ -157,7 +163,7 @@ fn a_small_pack_is_there_for_git_when_it_needs_it() {
         .ingest(&pack[..], &Limits::default())
         .expect("a good pack");
     assert!(world.files("tmp_objdir").is_empty(), "it is in memory");
-    // That the parent is here, and no ref leads to it, is for git to judge.
+    // That the parents are here, and no ref leads to any of them, is for git to judge.
     let change = RefChange {
         name: b"refs/heads/main".to_vec(),
         old: Expect::Any,

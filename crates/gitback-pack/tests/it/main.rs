@@ -2,6 +2,7 @@
 
 mod adopting;
 mod bombs;
+mod completeness;
 mod fetching;
 mod ingesting;
 mod opening;
