@@ -18,8 +18,10 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Length of the checksum that ends a pack.
 const TRAILER_BYTES: usize = 20;
 const MIB: u64 = 1024 * 1024;
-/// Seconds of processor time that any pack may take.
+/// Seconds of processor time that any pack may take, however little is allowed for a small one.
 const CPU_FIRST: u64 = 60;
+/// The part of what a large pack may take that a small one gets.
+const CPU_PART: u64 = 15;
 /// For so many bytes it may take one second more.
 const CPU_SECOND_BYTES: u64 = 256 * 1024;
 /// After how many bytes it is looked again whether there is room for more.
@@ -38,8 +40,8 @@ pub struct Limits {
     pub unpacked_bytes: u64,
     /// Deltas that build on each other.
     pub delta_depth: u32,
-    /// Processor time of the indexer, in seconds over all of its threads. Of a small pack it gets less: a minute, and
-    /// a second more for every 256 KiB.
+    /// Processor time of the indexer, in seconds over all of its threads. Of a small pack it gets less: a
+    /// fifteenth of that, at least a minute, and a second more for every 256 KiB.
     pub cpu_seconds: u64,
     /// Memory of the indexer in bytes, mapped files not counted.
     pub memory_bytes: u64,
@@ -50,7 +52,8 @@ pub struct Limits {
 impl Limits {
     /// How many seconds of processor time the indexer may have taken when it has been given so many bytes.
     fn cpu_for(&self, bytes: u64) -> u64 {
-        let earned = CPU_FIRST.saturating_add(bytes / CPU_SECOND_BYTES);
+        let first = CPU_FIRST.max(self.cpu_seconds / CPU_PART);
+        let earned = first.saturating_add(bytes / CPU_SECOND_BYTES);
         earned.min(self.cpu_seconds)
     }
 }
@@ -513,6 +516,22 @@ fn bad_object(finished: &Finished, last: String) -> Reject {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_pack_gets_less_time() {
+        let with = |cpu_seconds, bytes| {
+            let limits = Limits {
+                cpu_seconds,
+                ..Limits::default()
+            };
+            limits.cpu_for(bytes)
+        };
+        assert_eq!(with(900, 0), 60);
+        assert_eq!(with(900, 10 * MIB), 100);
+        assert_eq!(with(900, 2048 * MIB), 900);
+        assert_eq!(with(3600, 0), 240);
+        assert_eq!(with(5, 2048 * MIB), 5);
+    }
 
     #[test]
     fn rejects_headers_of_other_things() {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gix::objs::Kind;
 
@@ -17,6 +17,8 @@ const STEPS_MAX: usize = 500_000;
 const UNKNOWN_STEPS_MAX: usize = 100_000;
 /// Most commits that are not in the pack, and that no ref points to.
 const COMMITS_MAX: usize = 300;
+/// How long what is unknown is looked at. The project's lock may be held meanwhile, and git is asked afterwards.
+const UNKNOWN_MAX: Duration = Duration::from_millis(200);
 /// Of how many parents the trees are compared.
 const PARENTS_MAX: usize = 4;
 
@@ -49,8 +51,16 @@ fn is_connected(quick: Option<&Quick>, tips: &[Oid], repository: &Repository) ->
             Some(_) => STEPS_MAX,
             None => UNKNOWN_STEPS_MAX,
         },
-        until: Instant::now() + LOOK_MAX,
+        until: match quick {
+            Some(_) => Instant::now() + LOOK_MAX,
+            None => Instant::now() + UNKNOWN_MAX,
+        },
     };
+    // What a ref names can be gone all the same.
+    let is_here = |tip: &Oid| walk.linked(tip).is_some() || objects.has(tip);
+    if !tips.iter().all(is_here) {
+        return None;
+    }
     let mut open = tips.to_vec();
     let mut commits = HashSet::new();
     let mut left = COMMITS_MAX;
@@ -64,6 +74,9 @@ fn is_connected(quick: Option<&Quick>, tips: &[Oid], repository: &Repository) ->
             Some(Links::Commit { tree, parents, .. }) => (*tree, Cow::Borrowed(parents.as_slice())),
             Some(Links::Blob | Links::Tree(_)) => return None,
             None => {
+                if left == COMMITS_MAX {
+                    walk.until = walk.until.min(Instant::now() + UNKNOWN_MAX);
+                }
                 left = left.checked_sub(1)?;
                 match rules::commit(&walk.read(&tip, Kind::Commit)?)? {
                     Links::Commit { tree, parents, .. } => (tree, Cow::Owned(parents)),
@@ -158,7 +171,8 @@ impl<'a> Walk<'a> {
                         });
                     }
                     Some(_) => {
-                        let inside = self.linked(&entry.oid).is_some();
+                        self.step(0)?;
+                        let inside = matches!(self.linked(&entry.oid), Some(Links::Blob));
                         if !inside && self.objects.kind(&entry.oid).ok()? != Some(Kind::Blob) {
                             return None;
                         }

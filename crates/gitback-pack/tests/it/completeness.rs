@@ -99,6 +99,11 @@ fn what_a_ref_leads_to_counts_as_complete_and_nothing_else_does() {
         .store(&clone.pack(&["HEAD"], &[]), &[tip])
         .expect("a good pack");
     assert!(complete(&[base, tip]));
+    // A ref can outlive what it names.
+    let gone = parse(&"1".repeat(40));
+    fs::write(world.path().join("refs/heads/gone"), format!("{gone}\n")).expect("a file");
+    assert!(!complete(&[base, gone]));
+    fs::remove_file(world.path().join("refs/heads/gone")).expect("it goes");
     // More than are looked at one by one, and what is no commit.
     for count in 0..400 {
         clone.git(&["commit", "-q", "--allow-empty", "-m", &count.to_string()]);
