@@ -79,6 +79,61 @@ fn a_push_over_a_limit_is_refused_with_the_limit_and_the_next_one_is_taken() {
     assert_ne!(snapshot(mars), before);
 }
 
+/// Commits a file of so many kibibytes that do not compress.
+fn commit_noise(person: &Person, work: &Path, name: &str, kibibytes: usize) {
+    let mut noise = vec![0; kibibytes << 10];
+    let mut state = 1_u64;
+    for (at, byte) in noise.iter_mut().enumerate() {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(at as u64 | 1);
+        *byte = state.to_be_bytes()[0];
+    }
+    fs::write(work.join(name), noise).expect("a file");
+    done(person.git(work, ["add", name]));
+    done(person.git(work, ["commit", "--quiet", "-m", name]));
+}
+
+#[test]
+fn a_member_brings_in_as_much_as_it_may() {
+    let fleet = Fleet::start(options(1).more_settings("member_max_bytes = 400000\n"));
+    let mut fleet = fleet.expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    let mars = fleet.person(0);
+    push_all(mars, &work);
+    commit_noise(mars, &work, "first", 200);
+    done(mars.git(&work, ["push", "gitback", "main"]));
+    let before = snapshot(mars);
+    // It is the sum that counts.
+    commit_noise(mars, &work, "second", 300);
+    let said = fails(mars.git(&work, ["push", "gitback", "main"]), 1);
+    says(
+        &said,
+        &[
+            "of 400000 bytes that mars takes of one member",
+            "member_max_bytes",
+        ],
+    );
+    assert_eq!(snapshot(mars), before);
+    assert_eq!(left_behind(fleet.envoy(0).root()), Vec::<String>::new());
+    done(mars.git(&work, ["reset", "--quiet", "--hard", "HEAD^"]));
+    commit(mars, &work, "small");
+    done(mars.git(&work, ["push", "gitback", "main"]));
+    // What takes nothing away stays possible when all is used up.
+    commit_noise(mars, &work, "third", 140);
+    done(mars.git(&work, ["push", "gitback", "main"]));
+    commit_noise(mars, &work, "fourth", 60);
+    fails(mars.git(&work, ["push", "gitback", "main"]), 1);
+    done(mars.git(&work, ["push", "gitback", "HEAD^:refs/heads/other"]));
+    done(mars.git(&work, ["push", "gitback", ":refs/heads/other"]));
+    // The daemon counts from what is signed, also after a restart.
+    fleet.envoy_mut(0).end().expect("mars ends");
+    fleet.restart(0).expect("mars starts");
+    let mars = fleet.person(0);
+    fails(mars.git(&work, ["push", "gitback", "main"]), 1);
+}
+
 #[test]
 fn an_envoy_that_allows_less_refuses_for_itself_alone() {
     let mut fleet = Fleet::start(options(3)).expect("the fleet starts");

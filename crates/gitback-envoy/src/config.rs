@@ -46,6 +46,7 @@ pub struct Config {
     advertise: Option<Vec<String>>,
     catch_up_max_bytes: u64,
     packs: Limits,
+    member_max_bytes: Option<u64>,
     peers: Vec<Peer>,
 }
 
@@ -113,6 +114,7 @@ struct Raw {
     pack_max_delta_depth: Option<u32>,
     pack_max_cpu_seconds: Option<u64>,
     pack_max_memory_bytes: Option<u64>,
+    member_max_bytes: Option<u64>,
     #[serde(default)]
     peers: Vec<RawPeer>,
 }
@@ -156,7 +158,7 @@ impl Config {
     /// `contact_interval_ms` (default 10000), `push_wait_ms` (default 3000), `push_check_ms` (default 1000),
     /// `lan_discovery` (default true), `advertise` (a list of "host:port"), `catch_up_max_bytes` (default 2 GiB), what
     /// one pack may cost (`pack_max_bytes`, `pack_max_objects`, `pack_max_unpacked_bytes`, `pack_max_delta_depth`,
-    /// `pack_max_cpu_seconds`, `pack_max_memory_bytes`; defaults: [`Limits::default`]), and a `[[peers]]` table each with `name`, `key` (64 hex digits) and, optionally, `address` ("host:port").
+    /// `pack_max_cpu_seconds`, `pack_max_memory_bytes`; defaults: [`Limits::default`]), `member_max_bytes` (default 0: any number), and a `[[peers]]` table each with `name`, `key` (64 hex digits) and, optionally, `address` ("host:port").
     ///
     /// # Errors
     ///
@@ -193,6 +195,7 @@ impl Config {
             advertise: raw.advertise.map(advertised).transpose()?,
             catch_up_max_bytes: catch_up_max(raw.catch_up_max_bytes)?,
             packs,
+            member_max_bytes: packs::of_one_member(raw.member_max_bytes)?,
             peers: peers(raw.peers)?,
         })
     }
@@ -251,6 +254,11 @@ impl Config {
     /// What one pack may cost.
     pub(crate) fn packs(&self) -> Limits {
         self.packs
+    }
+
+    /// How many bytes of packs one member may bring into one project by pushes to this envoy; `None`: any number.
+    pub(crate) fn member_max_bytes(&self) -> Option<u64> {
+        self.member_max_bytes
     }
 
     /// What the fleet is told of where this envoy is; nothing: what its interfaces say.
@@ -411,6 +419,10 @@ mod tests {
             ..default
         };
         assert_eq!(config.packs(), packs);
+        assert_eq!(config.member_max_bytes(), None);
+        let no_limit = Config::parse("member_max_bytes = 0").expect("it says the default");
+        assert_eq!(no_limit.member_max_bytes(), None);
+        assert!(problem("member_max_bytes = 1").contains("member_max_bytes"));
         assert!(config.allows(7, 7), "the daemon's own user");
         assert!(!config.allows(8, 7), "nobody else unless named");
     }

@@ -34,6 +34,7 @@ mod maintenance;
 mod passwd;
 mod peers;
 mod push;
+mod quota;
 mod receipts;
 mod service;
 mod status;

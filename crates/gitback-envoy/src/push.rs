@@ -19,6 +19,7 @@ use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
 use crate::fault::{Fault, pack_fault};
 use crate::fresh;
+use crate::quota::Quota;
 use crate::trace::{Millis, Trace};
 use crate::wait::{Standing, Wait};
 
@@ -114,7 +115,14 @@ pub(crate) fn receive(
     let incoming = Incoming::new();
     // Peers read along from the first byte; they keep nothing before the update is durable here.
     let fanout = Fanout::begin(envoy, cell, brings_pack.then_some(&incoming));
-    let limits = envoy.pack_limits();
+    // The project's lock is taken only where there is one.
+    let is_bounded = envoy.config().member_max_bytes().is_some();
+    let quota = is_bounded.then(|| Quota::of(envoy, &cell.lock(), &pusher.puddle));
+    let quota = quota.flatten();
+    let mut limits = envoy.pack_limits();
+    if let Some(quota) = quota {
+        limits = quota.bound(limits);
+    }
     let quarantine = match unpack(
         cell,
         &limits,
@@ -126,9 +134,17 @@ pub(crate) fn receive(
         Ok(quarantine) => quarantine,
         Err(reject) => {
             fanout.dropped();
-            let problem = chain(&reject);
+            let for_quota = match (&reject, quota) {
+                (Reject::TooLarge { limit }, Some(quota)) => {
+                    let is_own = quota.refuses(limit.saturating_add(1));
+                    is_own.then(|| quota.refusal(envoy.name()))
+                }
+                _ => None,
+            };
+            let by_quota = for_quota.is_some();
+            let problem = for_quota.unwrap_or_else(|| chain(&reject));
             refuse_all(&mut verdicts, &problem);
-            if reject.is_over_limit() {
+            if reject.is_over_limit() && !by_quota {
                 let name = envoy.name();
                 session.message(&format!("hint: what {name} takes is set in its envoy.toml: pack_max_bytes and what goes with it"))?;
             }
@@ -453,6 +469,14 @@ fn commit(
     }
     if push.atomic && !verdicts.iter().all(stands) {
         refuse_rest(verdicts);
+        return Ok(None);
+    }
+    // Others of the same member may have come in while the pack did.
+    if let Some((_, spool)) = &quarantine
+        && let Some(quota) = Quota::of(envoy, &state, &push.puddle)
+        && quota.refuses(spool.bytes())
+    {
+        refuse_all(verdicts, &quota.refusal(envoy.name()));
         return Ok(None);
     }
     let spool = match quarantine {

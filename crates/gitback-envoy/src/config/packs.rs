@@ -6,6 +6,15 @@ use gitback_pack::Limits;
 
 use super::{ConfigError, Raw, within};
 
+/// How much one member may bring into a project; 0 stands for any number.
+pub(super) fn of_one_member(given: Option<u64>) -> Result<Option<u64>, ConfigError> {
+    const BYTES: RangeInclusive<u64> = 64 << 10..=1 << 50;
+    let given = given.filter(|bytes| *bytes != 0);
+    given
+        .map(|bytes| within("member_max_bytes", Some(bytes), bytes, BYTES))
+        .transpose()
+}
+
 /// What one pack may cost. Below the least values, no pack of an ordinary push would come in.
 pub(super) fn limits(raw: &Raw, min_free_percent: u8) -> Result<Limits, ConfigError> {
     const BYTES: RangeInclusive<u64> = 64 << 10..=1 << 40;
