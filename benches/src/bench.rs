@@ -1,5 +1,7 @@
 //! The measurements themselves.
 
+mod crowd;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -148,6 +150,8 @@ impl Bench {
         rows.push(self.in_a_row(plan.whole_runs)?);
         say("clones")?;
         self.clones(plan.whole_runs, &mut rows, &mut rooms)?;
+        say("many at once")?;
+        self.crowds(plan.whole_runs, &mut rows, &mut rooms)?;
         say("one envoy away")?;
         rows.push(self.one_away(plan.runs)?);
         say("catching up after 50 missed pushes")?;
