@@ -1,20 +1,20 @@
 //! A push by a local user: from git's commands to a durable update, refs, and the lines that name who holds it.
 
-use std::collections::BTreeMap;
+mod update;
+mod verdict;
+
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use gitback_envelope::{
-    Change, EnvelopeId, NAMED_HEADS_MAX, Oid, PackHint, RefName, Update, VoidReason,
-};
+use gitback_envelope::{EnvelopeId, Oid, RefName};
 use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
-use gitback_pack::{Incoming, Kind, Limits, Quarantine, Received, Reject, valid_ref_name};
+use gitback_pack::{Incoming, Kind, Limits, Quarantine, Received, Reject};
 
 use crate::access::{Denial, may_push};
-use crate::cell::{Admitted, Cell, State, git, own};
+use crate::cell::{Admitted, Cell, State};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
 use crate::fault::{Fault, pack_fault};
@@ -22,6 +22,11 @@ use crate::fresh;
 use crate::quota::Quota;
 use crate::trace::{Millis, Trace};
 use crate::wait::{Standing, Wait};
+pub(crate) use update::change;
+use update::update;
+use verdict::{
+    Verdict, check_current, check_disk, check_names, names, open, refuse_all, refuse_rest,
+};
 
 /// Most refs that one update moves.
 const REFS_MAX: usize = 8192;
@@ -39,19 +44,6 @@ pub(crate) struct Pusher {
     pub(crate) quiet: bool,
     /// The user wants to see where the time goes.
     pub(crate) trace: bool,
-}
-
-/// One command and, once it is known, why it cannot be done.
-struct Verdict {
-    command: Command,
-    refusal: Option<String>,
-}
-
-impl Verdict {
-    /// Whether it stands so far, and needs objects.
-    fn wants_objects(&self) -> bool {
-        self.refusal.is_none() && !self.command.new.is_null()
-    }
 }
 
 /// What a push asked for by `-o gitback.…`.
@@ -264,23 +256,6 @@ fn traced(envoy: &Envoy, trace: &Trace, standing: &Standing) -> Vec<String> {
     std::iter::once(own).chain(peers).collect()
 }
 
-/// Commands of which nothing is known yet.
-fn open(commands: Vec<Command>) -> Vec<Verdict> {
-    let open = |command| Verdict {
-        command,
-        refusal: None,
-    };
-    commands.into_iter().map(open).collect()
-}
-
-/// The refs that stand to be moved.
-fn names(verdicts: &[Verdict]) -> Vec<Vec<u8>> {
-    let standing = verdicts.iter().filter(|verdict| verdict.refusal.is_none());
-    standing
-        .map(|verdict| verdict.command.name.clone())
-        .collect()
-}
-
 fn finish<R: Read, W: Write>(
     session: Session<R, W>,
     unpack: Result<(), String>,
@@ -336,48 +311,6 @@ fn wishes(options: &[Vec<u8>]) -> Result<Wishes, String> {
         }
     }
     Ok(wishes)
-}
-
-fn refuse_all(verdicts: &mut [Verdict], why: &str) {
-    for verdict in verdicts
-        .iter_mut()
-        .filter(|verdict| verdict.refusal.is_none())
-    {
-        verdict.refusal = Some(why.to_owned());
-    }
-}
-
-/// Refuses what stands of an atomic push of which something does not.
-fn refuse_rest(verdicts: &mut [Verdict]) {
-    let why = "the push is atomic and another of its refs was refused";
-    refuse_all(verdicts, why);
-}
-
-fn check_names(verdicts: &mut [Verdict]) {
-    for (index, verdict) in verdicts.iter_mut().enumerate() {
-        let name = &verdict.command.name;
-        verdict.refusal = if name.starts_with(b"refs/envoys/") || name.starts_with(b"refs/gitback/")
-        {
-            Some("this name is reserved: gitback writes it itself".to_owned())
-        } else if RefName::new(name).is_err() || !valid_ref_name(name) {
-            Some("not a name that git takes for a ref".to_owned())
-        } else if index >= REFS_MAX {
-            Some(format!(
-                "one push moves at most {REFS_MAX} refs; push the rest in a second one"
-            ))
-        } else {
-            None
-        };
-    }
-}
-
-fn check_disk(envoy: &Envoy, verdicts: &mut [Verdict]) {
-    // Deletions free nothing at once, and yet must work on a full disk.
-    if verdicts.iter().any(Verdict::wants_objects)
-        && let Err(reason) = envoy.room()
-    {
-        refuse_all(verdicts, &reason);
-    }
 }
 
 /// Takes the pack into a quarantine and checks it. The error is a line for the client.
@@ -521,173 +454,6 @@ fn commit(
     }))
 }
 
-/// Refuses commands whose idea of the ref is no longer true, and names that clash with others.
-fn check_current(shown: &BTreeMap<Vec<u8>, Oid>, state: &State, verdicts: &mut [Verdict]) {
-    let served = state.fold().served();
-    let mut after: BTreeMap<Vec<u8>, bool> = served
-        .keys()
-        .chain(shown.keys())
-        .map(|name| (name.clone(), true))
-        .collect();
-    for verdict in verdicts.iter().filter(|verdict| verdict.refusal.is_none()) {
-        after.insert(verdict.command.name.clone(), !verdict.command.new.is_null());
-    }
-    after.retain(|_, lives| *lives);
-    for verdict in verdicts
-        .iter_mut()
-        .filter(|verdict| verdict.refusal.is_none())
-    {
-        let Command { name, old, new } = &verdict.command;
-        let now = shown.get(name);
-        let expected = if old.is_null() { None } else { Some(own(old)) };
-        if now.copied() != expected {
-            let at = now.map_or_else(|| "gone".to_owned(), |oid| format!("at {}", short(oid)));
-            verdict.refusal = Some(format!("fetch first: it is {at} here now"));
-        } else if let Some(other) = (!new.is_null()).then(|| clash(name, &after)).flatten() {
-            verdict.refusal = Some(format!(
-                "{} exists; git cannot keep both",
-                String::from_utf8_lossy(&other)
-            ));
-        }
-    }
-}
-
-/// A living ref that is a folder of `name`, or below it.
-fn clash(name: &[u8], after: &BTreeMap<Vec<u8>, bool>) -> Option<Vec<u8>> {
-    let slashes = name
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'/')
-        .map(|(at, _)| at);
-    let above = slashes
-        .filter_map(|at| name.get(..at))
-        .find(|parent| after.contains_key(*parent));
-    if let Some(parent) = above {
-        return Some(parent.to_vec());
-    }
-    let mut below = name.to_vec();
-    below.push(b'/');
-    after
-        .range(below.clone()..)
-        .next()
-        .filter(|(other, _)| other.starts_with(&below))
-        .map(|(other, _)| other.clone())
-}
-
-/// Fills in, from the git graph, which heads each new value contains and which it forces away. Refuses what a policy
-/// protects.
-fn update(
-    cell: &Cell,
-    state: &State,
-    shown: &BTreeMap<Vec<u8>, Oid>,
-    verdicts: &mut [Verdict],
-    spool: Option<&Received>,
-    push: &Push<'_>,
-) -> Result<Update, Fault> {
-    let protected = state.fold().policy().protected;
-    let mut changes = Vec::new();
-    let moves = |verdict: &&mut Verdict| {
-        verdict.refusal.is_none() && verdict.command.old != verdict.command.new
-    };
-    for verdict in verdicts.iter_mut().filter(moves) {
-        let command = &verdict.command;
-        let name = RefName::new(&command.name).expect("refused above when it is no ref name");
-        let visible = shown.get(&command.name).copied();
-        let change = change(cell, state, name, own(&command.new), visible)?;
-        let takes_away = change.new.is_zero() || !change.forced.is_empty();
-        if takes_away && protected.contains(&change.name) {
-            let reason = VoidReason::Protected;
-            verdict.refusal = Some(format!(
-                "it is protected: neither forced nor deleted ({}, rule {})",
-                reason.code(),
-                reason.rule()
-            ));
-        } else {
-            changes.push(change);
-        }
-    }
-    if push.atomic && verdicts.iter().any(|verdict| verdict.refusal.is_some()) {
-        refuse_rest(verdicts);
-        changes.clear();
-    }
-    changes.sort_by(|a: &Change, b: &Change| a.name.cmp(&b.name));
-    changes.dedup_by(|a, b| a.name == b.name);
-    let head = head_after(state, &changes, push.wishes.head.as_ref());
-    let pack = spool.map(|spool| PackHint {
-        blake3: spool.blake3(),
-        bytes: spool.bytes(),
-    });
-    Ok(Update {
-        changes,
-        head,
-        pack,
-    })
-}
-
-/// A head whose objects are not here is neither contained nor forced: nobody has seen it, and it stays a head. The
-/// same goes for the other heads of a divergent ref, unless the new value contains them.
-pub(crate) fn change(
-    cell: &Cell,
-    state: &State,
-    name: RefName,
-    new: Oid,
-    visible: Option<Oid>,
-) -> Result<Change, Fault> {
-    let fault = pack_fault(*cell.id(), "walk");
-    let (mut contained, mut forced) = (Vec::new(), Vec::new());
-    for head in state.fold().heads_of(&name) {
-        let inside = head.oid.is_zero()
-            || (!new.is_zero()
-                && cell.repo().has(&git(head.oid)).map_err(&fault)?
-                && cell
-                    .repo()
-                    .is_ancestor(&git(head.oid), &git(new))
-                    .map_err(&fault)?);
-        if inside {
-            contained.push(head.update);
-        } else if visible == Some(head.oid) {
-            forced.push(head.update);
-        }
-    }
-    contained.truncate(NAMED_HEADS_MAX);
-    forced.truncate(NAMED_HEADS_MAX);
-    contained.sort_unstable();
-    forced.sort_unstable();
-    Ok(Change {
-        name,
-        new,
-        contained,
-        forced,
-    })
-}
-
-/// HEAD's target, when this push changes it: asked for, or chosen by the first push that brings a branch.
-fn head_after(state: &State, changes: &[Change], wish: Option<&RefName>) -> Option<RefName> {
-    let current = state.fold().head_target();
-    let lives = |name: &RefName| {
-        changes
-            .iter()
-            .any(|change| change.name == *name && !change.new.is_zero())
-    };
-    if let Some(wish) = wish {
-        let known = lives(wish) || state.fold().served().contains_key(wish.as_bytes());
-        return (known && current.as_ref() != Some(wish)).then(|| wish.clone());
-    }
-    if current.is_some() {
-        return None;
-    }
-    let branches = || {
-        changes.iter().filter(|change| {
-            change.name.as_bytes().starts_with(b"refs/heads/") && !change.new.is_zero()
-        })
-    };
-    let usual = |wanted: &[u8]| branches().find(|change| change.name.as_bytes() == wanted);
-    let chosen = usual(b"refs/heads/main")
-        .or_else(|| usual(b"refs/heads/master"))
-        .or_else(|| branches().next());
-    chosen.map(|change| change.name.clone())
-}
-
 /// Waits until enough peers have answered, or the limit is over.
 fn await_peers(
     envoy: &Envoy,
@@ -743,8 +509,4 @@ fn await_peers(
         }
     };
     standing
-}
-
-fn short(oid: &Oid) -> String {
-    oid.to_string().chars().take(7).collect()
 }

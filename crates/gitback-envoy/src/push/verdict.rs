@@ -1,0 +1,144 @@
+//! What becomes of each command of a push: names, clashes, and whether it is current.
+
+use std::collections::BTreeMap;
+
+use gitback_envelope::{Oid, RefName};
+use gitback_pack::receive::Command;
+use gitback_pack::valid_ref_name;
+
+use super::REFS_MAX;
+use crate::cell::{State, own};
+use crate::daemon::Envoy;
+
+/// One command and, once it is known, why it cannot be done.
+pub(super) struct Verdict {
+    pub(super) command: Command,
+    pub(super) refusal: Option<String>,
+}
+
+impl Verdict {
+    /// Whether it stands so far, and needs objects.
+    pub(super) fn wants_objects(&self) -> bool {
+        self.refusal.is_none() && !self.command.new.is_null()
+    }
+}
+
+/// Commands of which nothing is known yet.
+pub(super) fn open(commands: Vec<Command>) -> Vec<Verdict> {
+    let open = |command| Verdict {
+        command,
+        refusal: None,
+    };
+    commands.into_iter().map(open).collect()
+}
+
+/// The refs that stand to be moved.
+pub(super) fn names(verdicts: &[Verdict]) -> Vec<Vec<u8>> {
+    let standing = verdicts.iter().filter(|verdict| verdict.refusal.is_none());
+    standing
+        .map(|verdict| verdict.command.name.clone())
+        .collect()
+}
+
+pub(super) fn refuse_all(verdicts: &mut [Verdict], why: &str) {
+    for verdict in verdicts
+        .iter_mut()
+        .filter(|verdict| verdict.refusal.is_none())
+    {
+        verdict.refusal = Some(why.to_owned());
+    }
+}
+
+/// Refuses what stands of an atomic push of which something does not.
+pub(super) fn refuse_rest(verdicts: &mut [Verdict]) {
+    let why = "the push is atomic and another of its refs was refused";
+    refuse_all(verdicts, why);
+}
+
+pub(super) fn check_names(verdicts: &mut [Verdict]) {
+    for (index, verdict) in verdicts.iter_mut().enumerate() {
+        let name = &verdict.command.name;
+        verdict.refusal = if name.starts_with(b"refs/envoys/") || name.starts_with(b"refs/gitback/")
+        {
+            Some("this name is reserved: gitback writes it itself".to_owned())
+        } else if RefName::new(name).is_err() || !valid_ref_name(name) {
+            Some("not a name that git takes for a ref".to_owned())
+        } else if index >= REFS_MAX {
+            Some(format!(
+                "one push moves at most {REFS_MAX} refs; push the rest in a second one"
+            ))
+        } else {
+            None
+        };
+    }
+}
+
+pub(super) fn check_disk(envoy: &Envoy, verdicts: &mut [Verdict]) {
+    // Deletions free nothing at once, and yet must work on a full disk.
+    if verdicts.iter().any(Verdict::wants_objects)
+        && let Err(reason) = envoy.room()
+    {
+        refuse_all(verdicts, &reason);
+    }
+}
+
+/// Refuses commands whose idea of the ref is no longer true, and names that clash with others.
+pub(super) fn check_current(
+    shown: &BTreeMap<Vec<u8>, Oid>,
+    state: &State,
+    verdicts: &mut [Verdict],
+) {
+    let served = state.fold().served();
+    let mut after: BTreeMap<Vec<u8>, bool> = served
+        .keys()
+        .chain(shown.keys())
+        .map(|name| (name.clone(), true))
+        .collect();
+    for verdict in verdicts.iter().filter(|verdict| verdict.refusal.is_none()) {
+        after.insert(verdict.command.name.clone(), !verdict.command.new.is_null());
+    }
+    after.retain(|_, lives| *lives);
+    for verdict in verdicts
+        .iter_mut()
+        .filter(|verdict| verdict.refusal.is_none())
+    {
+        let Command { name, old, new } = &verdict.command;
+        let now = shown.get(name);
+        let expected = if old.is_null() { None } else { Some(own(old)) };
+        if now.copied() != expected {
+            let at = now.map_or_else(|| "gone".to_owned(), |oid| format!("at {}", short(oid)));
+            verdict.refusal = Some(format!("fetch first: it is {at} here now"));
+        } else if let Some(other) = (!new.is_null()).then(|| clash(name, &after)).flatten() {
+            verdict.refusal = Some(format!(
+                "{} exists; git cannot keep both",
+                String::from_utf8_lossy(&other)
+            ));
+        }
+    }
+}
+
+/// A living ref that is a folder of `name`, or below it.
+pub(super) fn clash(name: &[u8], after: &BTreeMap<Vec<u8>, bool>) -> Option<Vec<u8>> {
+    let slashes = name
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| at);
+    let above = slashes
+        .filter_map(|at| name.get(..at))
+        .find(|parent| after.contains_key(*parent));
+    if let Some(parent) = above {
+        return Some(parent.to_vec());
+    }
+    let mut below = name.to_vec();
+    below.push(b'/');
+    after
+        .range(below.clone()..)
+        .next()
+        .filter(|(other, _)| other.starts_with(&below))
+        .map(|(other, _)| other.clone())
+}
+
+pub(super) fn short(oid: &Oid) -> String {
+    oid.to_string().chars().take(7).collect()
+}
