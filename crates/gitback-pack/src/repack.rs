@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ use crate::objects::{Change, stems};
 use crate::outgoing::PACK_HEADER_BYTES;
 use crate::repository::sync_directory;
 use crate::serving::Covered;
-use crate::written::Written;
+use crate::written::{Out, TRAILER_BYTES, Written};
 use crate::{Fault, Oid, Repository};
 
 /// Fewer packs than this stay as they are.
@@ -34,8 +34,6 @@ const OBJECTS_MAX: u64 = 500_000;
 const DEPTH_MAX: u32 = 20;
 /// How the index of a pack is called that was put together with others, before its old name.
 pub(crate) const RETIRED: &str = "tmp_retired-";
-/// What a pack ends with.
-const TRAILER_BYTES: usize = 20;
 
 /// What was put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +79,7 @@ struct Copy {
 
 impl Repository {
     /// Puts the small packs together if there are many, so that the larger ones are each a multiple of the smaller.
-    /// `None` when there is nothing to gain. Pushes and fetches go on meanwhile; of this call, make one at a time.
+    /// `None` when there is nothing to gain, or when somebody else looks after the packs. Pushes and fetches go on meanwhile.
     ///
     /// On return the new pack is durable, and the indexes of the old ones are out of the way. The packs themselves stay
     /// for those who have them open, until [`Repository::clear_retired`] or until the repository is opened again.
@@ -90,6 +88,9 @@ impl Repository {
     ///
     /// [`Fault`]; then the old packs are still there.
     pub fn repack_small(&self) -> Result<Option<Repacked>, Fault> {
+        let Some(_only_one) = self.try_upkeep() else {
+            return Ok(None);
+        };
         let directory = self.objects_path().join("pack");
         let sizes: HashMap<String, u64> = self.objects()?.sizes().into_iter().collect();
         let (mut damaged, mut sources) = (Vec::new(), Vec::new());
@@ -122,8 +123,9 @@ impl Repository {
         sync_directory(&directory)?;
         let packs = sources.len();
         // If all the others had nothing of their own, what came of it is one of them, and that stays.
-        sources.retain(|source| source.stem != stem);
-        self.retire(&directory, &sources)?;
+        let mut old: Vec<String> = sources.into_iter().map(|source| source.stem).collect();
+        old.retain(|old| *old != stem);
+        self.retire(&directory, old)?;
         Ok(Some(Repacked {
             packs,
             objects: kept.len(),
@@ -132,12 +134,14 @@ impl Repository {
         }))
     }
 
-    /// Removes packs that were put together with others at least so long ago. Returns how many such packs are left.
+    /// Removes packs that were put together with others at least so long ago. Returns how many such packs are left: all,
+    /// while somebody else looks after the packs.
     ///
     /// # Errors
     ///
     /// [`Fault::Io`].
     pub fn clear_retired(&self, age: Duration) -> Result<usize, Fault> {
+        let only_one = self.try_upkeep();
         let directory = self.objects_path().join("pack");
         let (mut old, mut left) = (Vec::new(), 0);
         for entry in fs::read_dir(&directory).map_err(Fault::io("list", &directory))? {
@@ -150,7 +154,7 @@ impl Repository {
                 let since = SystemTime::now().duration_since(changed);
                 since.is_ok_and(|since| since >= age)
             });
-            if is_old {
+            if is_old && only_one.is_some() {
                 old.push(entry.path());
             } else {
                 left += 1;
@@ -166,23 +170,22 @@ impl Repository {
         Ok(left)
     }
 
-    /// Takes the indexes of `sources` out of the way, so that nobody opens those packs any more.
-    fn retire(&self, directory: &Path, sources: &[Source]) -> Result<(), Fault> {
+    /// Takes the indexes of these packs out of the way, so that nobody opens those packs any more.
+    pub(crate) fn retire(&self, directory: &Path, stems: Vec<String>) -> Result<(), Fault> {
         // Their age counts from now: renaming does not change it.
         let now = SystemTime::now();
         self.change_packs(|| {
-            for source in sources {
-                let path = directory.join(format!("{}.idx", source.stem));
-                let retired = directory.join(format!("{RETIRED}{}.idx", source.stem));
+            for stem in &stems {
+                let path = directory.join(format!("{stem}.idx"));
+                let retired = directory.join(format!("{RETIRED}{stem}.idx"));
                 File::open(&path)
                     .and_then(|file| file.set_modified(now))
                     .map_err(Fault::io("date", &path))?;
                 fs::rename(&path, &retired).map_err(Fault::io("move", &path))?;
             }
-            let gone = sources.iter().map(|source| source.stem.clone());
             Ok(Change {
                 come: Vec::new(),
-                gone: gone.collect(),
+                gone: stems,
             })
         })
     }
@@ -400,14 +403,7 @@ fn write(
     kept: &HashMap<Oid, Copy>,
 ) -> Result<(Written, String, u64), Fault> {
     let written = Written::new(spool)?;
-    let mut out = Out {
-        path: written.pack.path().to_owned(),
-        file: BufWriter::new(written.pack.as_file()),
-        hasher: gix::hash::hasher(gix::hash::Kind::Sha1),
-        offset: 0,
-    };
-    let count = u32::try_from(kept.len()).unwrap_or(u32::MAX);
-    out.write(&data::header::encode(data::Version::V2, count))?;
+    let mut out = Out::begin(&written, u32::try_from(kept.len()).unwrap_or(u32::MAX))?;
     let mut places: HashMap<Oid, u64> = HashMap::with_capacity(kept.len());
     let mut rows = Vec::with_capacity(kept.len());
     for (number, source) in sources.iter().enumerate() {
@@ -421,7 +417,7 @@ fn write(
             if !is_kept {
                 continue;
             }
-            let offset = out.offset;
+            let offset = out.offset();
             let moved = source.moved(at, offset, &places);
             let (header, rest) = moved.ok_or_else(|| source.torn())?;
             let mut crc = crc32fast::Hasher::new();
@@ -478,43 +474,6 @@ impl Source {
         Fault::Unsound {
             path: self.data.path().to_owned(),
         }
-    }
-}
-
-/// A pack that is being written.
-struct Out<'a> {
-    path: PathBuf,
-    file: BufWriter<&'a File>,
-    hasher: gix::hash::Hasher,
-    offset: u64,
-}
-
-impl Out<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.hasher.update(bytes);
-        self.offset = self
-            .offset
-            .saturating_add(bytes.len().try_into().unwrap_or(u64::MAX));
-        self.file
-            .write_all(bytes)
-            .map_err(Fault::io("write", &self.path))
-    }
-
-    /// Its checksum and its size.
-    fn finish(mut self) -> Result<(Oid, u64), Fault> {
-        let unsound = |path: &Path| Fault::Unsound {
-            path: path.to_owned(),
-        };
-        let sum = self
-            .hasher
-            .try_finalize()
-            .map_err(|_| unsound(&self.path))?;
-        let written = self.file.write_all(sum.as_slice());
-        written
-            .and_then(|()| self.file.flush())
-            .map_err(Fault::io("write", &self.path))?;
-        let trailer = u64::try_from(TRAILER_BYTES).unwrap_or(0);
-        Ok((sum, self.offset.saturating_add(trailer)))
     }
 }
 

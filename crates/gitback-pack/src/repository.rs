@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use gix::objs::Kind;
@@ -59,6 +59,8 @@ struct Inner {
     kept_refs: KeptRefs,
     /// Packs that are not what their index says, by name without suffix.
     damaged: Mutex<BTreeSet<String>>,
+    /// Whoever takes packs away, or reads all of them, does so alone.
+    upkeep: Mutex<()>,
     objects: Kept,
     /// The directory itself, locked.
     _lock: OwnedFd,
@@ -157,6 +159,7 @@ impl Repository {
                 refs: Mutex::new(()),
                 kept_refs: KeptRefs::default(),
                 damaged: Mutex::default(),
+                upkeep: Mutex::default(),
                 _lock: lock,
             }),
         }
@@ -266,6 +269,16 @@ impl Repository {
     pub(crate) fn note_damaged(&self, stem: String) {
         let damaged = self.inner.damaged.lock();
         damaged.unwrap_or_else(PoisonError::into_inner).insert(stem);
+    }
+
+    /// The right to take packs away, unless somebody else has it.
+    pub(crate) fn try_upkeep(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.inner.upkeep.try_lock() {
+            Ok(right) => Some(right),
+            // The mutex guards no data, so that a panic elsewhere has broken nothing.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     pub(crate) fn kept_refs(&self) -> &KeptRefs {

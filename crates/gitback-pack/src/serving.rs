@@ -75,8 +75,8 @@ impl Covered {
 
 impl Repository {
     /// Makes, if it is worth it, what lets git serve fetches and clones of a large history without walking it. `None` when
-    /// there is nothing to gain, when git is too old for it, or when `stop` says so. Pushes and fetches go on meanwhile; of
-    /// this call and [`Repository::repack_small`], make one at a time.
+    /// there is nothing to gain, when git is too old for it, when somebody else looks after the packs, or when `stop` says so.
+    /// Pushes and fetches go on meanwhile.
     ///
     /// Yields how many objects are covered. The packs that are covered stay as they are from then on.
     ///
@@ -84,6 +84,9 @@ impl Repository {
     ///
     /// [`Fault`]; then git serves without, or with what was there before.
     pub fn index_for_serving(&self, stop: &dyn Fn() -> bool) -> Result<Option<u64>, Fault> {
+        let Some(_only_one) = self.try_upkeep() else {
+            return Ok(None);
+        };
         let directory = self.objects_path().join("pack");
         let covered = Covered::read(&directory)?;
         let packs = self.objects()?.sizes();

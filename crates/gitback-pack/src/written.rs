@@ -1,13 +1,17 @@
 //! A pack and its index on the way to their names.
 
-use std::fs::{self, Permissions};
-use std::io::Write as _;
+use std::fs::{self, File, Permissions};
+use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use gix::odb::pack::data;
 use tempfile::NamedTempFile;
 
-use crate::Fault;
+use crate::{Fault, Oid};
+
+/// What a pack ends with, and an index.
+pub(crate) const TRAILER_BYTES: usize = 20;
 
 /// A pack and its index under names that nobody looks at; they vanish when this is dropped.
 #[derive(Debug)]
@@ -62,11 +66,72 @@ impl Written {
         if pack.exists() && index.exists() {
             return Ok(());
         }
+        self.replace(directory, stem)
+    }
+
+    /// The same, also where others have these names: those are damaged.
+    pub(crate) fn replace(self, directory: &Path, stem: &str) -> Result<(), Fault> {
+        let named = |suffix| directory.join(format!("{stem}.{suffix}"));
+        let (pack, index) = (named("pack"), named("idx"));
         for (file, path) in [(self.pack, pack), (self.index, index)] {
             let moved = file.persist(&path);
             moved.map_err(|error| Fault::io("move", path)(error.error))?;
         }
         Ok(())
+    }
+}
+
+/// A pack that is being written.
+pub(crate) struct Out<'a> {
+    path: PathBuf,
+    file: BufWriter<&'a File>,
+    hasher: gix::hash::Hasher,
+    offset: u64,
+}
+
+impl<'a> Out<'a> {
+    /// Begins a pack of so many objects.
+    pub(crate) fn begin(written: &'a Written, objects: u32) -> Result<Self, Fault> {
+        let mut out = Self {
+            path: written.pack.path().to_owned(),
+            file: BufWriter::new(written.pack.as_file()),
+            hasher: gix::hash::hasher(gix::hash::Kind::Sha1),
+            offset: 0,
+        };
+        out.write(&data::header::encode(data::Version::V2, objects))?;
+        Ok(out)
+    }
+
+    /// How many bytes there are so far.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.hasher.update(bytes);
+        self.offset = self
+            .offset
+            .saturating_add(bytes.len().try_into().unwrap_or(u64::MAX));
+        self.file
+            .write_all(bytes)
+            .map_err(Fault::io("write", &self.path))
+    }
+
+    /// Its checksum and its size.
+    pub(crate) fn finish(mut self) -> Result<(Oid, u64), Fault> {
+        let unsound = |path: &Path| Fault::Unsound {
+            path: path.to_owned(),
+        };
+        let sum = self
+            .hasher
+            .try_finalize()
+            .map_err(|_| unsound(&self.path))?;
+        let written = self.file.write_all(sum.as_slice());
+        written
+            .and_then(|()| self.file.flush())
+            .map_err(Fault::io("write", &self.path))?;
+        let trailer = u64::try_from(TRAILER_BYTES).unwrap_or(0);
+        Ok((sum, self.offset.saturating_add(trailer)))
     }
 }
 
