@@ -170,6 +170,25 @@ impl Log {
         Ok(())
     }
 
+    /// Stores records anew whose bytes in the file are damaged, as [`Log::append`] does. The damaged bytes are set aside
+    /// when the log is opened the next time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::append`]; then the log gives what it gave before.
+    pub fn renew(&mut self, records: &[([u8; 32], &[u8])]) -> Result<(), Fault> {
+        let places = &mut self.places;
+        let old: Vec<_> = records
+            .iter()
+            .filter_map(|(id, _)| Some((*id, places.remove(id)?)))
+            .collect();
+        let appended = self.append(records);
+        if appended.is_err() {
+            self.places.extend(old);
+        }
+        appended
+    }
+
     /// True if a record with this id is stored.
     pub fn contains(&self, id: &[u8; 32]) -> bool {
         self.places.contains_key(id)

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::objects::{Change, stems};
+use crate::repack::{RETIRED, clear_retired};
 use crate::repository::sync_directory;
 use crate::{Fault, Repository};
 
@@ -84,6 +85,11 @@ fn adopt_packs(
 ) -> Result<Vec<String>, Fault> {
     let stems = stems(from)?;
     for stem in &stems {
+        // A pack of that name that was taken out of use may be a damaged one, and is not what is linked here.
+        let retired = to.join(format!("{RETIRED}{stem}.idx"));
+        if retired.exists() {
+            clear_retired(&retired)?;
+        }
         for suffix in ORDER {
             let file = format!("{stem}.{suffix}");
             if from.join(&file).exists() {
@@ -105,7 +111,7 @@ fn adopt(from: &Path, to: &Path) -> Result<(), Fault> {
 }
 
 /// Copies where the file system has no more links for the file, or none at all.
-fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
     let directory = to.parent().unwrap_or(to);
     let temporary = tempfile::Builder::new()
         .prefix("tmp_adopt_")

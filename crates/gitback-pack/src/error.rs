@@ -245,6 +245,9 @@ pub enum Reject {
         /// The object, where git named it.
         oid: Option<Oid>,
     },
+    /// Nothing of what was asked for is in the pack.
+    #[error("the pack has nothing of what was asked for")]
+    Unasked,
     /// An object breaks git's rules for objects.
     #[error("{message}")]
     BadObject {

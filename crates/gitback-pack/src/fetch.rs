@@ -13,6 +13,8 @@ use crate::packet::{self, Packet};
 
 /// Most haves in one request: they save bytes, and the request is bounded.
 pub const HAVES_MAX: usize = 16_384;
+/// Most commits that an answer says are without their parents: as many as one asks for.
+const SHALLOW_MAX: usize = 16_384;
 
 /// The sender has refused, or does not speak the protocol.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,21 @@ pub enum FetchError {
     },
 }
 
+impl FetchError {
+    /// The object that the sender says it does not have, where `error` is about that.
+    #[must_use]
+    pub fn unknown(error: &io::Error) -> Option<Oid> {
+        let inner = error.get_ref()?.downcast_ref()?;
+        match inner {
+            Self::Refused { message } => {
+                let hex = message.strip_prefix("upload-pack: not our ref ")?;
+                Oid::from_hex(hex.as_bytes()).ok()
+            }
+            Self::Malformed { .. } => None,
+        }
+    }
+}
+
 /// A request for what `wants` lead to and `haves` do not, as a thin pack.
 ///
 /// Haves that the other side lacks do no harm; those after the first [`HAVES_MAX`] are
@@ -46,6 +63,13 @@ pub fn request(wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
 #[must_use]
 pub fn request_commits(wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
     written(&["filter tree:0"], wants, haves)
+}
+
+/// A request for exactly what `wants` names, whatever it is, and for the commits that tags among it point to, as a pack
+/// that stands by itself.
+#[must_use]
+pub fn request_exactly(wants: &[Oid]) -> Vec<u8> {
+    written(&["deepen 1", "filter tree:0"], wants, &[])
 }
 
 fn written(capabilities: &[&str], wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
@@ -88,6 +112,8 @@ pub struct PackReader<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Head,
+    /// So many commits were named that come without their parents.
+    Shallow(usize),
     Pack,
     End,
 }
@@ -110,6 +136,8 @@ impl<R: Read> PackReader<R> {
             self.at = 0;
             match (packet.ok_or(ErrorKind::UnexpectedEof)?, self.stage) {
                 (Packet::Data, Stage::Pack) => self.band()?,
+                (Packet::Data, Stage::Shallow(count)) => self.shallow(count)?,
+                (Packet::Delimiter, Stage::Shallow(_)) => self.stage = Stage::Head,
                 (Packet::Data, _) => self.head()?,
                 (Packet::Flush | Packet::ResponseEnd, Stage::Pack) => self.stage = Stage::End,
                 _ => {
@@ -129,6 +157,11 @@ impl<R: Read> PackReader<R> {
             self.payload.clear();
             return Ok(());
         }
+        if line == b"shallow-info" {
+            self.stage = Stage::Shallow(0);
+            self.payload.clear();
+            return Ok(());
+        }
         Err(invalid(match line.strip_prefix(b"ERR ") {
             Some(message) => FetchError::Refused {
                 message: printable(message),
@@ -137,6 +170,17 @@ impl<R: Read> PackReader<R> {
                 what: "it has no pack",
             },
         }))
+    }
+
+    fn shallow(&mut self, count: usize) -> io::Result<()> {
+        if count >= SHALLOW_MAX || !self.payload.starts_with(b"shallow ") {
+            return Err(invalid(FetchError::Malformed {
+                what: "it names too many commits, or something else",
+            }));
+        }
+        self.stage = Stage::Shallow(count + 1);
+        self.payload.clear();
+        Ok(())
     }
 
     fn band(&mut self) -> io::Result<()> {

@@ -5,6 +5,11 @@
 use crate::Oid;
 
 const INDEX_SIGNATURE: &[u8] = b"\xfftOc\0\0\0\x02";
+/// Where the names begin: behind the signature and 256 counts.
+const ROWS_AT: usize = 8 + 256 * 4;
+/// A name, a CRC-32 and an offset.
+const ROW_BYTES: usize = 20 + 4 + 4;
+const SUM_BYTES: usize = 20;
 
 /// One row of the index.
 pub(crate) struct Row {
@@ -35,6 +40,61 @@ pub(crate) fn index(rows: &[Row], pack_sum: &[u8]) -> Option<Vec<u8>> {
     let sum = sum(&index)?;
     index.extend_from_slice(sum.as_slice());
     Some(index)
+}
+
+/// Whether an index has its own checksum at its end.
+pub(crate) fn is_whole(index: &[u8]) -> bool {
+    let content = index.len().checked_sub(SUM_BYTES);
+    let parts = content.and_then(|at| index.split_at_checked(at));
+    parts.is_some_and(|(content, end)| {
+        index.starts_with(INDEX_SIGNATURE) && sum(content).is_some_and(|sum| sum.as_slice() == end)
+    })
+}
+
+/// How many objects an index says that it has.
+pub(crate) fn count(index: &[u8]) -> u32 {
+    number(index, ROWS_AT - 4).unwrap_or(0)
+}
+
+/// The rows of an index. Of a damaged one, whatever stands where they would be.
+pub(crate) fn rows(index: &[u8]) -> Vec<Row> {
+    let Some(space) = index.len().checked_sub(ROWS_AT + 2 * SUM_BYTES) else {
+        return Vec::new();
+    };
+    let said = usize::try_from(count(index)).unwrap_or(usize::MAX);
+    let fits = said
+        .checked_mul(ROW_BYTES)
+        .is_some_and(|bytes| bytes <= space);
+    let count = match is_whole(index) || (fits && space % ROW_BYTES != 0) {
+        true if fits => said,
+        true => 0,
+        false => space / ROW_BYTES,
+    };
+    let (crcs, offsets) = (ROWS_AT + count * 20, ROWS_AT + count * 24);
+    let row = |at: usize| {
+        let oid = index.get(ROWS_AT + at * 20..ROWS_AT + at * 20 + 20)?;
+        let near = number(index, offsets + at * 4)?;
+        let offset = match i32::try_from(near) {
+            Ok(_) => near.into(),
+            Err(_) => {
+                let place = usize::try_from(near & 0x7fff_ffff).ok()?;
+                let place = (offsets + count * 4).checked_add(place.checked_mul(8)?)?;
+                let (high, low) = (number(index, place)?, number(index, place.checked_add(4)?)?);
+                (u64::from(high) << 32) | u64::from(low)
+            }
+        };
+        Some(Row {
+            oid: Oid::try_from(oid).ok()?,
+            crc32: number(index, crcs + at * 4)?,
+            offset,
+        })
+    };
+    (0..count).filter_map(row).collect()
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// The checksum that git puts at the end of its files.

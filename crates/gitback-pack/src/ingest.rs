@@ -9,7 +9,7 @@ use crate::git::{Finished, Running, bounded};
 use crate::objects::Objects;
 use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
 use crate::quick::{self, Quick};
-use crate::severity::strict_argument;
+use crate::severity::{objects_argument, strict_argument};
 use crate::spool::Spooling;
 use crate::{Fault, Incoming, Oid, Quarantine, Received, Reject, free_percent, headers};
 
@@ -75,6 +75,17 @@ impl Default for Limits {
     }
 }
 
+/// What is looked at while a pack is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// That each object follows git's rules, and that what it names is there.
+    Whole,
+    /// That each object follows git's rules.
+    Objects,
+    /// Nothing but names.
+    Nothing,
+}
+
 /// What came in.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -115,20 +126,39 @@ impl Quarantine {
         limits: &Limits,
         incoming: &Incoming,
     ) -> Result<Ingested, Reject> {
-        let ingested = self.ingest_into(pack, limits, incoming, true);
+        let ingested = self.ingest_into(pack, limits, incoming, Look::Whole);
         if ingested.is_err() {
             incoming.break_off();
         }
         ingested
     }
 
-    /// As [`Quarantine::ingest`], without a look at what the objects name.
+    /// As [`Quarantine::ingest`], for objects that were here and are lost: what they name may be lost as well. One of
+    /// `wants` has to be among them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Quarantine::ingest`]; [`Reject::Unasked`].
+    pub fn ingest_lost(
+        &mut self,
+        pack: impl Read,
+        wants: &[Oid],
+        limits: &Limits,
+    ) -> Result<Ingested, Reject> {
+        let ingested = self.ingest_into(pack, limits, &Incoming::new(), Look::Objects)?;
+        match self.brings_any(wants)? {
+            true => Ok(ingested),
+            false => Err(Reject::Unasked),
+        }
+    }
+
+    /// As [`Quarantine::ingest`], without a look at what the objects are and name.
     pub(crate) fn ingest_loose_ends(
         &mut self,
         pack: impl Read,
         limits: &Limits,
     ) -> Result<Ingested, Reject> {
-        self.ingest_into(pack, limits, &Incoming::new(), false)
+        self.ingest_into(pack, limits, &Incoming::new(), Look::Nothing)
     }
 
     fn ingest_into(
@@ -136,8 +166,9 @@ impl Quarantine {
         mut pack: impl Read,
         limits: &Limits,
         incoming: &Incoming,
-        strict: bool,
+        look: Look,
     ) -> Result<Ingested, Reject> {
+        let strict = look == Look::Whole;
         let mut header = [0; PACK_HEADER_BYTES];
         pack.read_exact(&mut header)
             .map_err(|error| match error.kind() {
@@ -155,7 +186,7 @@ impl Quarantine {
         if strict && (1..=quick::OBJECTS_MAX).contains(&objects) {
             tee.sink = Sink::Held;
         } else if objects > 0 {
-            tee.sink = Sink::Indexer(self.start_indexer(limits, strict)?);
+            tee.sink = Sink::Indexer(self.start_indexer(limits, look)?);
         }
         tee.write(&header)?;
         tee.copy(&mut pack)?;
@@ -177,13 +208,17 @@ impl Quarantine {
         Objects::of_packs(&self.path()?.join("pack"))?.look_at_headers()
     }
 
-    fn start_indexer(&self, limits: &Limits, strict: bool) -> Result<Indexer, Fault> {
+    fn start_indexer(&self, limits: &Limits, look: Look) -> Result<Indexer, Fault> {
         let mut command = quarantined(self.repository().path(), self.path()?, "index-pack")?;
         command.args(["--stdin", "--fix-thin"]);
-        if strict {
-            command.arg(strict_argument());
-            // Says by how it ends whether the pack needs nothing else.
-            command.arg("--check-self-contained-and-connected");
+        match look {
+            Look::Whole => {
+                command.arg(strict_argument());
+                // Says by how it ends whether the pack needs nothing else.
+                command.arg("--check-self-contained-and-connected");
+            }
+            Look::Objects => drop(command.arg(objects_argument())),
+            Look::Nothing => {}
         }
         command.arg(format!("--max-input-size={}", limits.input_bytes));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -334,7 +369,7 @@ impl<'a> Tee<'a> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let size = self.spool.bytes().saturating_add(size);
         if matches!(self.sink, Sink::Held) && size > MEMORY_MAX {
-            let mut indexer = self.quarantine.start_indexer(self.limits, true)?;
+            let mut indexer = self.quarantine.start_indexer(self.limits, Look::Whole)?;
             indexer.feed(&self.spool.held().unwrap_or_default());
             self.sink = Sink::Indexer(indexer);
         }
@@ -402,7 +437,8 @@ impl<'a> Tee<'a> {
                 match quick.flatten() {
                     Some(quick) => Found::Quick(quick),
                     None => {
-                        let mut indexer = self.quarantine.start_indexer(self.limits, true)?;
+                        let mut indexer =
+                            self.quarantine.start_indexer(self.limits, Look::Whole)?;
                         indexer.feed(&held);
                         let contained = indexer.finish(self.limits)?;
                         Found::Indexed { contained }

@@ -46,6 +46,7 @@ mod refs;
 mod repack;
 mod repository;
 mod room;
+mod scrub;
 mod serve;
 mod serving;
 mod severity;
@@ -66,6 +67,7 @@ pub use refs::{Expect, REF_COMPONENT_MAX, REF_NAME_MAX, Ref, RefChange, valid_re
 pub use repack::Repacked;
 pub use repository::Repository;
 pub use room::free_percent;
+pub use scrub::{Scrubbed, Watch};
 pub use serve::HangUp;
 pub use severity::{SEVERITIES, Severity};
 pub use spool::{Received, Spool};

@@ -52,7 +52,7 @@ impl Pack {
                 index,
                 data: OnceLock::new(),
             }))),
-            Err(error) => match system_error(&error) {
+            Err(error) => match system_error(&error).map(std::io::Error::kind) {
                 // Too many files, no memory: to go on without its objects would be wrong.
                 Some(kind) if kind != ErrorKind::NotFound => {
                     Err(Fault::io("open", path)(kind.into()))
@@ -105,13 +105,9 @@ impl Pack {
 }
 
 /// What the system said, if this is its failure.
-fn system_error(error: &gix::Error) -> Option<ErrorKind> {
+pub(crate) fn system_error(error: &gix::Error) -> Option<&std::io::Error> {
     let mut causes = error.iter_errors();
-    causes.find_map(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .map(std::io::Error::kind)
-    })
+    causes.find_map(|cause| cause.downcast_ref())
 }
 
 /// Keeps the packs of one repository open between operations: opening them costs more the more there are.

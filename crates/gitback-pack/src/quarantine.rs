@@ -84,6 +84,20 @@ impl Quarantine {
         Ok(oids.iter().all(|oid| objects.has(oid)))
     }
 
+    /// Whether one of these is among its own objects.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if they cannot be read.
+    pub fn brings_any(&self, oids: &[Oid]) -> Result<bool, Fault> {
+        if self.quick.is_some() {
+            return Ok(oids.iter().any(|oid| self.quick_kind(oid).is_some()));
+        }
+        let directory = self.path()?.join("pack");
+        let objects = Objects::of_packs(&directory)?;
+        Ok(oids.iter().any(|oid| objects.has(oid)))
+    }
+
     /// Whether `new` contains `old`, as [`Repository::is_ancestor`].
     ///
     /// # Errors

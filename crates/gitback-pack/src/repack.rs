@@ -203,7 +203,10 @@ pub(crate) fn clear_retired(path: &Path) -> Result<bool, Fault> {
         return Ok(false);
     };
     // The same pack may have come again meanwhile.
-    let has_returned = path.with_file_name(format!("{stem}.idx")).exists();
+    let returned = path.with_file_name(format!("{stem}.idx"));
+    let has_returned = returned
+        .try_exists()
+        .map_err(Fault::io("inspect", &returned))?;
     for suffix in ["pack", "rev"].iter().filter(|_| !has_returned) {
         let file = path.with_file_name(format!("{stem}.{suffix}"));
         match fs::remove_file(&file) {

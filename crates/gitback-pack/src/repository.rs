@@ -281,6 +281,17 @@ impl Repository {
         }
     }
 
+    pub(crate) fn forget_damaged(&self, stem: &str) {
+        let damaged = self.inner.damaged.lock();
+        damaged.unwrap_or_else(PoisonError::into_inner).remove(stem);
+    }
+
+    /// Waits for the right to take packs away.
+    pub(crate) fn upkeep(&self) -> MutexGuard<'_, ()> {
+        let upkeep = self.inner.upkeep.lock();
+        upkeep.unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn kept_refs(&self) -> &KeptRefs {
         &self.inner.kept_refs
     }

@@ -94,9 +94,18 @@ pub const SEVERITIES: &[(&str, Severity, &str)] = &[
 
 /// The value for `git index-pack --strict=`.
 pub(crate) fn strict_argument() -> String {
+    format!("--strict={}", list())
+}
+
+/// The same rules for objects alone, whether what they name is there or not.
+pub(crate) fn objects_argument() -> String {
+    format!("--fsck-objects={}", list())
+}
+
+fn list() -> String {
     let list: Vec<String> = SEVERITIES
         .iter()
         .map(|(id, severity, _)| format!("{id}={}", severity.name()))
         .collect();
-    format!("--strict={}", list.join(","))
+    list.join(",")
 }

@@ -120,3 +120,29 @@ fn get_reports_a_record_that_rotted_since() {
         "{error:?}"
     );
 }
+
+#[test]
+fn what_is_damaged_is_stored_anew_and_read_at_the_next_opening() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut log, _) = Log::open(dir.path()).expect("a log");
+    log.append(&[A, B]).expect("an append");
+    let flipped = log.places.get(&A.0).expect("stored").offset + RECORD_HEAD as u64;
+    log.file.write_all_at(b"F", flipped).expect("written");
+    let error = log.get(&A.0).expect_err("its bytes are others");
+    assert!(matches!(error, Fault::Damaged { .. }), "{error:?}");
+
+    let real = std::mem::replace(&mut log.file, full_disk(log.end));
+    log.renew(&[A]).expect_err("the disk is full");
+    log.file = real;
+    assert!(log.contains(&A.0));
+    log.get(&A.0).expect_err("it is as it was");
+
+    log.renew(&[A]).expect("an append");
+    assert_eq!(log.get(&A.0).expect("sound").as_deref(), Some(A.1));
+    assert_eq!(log.len(), 2);
+    drop(log);
+    let (log, opened) = Log::open(dir.path()).expect("a log");
+    assert_eq!(ids(&opened), [B.0, A.0]);
+    assert_eq!(opened.dropped.len(), 1);
+    assert_eq!(log.get(&A.0).expect("sound").as_deref(), Some(A.1));
+}

@@ -9,5 +9,6 @@ mod opening;
 mod pushing;
 mod refs;
 mod repacking;
+mod scrubbing;
 mod serving;
 mod support;

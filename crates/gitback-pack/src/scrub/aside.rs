@@ -1,0 +1,160 @@
+//! Where damaged files go, in an order in which a crash loses nothing.
+
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use super::check::{existing, exists};
+use super::salvage::{Salvage, Salvaged, salvage};
+use super::{Scrubbed, Watch, remove};
+use crate::adopt;
+use crate::objects::Change;
+use crate::repository::sync_directory;
+use crate::{Fault, Oid, Repository};
+
+/// Where damaged files are kept until a person deletes them.
+pub(super) const ASIDE: &str = "damaged";
+/// Most files of one name there.
+const NAMES_MAX: u32 = 10_000;
+
+impl Repository {
+    /// Takes a damaged pack out of use; `false` when it was told to stop.
+    ///
+    /// What can be read of it and the list of what cannot are durable first, then the pack itself in its new place. Its
+    /// old name stays for those who have found it, as that of a pack that was put together with others.
+    pub(super) fn set_pack_aside(
+        &self,
+        stem: &str,
+        watch: &Watch<'_>,
+        scrubbed: &mut Scrubbed,
+    ) -> Result<bool, Fault> {
+        let directory = self.objects_path().join("pack");
+        let Salvaged {
+            written,
+            saved,
+            unsaved,
+        } = match salvage(self, &directory, stem, watch.stop)? {
+            Salvage::Done(salvaged) => salvaged,
+            Salvage::Stopped => return Ok(false),
+            Salvage::Unable => {
+                let path = directory.join(format!("{stem}.pack"));
+                scrubbed.left.push(path);
+                return Ok(true);
+            }
+        };
+        self.note_lacking(&unsaved)?;
+        let named = |suffix| directory.join(format!("{stem}.{suffix}"));
+        let kept = self.keep_aside(&existing(["pack", "idx", "rev"].map(named).to_vec())?)?;
+        self.change_packs(|| {
+            self.remove_followers()?;
+            Ok(Change::default())
+        })?;
+        let mut replaced = false;
+        if let Some((written, new)) = written {
+            // Where only the checksum or the header was damaged, it is the same pack again.
+            replaced = new == stem;
+            self.change_packs(|| {
+                written.replace(&directory, &new)?;
+                Ok(Change::come(vec![new]))
+            })?;
+            sync_directory(&directory)?;
+        }
+        if !replaced {
+            self.take_away(&directory, stem)?;
+        }
+        sync_directory(&directory)?;
+        self.forget_damaged(stem);
+        scrubbed.saved += saved;
+        scrubbed.set_aside.extend(kept.into_iter().next());
+        Ok(true)
+    }
+
+    fn take_away(&self, directory: &Path, stem: &str) -> Result<(), Fault> {
+        let named = |suffix: &str| directory.join(format!("{stem}.{suffix}"));
+        if exists(&named("idx"))? && exists(&named("pack"))? {
+            return self.retire(directory, vec![stem.to_owned()]);
+        }
+        self.change_packs(|| {
+            // Nobody looks at one without the other, but for git's complaints.
+            remove(&named("idx"))?;
+            remove(&named("rev"))?;
+            remove(&named("pack"))?;
+            Ok(Change {
+                come: Vec::new(),
+                gone: vec![stem.to_owned()],
+            })
+        })
+    }
+
+    /// Takes a damaged loose object out of use.
+    pub(super) fn set_loose_aside(
+        &self,
+        path: &Path,
+        oid: Oid,
+        scrubbed: &mut Scrubbed,
+    ) -> Result<(), Fault> {
+        self.note_lacking(&[oid])?;
+        let kept = self.keep_aside(&existing(vec![path.to_owned()])?)?;
+        scrubbed.set_aside.extend(kept);
+        self.change_packs(|| {
+            self.remove_followers()?;
+            Ok(Change::default())
+        })?;
+        remove(path)?;
+        path.parent().map_or(Ok(()), sync_directory)
+    }
+
+    /// Gives files a second name in the folder of what is damaged; they have it durably on return.
+    fn keep_aside(&self, files: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
+        let folder = self.make_aside()?;
+        let mut kept = Vec::new();
+        for file in files {
+            kept.push(keep(file, &folder)?);
+        }
+        sync_directory(&folder)?;
+        Ok(kept)
+    }
+
+    pub(super) fn make_aside(&self) -> Result<PathBuf, Fault> {
+        let folder = self.path().join(ASIDE);
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => sync_directory(self.path())?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(Fault::io("create", &folder)(source)),
+        }
+        Ok(folder)
+    }
+}
+
+/// Gives one file a name in `folder` that nothing else has; the one that it has there already, if any.
+fn keep(file: &Path, folder: &Path) -> Result<PathBuf, Fault> {
+    let name = super::name(file);
+    let metadata = file.metadata().map_err(Fault::io("inspect", file))?;
+    for number in 1..=NAMES_MAX {
+        let to = match number {
+            1 => folder.join(name),
+            more => folder.join(format!("{more}-{name}")),
+        };
+        match to.symlink_metadata() {
+            Ok(other) if (other.dev(), other.ino()) == (metadata.dev(), metadata.ino()) => {
+                return Ok(to);
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Fault::io("inspect", to)(error));
+            }
+            Err(_) => {
+                match fs::hard_link(file, &to) {
+                    Ok(()) => {}
+                    // The file system has no links.
+                    Err(_) => adopt::copy(file, &to)?,
+                }
+                return Ok(to);
+            }
+        }
+    }
+    Err(Fault::Exists {
+        path: folder.join(name),
+    })
+}
