@@ -14,12 +14,12 @@ use crate::world::{
 
 const NOTES: &str = "gitback://dan/notes";
 
-fn gitback<'a>(person: &Person, verb: impl IntoIterator<Item = &'a str>) -> Invocation {
+pub(crate) fn gitback<'a>(person: &Person, verb: impl IntoIterator<Item = &'a str>) -> Invocation {
     person.vigo(["swarm", "gitback"].into_iter().chain(verb))
 }
 
 /// Where an envoy keeps its repositories.
-fn repositories(person: &Person) -> PathBuf {
+pub(crate) fn repositories(person: &Person) -> PathBuf {
     person.root().join("var/lib/vigo/swarm/gitback/projects")
 }
 

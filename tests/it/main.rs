@@ -21,6 +21,7 @@ mod refs;
 mod refused;
 mod restore;
 mod rootless;
+mod scrub;
 mod survive;
 mod tree;
 mod world;

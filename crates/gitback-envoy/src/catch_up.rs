@@ -7,6 +7,7 @@ mod blame;
 mod budget;
 mod envelopes;
 mod fetch;
+mod mend;
 mod objects;
 mod reconcile;
 mod slices;
@@ -24,6 +25,7 @@ pub(crate) use blame::{classify, classify_call};
 use budget::Budget;
 use envelopes::bring_envelopes;
 use fetch::Route;
+pub(crate) use mend::{Mended, mend};
 use objects::bring_objects;
 use reconcile::reconcile;
 

@@ -12,6 +12,7 @@ mod judge;
 mod kept;
 mod parts;
 mod pins;
+mod rot;
 mod settle;
 mod state;
 
@@ -138,6 +139,7 @@ impl Cell {
             arrived: Condvar::new(),
         };
         let mut state = cell.lock();
+        state.set_damaged(cell.repo.is_known_to_lack());
         if state.fold.is_empty() {
             // Whoever has refs had a log.
             if !cell.shown_refs()?.is_empty() {

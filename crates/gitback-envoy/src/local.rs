@@ -10,6 +10,7 @@ mod line;
 mod ref_log;
 mod removal;
 mod restore;
+mod scrub;
 mod submit;
 mod sync;
 mod wishes;
@@ -220,6 +221,7 @@ fn answer(
         Request::Purge { project, how } => removal::purge(envoy, uid, project.as_deref(), how)?,
         Request::BringBack { project } => removal::bring_back(envoy, uid, &project)?,
         Request::Orphans { how } => removal::orphans(envoy, uid, how)?,
+        Request::Scrub { projects } => scrub::scrub(envoy, uid, &projects, progress)?,
     };
     Ok(Next::Answered(Box::new(reply)))
 }

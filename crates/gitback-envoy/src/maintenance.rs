@@ -1,7 +1,7 @@
 //! What keeps repositories fast and small, beside everything else and in nobody's way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use gitback_identity::ProjectId;
@@ -24,6 +24,8 @@ const RETIRED: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(crate) struct Maintenance {
     due: Mutex<Due>,
+    /// Whether somebody has everything read: one at a time, for it takes all that the disk can give.
+    scrubbing: Mutex<()>,
     news: Condvar,
 }
 
@@ -39,6 +41,16 @@ impl Maintenance {
     pub(crate) fn note_pack(&self, project: &ProjectId) {
         if self.due().grown.insert(*project) {
             self.news.notify_all();
+        }
+    }
+
+    /// The right to have everything read, unless somebody else has it.
+    pub(crate) fn try_scrub(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.scrubbing.try_lock() {
+            Ok(right) => Some(right),
+            // It guards no data, so that a panic elsewhere has broken nothing.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 
@@ -60,10 +72,11 @@ impl Maintenance {
         let mut round = Instant::now();
         while let Some(grown) = self.wait(ROUND.saturating_sub(round.elapsed())) {
             for project in grown {
-                let cell = envoy.store().founded(&project);
-                if cell.is_some_and(|cell| repack(envoy, &cell)) {
-                    retired.insert(project);
+                if let Some(cell) = envoy.store().founded(&project) {
+                    repack(envoy, &cell);
                 }
+                // Also what others have taken out of use.
+                retired.insert(project);
                 grown_at.insert(project, Instant::now());
                 if self.stops() {
                     return;
@@ -101,7 +114,8 @@ impl Maintenance {
         }
     }
 
-    fn stops(&self) -> bool {
+    /// Whether the daemon stops.
+    pub(crate) fn stops(&self) -> bool {
         self.due().stopping
     }
 
@@ -123,31 +137,28 @@ impl Maintenance {
     }
 }
 
-/// Puts the small packs of a project together; whether there are packs to remove later.
-fn repack(envoy: &Envoy, cell: &Cell) -> bool {
+/// Puts the small packs of a project together.
+fn repack(envoy: &Envoy, cell: &Cell) {
     // It takes room before it gives some back.
     if envoy.room().is_err() {
-        return false;
+        return;
     }
     match cell.repo().repack_small() {
-        Ok(None) => false,
+        Ok(None) => {}
         Ok(Some(repacked)) => {
             for path in &repacked.damaged {
-                tracing::error!(project = %cell.id(), path = %path.display(), "a pack is damaged");
+                tracing::error!(project = %cell.id(), path = %path.display(), "a pack is damaged: vigo swarm gitback scrub");
             }
             if repacked.packs > 0 {
                 let (packs, objects) = (repacked.packs, repacked.objects);
                 tracing::debug!(project = %cell.id(), packs, objects, "put packs together");
             }
-            repacked.packs > 0
         }
         Err(fault) => {
             // A copy that was given up meanwhile is gone from its place.
             if envoy.store().founded(cell.id()).is_some() {
                 tracing::warn!(project = %cell.id(), error = %chain(&fault), "cannot put packs together");
             }
-            // Some may have gone before that.
-            true
         }
     }
 }
@@ -171,4 +182,19 @@ pub(crate) fn run(envoy: &Arc<Envoy>) {
     // Of the calling thread alone, on Linux.
     let _ = rustix::process::setpriority_process(None, 10);
     envoy.maintenance().run(envoy);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reads_everything_at_a_time() {
+        let maintenance = Maintenance::default();
+        let first = maintenance.try_scrub();
+        assert!(first.is_some());
+        assert!(maintenance.try_scrub().is_none());
+        drop(first);
+        assert!(maintenance.try_scrub().is_some());
+    }
 }

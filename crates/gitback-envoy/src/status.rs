@@ -195,6 +195,9 @@ fn project_state(
     if !state.has_all() {
         return ("catching up".to_owned(), Some(lag(state)));
     }
+    if state.is_damaged() {
+        return ("behind".to_owned(), Some(copies::DAMAGED.to_owned()));
+    }
     if let Some(denial) = access::ended(state.fold()) {
         return ("current".to_owned(), Some(denial.what));
     }

@@ -76,3 +76,53 @@ pub struct Removal {
     /// Why it was kept, or why the files of a deleted one are still there.
     pub reason: Option<String>,
 }
+
+/// Most objects that one [`Scrub`] names of those that are lacking.
+pub const LACKING_NAMED_MAX: usize = 20;
+
+/// What reading everything that this envoy keeps of a project has shown, and what was done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrub {
+    /// The project id, 64 hex digits.
+    pub project_id: String,
+    /// The project's handle, where it is known.
+    pub handle: Option<String>,
+    /// The founder's key, 64 hex digits.
+    pub founder: Option<String>,
+    /// The repository.
+    pub path: String,
+    /// `sound`, `repaired`, `damaged` or `failed`.
+    pub outcome: String,
+    /// How many packs were read.
+    pub packs: u64,
+    /// How many objects are what their names say.
+    pub objects: u64,
+    /// Damaged files, at their new place: they are kept until a person deletes them.
+    pub set_aside: Vec<String>,
+    /// Damaged files that follow from others: they were made anew or removed.
+    pub renewed: Vec<String>,
+    /// How many objects of damaged packs could be read, and were copied.
+    pub saved: u64,
+    /// Which envoys gave what could not be read.
+    pub sources: Vec<ScrubSource>,
+    /// How many objects are lacking still.
+    pub lacking: u64,
+    /// How many objects were given up: nothing leads to them, and no envoy has them.
+    #[serde(default)]
+    pub lost: u64,
+    /// These objects, 40 hex digits each; at most [`LACKING_NAMED_MAX`].
+    pub lacking_objects: Vec<String>,
+    /// The envoys that could not give all of it, each with why: one line for people.
+    pub asked: Vec<String>,
+    /// Why it could not be read or repaired, if it is not for want of objects.
+    pub reason: Option<String>,
+}
+
+/// An envoy that gave what was lost on another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubSource {
+    /// Its display name.
+    pub name: String,
+    /// How many lost objects are here again because of it.
+    pub objects: u64,
+}

@@ -171,6 +171,7 @@ impl Reply {
             Self::Restored(_) => "restored",
             Self::Sync(_) => "sync",
             Self::Removals { .. } => "removals",
+            Self::Scrubbed { .. } => "scrubbed",
             Self::Renewals { .. } => "renewals",
             Self::Failed(failure) => return failure,
         };

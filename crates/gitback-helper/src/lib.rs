@@ -49,7 +49,9 @@ mod status;
 
 pub use address::{AddressFault, SOCKET_PATH_MAX};
 pub use client::{CallError, Client, ConnectError, Meanwhile, Patience};
-pub use copies::{ContactStatus, Removal, Removing, SyncStatus};
+pub use copies::{
+    ContactStatus, LACKING_NAMED_MAX, Removal, Removing, Scrub, ScrubSource, SyncStatus,
+};
 pub use failure::{Failure, chain, exit_code};
 pub use frame::{FRAME_MAX, FrameError, REQUEST_MAX};
 pub use history::{RefEvent, Restored};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    EnvoyStatus, Failure, LogEntry, ProjectStatus, RefEvent, Removal, Removing, Restored,
+    EnvoyStatus, Failure, LogEntry, ProjectStatus, RefEvent, Removal, Removing, Restored, Scrub,
     SyncStatus,
 };
 
@@ -183,6 +183,11 @@ pub enum Request {
     Orphans {
         /// What is to be done.
         how: Removing,
+    },
+    /// Has this envoy read everything that it keeps of projects, and repair what is damaged.
+    Scrub {
+        /// Project ids, 64 hex digits each; all that the caller may see if empty.
+        projects: Vec<String>,
     },
     /// Asks how this envoy and its peers are.
     Envoy,
@@ -364,6 +369,11 @@ pub enum Reply {
     Removals {
         /// The largest first.
         items: Vec<Removal>,
+    },
+    /// What reading everything has shown.
+    Scrubbed {
+        /// One for each project.
+        items: Vec<Scrub>,
     },
     /// What a puddle has to sign so that this envoy goes on serving the caller.
     Renewals {

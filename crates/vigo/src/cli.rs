@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 mod gitback;
 mod project;
 
-pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Sync};
+pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Scrub, Sync};
 pub(crate) use project::{
     Invite, Join, Leave, Named, PickLine, PolicyChange, Project, ProjectInit, ProjectStatus,
     Reanchor, Refound, Revoke, Role, Scope, Ungrant,
@@ -265,6 +265,14 @@ pub(crate) enum Gitback {
     /// `purge`.
     #[command(name = "gc-orphans")]
     GcOrphans(GcOrphans),
+    /// Read everything that is kept here, and repair what is damaged
+    ///
+    /// Compares every byte on this machine with what it must be. What a disk
+    /// has damaged is brought in again from another envoy, after what can
+    /// still be read was saved. Damaged files are never deleted: they go to a
+    /// folder whose path is told. Pushes and fetches go on meanwhile. Ends
+    /// with exit code 1 if something stays damaged.
+    Scrub(Scrub),
     /// Start, share, inspect and end projects
     #[command(subcommand)]
     Project(Project),
@@ -290,7 +298,8 @@ impl Command {
                     | Gitback::Restore(Restore { json, .. })
                     | Gitback::Sync(Sync { json, .. })
                     | Gitback::Purge(Purge { json, .. })
-                    | Gitback::GcOrphans(GcOrphans { json, .. }),
+                    | Gitback::GcOrphans(GcOrphans { json, .. })
+                    | Gitback::Scrub(Scrub { json, .. }),
                 ),
             ) => json.json,
             Self::Swarm(Swarm::Gitback(Gitback::Project(verb))) => verb.wants_json(),

@@ -127,6 +127,10 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
                 let context = context()?;
                 copies::gc_orphans(&mut Errand::begin(&context, console)?, &arguments)
             }
+            Gitback::Scrub(arguments) => {
+                let context = context()?;
+                copies::scrub(&mut Errand::begin(&context, console)?, &arguments)
+            }
             Gitback::Project(verb) => obey_project(&context()?, verb, console),
         },
     }

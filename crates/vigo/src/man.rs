@@ -51,6 +51,7 @@ mod tests {
             "vigo-swarm-gitback-sync.1",
             "vigo-swarm-gitback-purge.1",
             "vigo-swarm-gitback-gc-orphans.1",
+            "vigo-swarm-gitback-scrub.1",
             "gitback.1",
         ] {
             assert!(dir.path().join(page).is_file(), "{page}");

@@ -8,6 +8,7 @@
 
 mod disk;
 mod full;
+mod scrub;
 mod strace;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,9 @@ pub(crate) struct Arguments {
     /// Push to a disk that is full, and then ever a little less full, instead. Needs root.
     #[arg(long)]
     full_disk: bool,
+    /// Crash while damaged packs are set aside, instead.
+    #[arg(long, conflicts_with = "full_disk")]
+    scrub: bool,
     /// Use the programs as tests do, not as shipped: quicker to build, slower to run.
     #[arg(long)]
     dev: bool,
@@ -51,6 +55,7 @@ impl Arguments {
             every: 40,
             seed: 1,
             full_disk: false,
+            scrub: false,
             dev: true,
         }
     }
@@ -89,6 +94,9 @@ pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     let mut scene = Scene::new(binaries, stop)?;
     if arguments.full_disk {
         return full::levels(&mut scene, stop);
+    }
+    if arguments.scrub {
+        return scrub::crashes(&mut scene, arguments, stop);
     }
     let base = scene.base()?;
     let trace = scene.trace()?;

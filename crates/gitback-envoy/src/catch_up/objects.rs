@@ -175,7 +175,7 @@ fn bring_singly(
 }
 
 /// Whether another object may still be had from the same peer.
-fn is_of_one_object(error: &CatchUpError) -> bool {
+pub(super) fn is_of_one_object(error: &CatchUpError) -> bool {
     match error {
         CatchUpError::Sent { .. } | CatchUpError::OverLimit { .. } => true,
         CatchUpError::Call { source, .. } => matches!(

@@ -157,16 +157,24 @@ impl Cell {
     /// Takes refs off the disk whose objects have vanished, and remembers to bring these in again: git would refuse
     /// every push beside them.
     pub(super) fn check_tips(&self, state: &mut State) -> Result<(), Fault> {
-        let mut gone = Vec::new();
+        let (mut gone, mut hidden) = (Vec::new(), Vec::new());
         for reference in self.repo.refs().map_err(pack_fault(self.id, "read"))? {
             let here = self.repo.has(&reference.oid);
             if !here.map_err(pack_fault(self.id, "look into"))? {
                 tracing::error!(project = %self.id, oid = %reference.oid, "an object that a ref names has vanished");
-                if !reference.name.starts_with(HIDDEN) {
+                gone.push(change(&reference.name, None));
+                if reference.name.starts_with(HIDDEN) {
+                    hidden.push(reference);
+                } else {
                     state.lacking.insert(own(&reference.oid));
                 }
-                gone.push(change(&reference.name, None));
             }
+        }
+        if !hidden.is_empty() {
+            // The fold does not bring these back.
+            let noted = self.repo.note_lost_refs(&hidden);
+            noted.map_err(pack_fault(self.id, "write what is lost of"))?;
+            state.set_damaged(true);
         }
         if gone.is_empty() {
             Ok(())

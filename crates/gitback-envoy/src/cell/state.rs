@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(super) incomplete_since_ms: Option<u64>,
     /// The copy is being given up: nothing is taken in, and nobody may count on it.
     leaving: bool,
+    /// Objects were found damaged or gone, and have not come again.
+    pub(super) damaged: bool,
     /// Envoys that some party has ever granted: which party, and for which of their users.
     ever_granted: BTreeMap<EnvoyKey, BTreeSet<(PuddleKey, u32)>>,
     /// Alarms that the daemon's log has.
@@ -125,6 +127,7 @@ impl State {
             foothold: Foothold::Known,
             incomplete_since_ms: None,
             leaving: false,
+            damaged: false,
             ever_granted: BTreeMap::new(),
             told: BTreeSet::new(),
             last_push: None,
@@ -397,7 +400,7 @@ impl State {
     /// The digest that others are shown: never that of a whole copy while objects are lacking here.
     pub(crate) fn shown_digest(&self) -> [u8; 32] {
         let digest = self.fold.digest();
-        if self.has_all() && !self.leaving {
+        if self.has_all() && !self.leaving && !self.damaged {
             digest
         } else {
             digest.map(|byte| !byte)

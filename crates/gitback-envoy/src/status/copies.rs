@@ -77,6 +77,9 @@ fn status(name: String, key: &EnvoyKey, view: View) -> CopyStatus {
     }
 }
 
+/// Why this envoy's own copy is not current where it is damaged.
+pub(super) const DAMAGED: &str = "objects are damaged here: vigo swarm gitback scrub";
+
 /// This envoy's own copy.
 fn own(envoy: &Envoy, cell: &Cell, state: &State) -> CopyStatus {
     let view = if state.is_leaving() {
@@ -96,6 +99,12 @@ fn own(envoy: &Envoy, cell: &Cell, state: &State) -> CopyStatus {
             },
             reason: Some(full.unwrap_or_else(|| lag(state))),
             since_ms: state.incomplete_since_ms().or(Some(envoy.started_ms())),
+            ..View::default()
+        }
+    } else if state.is_damaged() {
+        View {
+            word: "behind",
+            reason: Some(DAMAGED.to_owned()),
             ..View::default()
         }
     } else if let Some((name, since_ms)) = ahead(envoy, cell, state) {

@@ -1,8 +1,8 @@
 use gitback_helper::{
     AlarmStatus, ContactStatus, ContestStatus, CopyStatus, Draft, EnvoyStatus, Failure, HopStatus,
     LogEntry, MemberStatus, PeerStatus, ProjectStatus, RefEvent, RefStatus, Removal, Removing,
-    Renewal, Reply, Request, Restored, RivalStatus, Role, Scope, Service, SuccessorStatus,
-    SyncStatus, Wish,
+    Renewal, Reply, Request, Restored, RivalStatus, Role, Scope, Scrub, ScrubSource, Service,
+    SuccessorStatus, SyncStatus, Wish,
 };
 
 fn request(json: &str) -> Option<Request> {
@@ -120,6 +120,12 @@ fn requests_have_the_written_form() {
         r#"{"do":"orphans","how":"delete_even_last"}"#,
         Request::Orphans {
             how: Removing::DeleteEvenLast,
+        },
+    );
+    check(
+        r#"{"do":"scrub","projects":["ab"]}"#,
+        Request::Scrub {
+            projects: vec![text("ab")],
         },
     );
     check(
@@ -394,6 +400,29 @@ fn replies() -> Vec<Reply> {
                 replicas: Some(2),
                 outcome: "kept".into(),
                 reason: Some("the last copy".into()),
+            }],
+        },
+        Reply::Scrubbed {
+            items: vec![Scrub {
+                project_id: "ab".into(),
+                handle: Some("notes".into()),
+                founder: None,
+                path: "/var/lib/vigo".into(),
+                outcome: "damaged".into(),
+                packs: 3,
+                objects: 50,
+                set_aside: vec!["/var/lib/vigo/damaged/pack-ab.pack".into()],
+                renewed: vec![],
+                saved: 7,
+                sources: vec![ScrubSource {
+                    name: "venus".into(),
+                    objects: 2,
+                }],
+                lacking: 1,
+                lost: 1,
+                lacking_objects: vec!["cd".into()],
+                asked: vec!["titan is away".into()],
+                reason: None,
             }],
         },
         Reply::Renewals {

@@ -104,3 +104,12 @@ pub(crate) struct GcOrphans {
     #[command(flatten)]
     pub(crate) json: Json,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// Names, handles, ids (or their beginnings) or addresses; all projects
+    /// if they are left out
+    pub(crate) projects: Vec<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}

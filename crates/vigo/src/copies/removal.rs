@@ -178,13 +178,20 @@ fn called(errand: &Errand<'_, '_>, item: &Removal) -> String {
     let Some(id) = &item.project_id else {
         return show::plain(&item.path);
     };
-    let Some(handle) = &item.handle else {
+    called_project(errand, id, item.handle.as_deref(), item.founder.as_deref())
+}
+
+/// What people call a project of which so much is known.
+pub(super) fn called_project(
+    errand: &Errand<'_, '_>,
+    id: &str,
+    handle: Option<&str>,
+    founder: Option<&str>,
+) -> String {
+    let Some(handle) = handle else {
         return naming::short(id);
     };
-    let founder = item
-        .founder
-        .as_deref()
-        .and_then(|key| errand.people.person(key));
+    let founder = founder.and_then(|key| errand.people.person(key));
     let host = founder.and_then(|founder| founder.name);
     let host = host.map_or_else(|| naming::short(id), |name| name.to_string());
     show::plain(&format!("{host}/{handle}"))
