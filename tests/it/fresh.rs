@@ -106,7 +106,7 @@ fn a_stale_push_is_refused_although_what_is_newer_comes_in_over_several_parts() 
     const PARTS: u32 = 6;
     let options = crate::world::options(2)
         .links()
-        .settings("push_check_ms = 60000\ncatch_up_max_bytes = 65536\n");
+        .settings("push_check_ms = 60000\ncatch_up_max_bytes = 65536\nmin_free_percent = 0\n");
     let mut fleet = Fleet::start(options).expect("the fleet starts");
     fleet.make_puddle("dan").expect("dan's puddle");
     let clones = clones(&fleet);
