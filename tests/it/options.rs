@@ -1,7 +1,5 @@
 //! How long a push waits, and for whom.
 
-use std::time::Duration;
-
 use gitback_tests::Fleet;
 
 use crate::world::{
@@ -11,17 +9,15 @@ use crate::world::{
 
 #[test]
 fn wait_0_returns_at_once_and_replicates_all_the_same() {
-    let fleet = fleet(2);
+    // Whoever waited for venus would do so for longer than any test may take.
+    let settings = "contact_interval_ms = 200\nmin_free_percent = 0\npush_wait_ms = 3600000\n";
+    let mut fleet = Fleet::start(options(2).settings(settings)).expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
     let work = notes(&fleet);
     let mars = fleet.person(0);
     fleet.envoy(1).freeze().expect("venus stalls");
     let pushed = done(mars.git(&work, ["push", "-o", "gitback.wait=0", "gitback", "main"]));
     says(&pushed.stderr, &["success: stored on mars"]);
-    assert!(
-        pushed.took < Duration::from_secs(3),
-        "took {:?}",
-        pushed.took
-    );
     fleet.envoy(1).thaw().expect("venus goes on");
     wait_for_copies(mars, 2);
 }
@@ -66,11 +62,6 @@ fn a_push_gives_up_waiting_for_a_peer_that_stalls() {
     says(
         &pushed.stderr,
         &["replicated to 2 of 3 envoys (mars, venus)", "titan"],
-    );
-    assert!(
-        pushed.took < Duration::from_secs(20),
-        "took {:?}",
-        pushed.took
     );
     fleet.envoy(2).thaw().expect("titan goes on");
     wait_for_copies(mars, 3);

@@ -13,8 +13,8 @@ pub struct ExtraPeer {
     pub address: String,
 }
 
-/// The usual settings: peers talk often, and a push waits for as long as a slow machine may take.
-const USUAL: &str = "contact_interval_ms = 200\nmin_free_percent = 0\npush_wait_ms = 60000\n";
+/// The usual settings: peers talk often, and a push asks and waits for as long as a slow machine may take.
+const USUAL: &str = "contact_interval_ms = 200\nmin_free_percent = 0\npush_wait_ms = 60000\npush_check_ms = 60000\n";
 
 /// What fleet is wanted.
 #[derive(Debug, Clone)]

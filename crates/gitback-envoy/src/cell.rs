@@ -39,6 +39,9 @@ pub(crate) use state::{Admitted, State, Void};
 /// How long a push that is arriving holds a catch-up of the same project off.
 const ARRIVAL_MAX: Duration = Duration::from_secs(600);
 
+/// How long a push that is arriving, and may be about to be stored where it comes from, is waited for.
+const STORED_SOON: Duration = Duration::from_millis(20);
+
 /// A project's handle for every thread of the daemon.
 #[derive(Debug)]
 pub(crate) struct Cell {
@@ -53,25 +56,44 @@ pub(crate) struct Cell {
     /// Forwarded pushes that are being taken in.
     arriving: Mutex<Arriving>,
     compared: Compared,
-    /// Fires when the last of them is in.
+    /// Fires when one of them has ended.
     arrived: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Arriving {
     count: usize,
+    /// How many of them are stored at their sender.
+    stored: usize,
     /// When the count left zero.
     since: Option<Instant>,
 }
 
 /// Says for as long as it lives that a forwarded push is being taken in.
 #[derive(Debug)]
-pub(crate) struct Arrival<'a>(&'a Cell);
+pub(crate) struct Arrival<'a> {
+    cell: &'a Cell,
+    is_stored: bool,
+}
+
+impl Arrival<'_> {
+    /// Notes that the push is stored at its sender. Before that it may itself wait until this envoy's own pushes are
+    /// through.
+    pub(crate) fn note_stored(&mut self) {
+        if !self.is_stored {
+            self.is_stored = true;
+            self.cell.arriving().stored += 1;
+        }
+    }
+}
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
-        self.0.arriving().count -= 1;
-        self.0.arrived.notify_all();
+        let mut arriving = self.cell.arriving();
+        arriving.count -= 1;
+        arriving.stored -= usize::from(self.is_stored);
+        drop(arriving);
+        self.cell.arrived.notify_all();
     }
 }
 
@@ -195,7 +217,10 @@ impl Cell {
             arriving.since = Some(Instant::now());
         }
         arriving.count += 1;
-        Arrival(self)
+        Arrival {
+            cell: self,
+            is_stored: false,
+        }
     }
 
     fn arriving(&self) -> MutexGuard<'_, Arriving> {
@@ -232,14 +257,19 @@ impl Cell {
         CatchUpRight(self)
     }
 
-    /// Waits for the pushes that are arriving, and for the right to catch up, until `until`.
+    /// Waits for the pushes that are arriving and stored at their sender, and for the right to catch up, until `until`.
+    ///
+    /// A push that is not stored yet is given a moment only: it may be waiting for the very one that wants to catch up.
     pub(crate) fn catch_up_until(&self, until: Instant) -> Option<CatchUpRight<'_>> {
         let left = || until.saturating_duration_since(Instant::now());
-        let busy = |arriving: &mut Arriving| arriving.count > 0;
-        let waited = self
-            .arrived
-            .wait_timeout_while(self.arriving(), left(), busy);
-        drop(waited.expect("no thread panics while it counts"));
+        let wait = |limit: Duration, busy: fn(&mut Arriving) -> bool| {
+            let waited = self
+                .arrived
+                .wait_timeout_while(self.arriving(), limit, busy);
+            drop(waited.expect("no thread panics while it counts"));
+        };
+        wait(left().min(STORED_SOON), |arriving| arriving.count > 0);
+        wait(left(), |arriving| arriving.stored > 0);
         let waited = self
             .caught_up
             .wait_timeout_while(self.catching_up(), left(), |taken| *taken);
@@ -378,6 +408,23 @@ mod tests {
         assert!(cell.try_catch_up().is_none(), "another push still arrives");
         drop(second);
         assert!(cell.try_catch_up().is_some());
+    }
+
+    #[test]
+    fn a_push_that_is_not_stored_yet_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (cell, _) = cell(dir.path());
+        let in_an_hour = || Instant::now() + Duration::from_secs(3600);
+        let mut arrival = cell.arrival();
+        // It may wait for its turn, and this one is before it.
+        assert!(cell.catch_up_until(in_an_hour()).is_some());
+        arrival.note_stored();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| cell.catch_up_until(in_an_hour()).is_some());
+            assert!(!waiting.is_finished());
+            drop(arrival);
+            assert!(waiting.join().expect("no panic"));
+        });
     }
 
     #[test]

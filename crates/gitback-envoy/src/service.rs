@@ -175,7 +175,6 @@ impl Service for Surface {
             .find_or_make(project)
             .map_err(|fault| ours(&fault))?;
         let answer = {
-            let _arrival = cell.arrival();
             let mut intake = Intake::new(envoy, &cell, caller.key);
             let answer = intake.take(body);
             if let Some(neighbour) = envoy.neighbour(&caller.key) {

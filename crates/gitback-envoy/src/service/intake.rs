@@ -16,7 +16,7 @@ use gitback_peer::{
 };
 
 use super::{CATCHES_UP, HAVES_MAX, ours, refusal};
-use crate::cell::{Admitted, Cell, Foothold, State, Void, git};
+use crate::cell::{Admitted, Arrival, Cell, Foothold, State, Void, git};
 use crate::daemon::{Envoy, chain, tips_for_peer};
 use crate::disk;
 use crate::fanout::{self, Fanout};
@@ -33,6 +33,7 @@ pub(super) struct Intake<'a> {
     envoy: &'a Arc<Envoy>,
     cell: &'a Arc<Cell>,
     caller: EnvoyKey,
+    arrival: Arrival<'a>,
     /// The others to whom it is handed on while it arrives, if it is.
     handing_on: Option<(Fanout, Incoming)>,
     pack: Option<(Quarantine, Received)>,
@@ -50,6 +51,7 @@ impl<'a> Intake<'a> {
             envoy,
             cell,
             caller,
+            arrival: cell.arrival(),
             handing_on: None,
             pack: None,
             bases_missing: false,
@@ -68,7 +70,11 @@ impl<'a> Intake<'a> {
                 Part::Header(header) => self.hand_on(&header),
                 Part::Pack(reader) => self.take_pack(reader)?,
                 Part::PackEnd(info) => self.check_pack(&info)?,
-                Part::Envelope(bytes) => self.take_envelope(&bytes)?,
+                Part::Envelope(bytes) => {
+                    // A sender says what it is about when that is durable there.
+                    self.arrival.note_stored();
+                    self.take_envelope(&bytes)?;
+                }
             }
         }
         let origin = body.handoff().origin;
