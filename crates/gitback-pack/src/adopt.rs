@@ -102,7 +102,7 @@ fn adopt_packs(
 }
 
 /// Links one file. One that is there already is the same: names are hashes of what is in it.
-fn adopt(from: &Path, to: &Path) -> Result<(), Fault> {
+pub(crate) fn adopt(from: &Path, to: &Path) -> Result<(), Fault> {
     match fs::hard_link(from, to) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

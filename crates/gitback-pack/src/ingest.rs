@@ -2,9 +2,11 @@
 
 use std::io::{ErrorKind, Read, Write as _};
 use std::process::{ChildStdin, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Resource, Signal};
 
+use crate::bulk::Bulk;
 use crate::git::{Finished, Running, bounded};
 use crate::objects::Objects;
 use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
@@ -51,7 +53,7 @@ pub struct Limits {
 
 impl Limits {
     /// How many seconds of processor time the indexer may have taken when it has been given so many bytes.
-    fn cpu_for(&self, bytes: u64) -> u64 {
+    pub(crate) fn cpu_for(&self, bytes: u64) -> u64 {
         let first = CPU_FIRST.max(self.cpu_seconds / CPU_PART);
         let earned = first.saturating_add(bytes / CPU_SECOND_BYTES);
         earned.min(self.cpu_seconds)
@@ -182,9 +184,11 @@ impl Quarantine {
                 limit: limits.objects.into(),
             });
         }
-        let mut tee = Tee::begin(self, limits, incoming);
+        let mut tee = Tee::begin(self, limits, incoming, objects);
         if strict && (1..=quick::OBJECTS_MAX).contains(&objects) {
             tee.sink = Sink::Held;
+        } else if strict && objects > 0 {
+            tee.index()?;
         } else if objects > 0 {
             tee.sink = Sink::Indexer(self.start_indexer(limits, look)?);
         }
@@ -194,6 +198,7 @@ impl Quarantine {
         match found {
             Found::Nothing => {}
             Found::Quick(quick) => self.hold(quick)?,
+            Found::Bulk { contained } => self.contained = contained,
             Found::Indexed { contained } => {
                 let extent = self.look_at_headers()?;
                 extent.check(limits)?;
@@ -301,7 +306,12 @@ enum Found {
     Nothing,
     /// It was indexed here, and is in memory.
     Quick(Quick),
-    /// It is in the quarantine.
+    /// It was indexed here, and is in the quarantine.
+    Bulk {
+        /// It needs nothing that is not in it.
+        contained: bool,
+    },
+    /// git has indexed it into the quarantine.
     Indexed {
         /// It needs nothing that is not in it.
         contained: bool,
@@ -314,6 +324,8 @@ enum Sink {
     Nowhere,
     /// The spool holds all of it, as long as it is small.
     Held,
+    /// It is read from the spool, in this process.
+    Bulk(Bulk),
     Indexer(Indexer),
 }
 
@@ -321,6 +333,9 @@ enum Sink {
 struct Tee<'a> {
     quarantine: &'a Quarantine,
     limits: &'a Limits,
+    /// How many the pack says that it has.
+    objects: u32,
+    /// Before the sink: it breaks off when it is dropped, and then nobody waits for more.
     spool: Spooling,
     sum: gix::hash::Hasher,
     /// How many bytes have come when it is looked whether there is room.
@@ -331,11 +346,17 @@ struct Tee<'a> {
 }
 
 impl<'a> Tee<'a> {
-    fn begin(quarantine: &'a Quarantine, limits: &'a Limits, incoming: &Incoming) -> Self {
+    fn begin(
+        quarantine: &'a Quarantine,
+        limits: &'a Limits,
+        incoming: &Incoming,
+        objects: u32,
+    ) -> Self {
         let directory = quarantine.repository().spool_path();
         Self {
             quarantine,
             limits,
+            objects,
             spool: Spooling::begin(directory, incoming.clone(), MEMORY_MAX),
             sum: gix::hash::hasher(gix::hash::Kind::Sha1),
             next_look: ROOM_EVERY,
@@ -368,10 +389,12 @@ impl<'a> Tee<'a> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Reject> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let size = self.spool.bytes().saturating_add(size);
-        if matches!(self.sink, Sink::Held) && size > MEMORY_MAX {
-            let mut indexer = self.quarantine.start_indexer(self.limits, Look::Whole)?;
-            indexer.feed(&self.spool.held().unwrap_or_default());
-            self.sink = Sink::Indexer(indexer);
+        match &self.sink {
+            Sink::Held if size > MEMORY_MAX => self.index()?,
+            Sink::Bulk(bulk) if bulk.has_given_up() => {
+                self.sink = Sink::Indexer(self.hand_to_git()?);
+            }
+            Sink::Nowhere | Sink::Held | Sink::Bulk(_) | Sink::Indexer(_) => {}
         }
         self.spool.write(bytes)?;
         let limit = self.limits.input_bytes;
@@ -388,10 +411,39 @@ impl<'a> Tee<'a> {
         self.sum.update(self.tail.get(..summed).unwrap_or_default());
         self.tail.drain(..summed);
         match &mut self.sink {
-            Sink::Nowhere | Sink::Held => {}
+            Sink::Nowhere | Sink::Held | Sink::Bulk(_) => {}
             Sink::Indexer(indexer) => indexer.feed(bytes),
         }
         Ok(())
+    }
+
+    /// Begins to index a pack that is not small, here if that is possible.
+    fn index(&mut self) -> Result<(), Fault> {
+        let time = Duration::from_secs(self.limits.cpu_seconds);
+        let bulk = Bulk::begin(self.spool.follow(), self.objects, self.limits, time);
+        self.sink = match bulk {
+            Some(bulk) => Sink::Bulk(bulk),
+            None => Sink::Indexer(self.hand_to_git()?),
+        };
+        Ok(())
+    }
+
+    /// Starts git, which gets all that is here already.
+    fn hand_to_git(&self) -> Result<Indexer, Fault> {
+        let mut indexer = self.quarantine.start_indexer(self.limits, Look::Whole)?;
+        let now = self.limits.cpu_for(self.spool.bytes());
+        let most = self.limits.cpu_seconds;
+        indexer.running.limit_for_now(Resource::Cpu, now, most)?;
+        let mut follower = self.spool.follow();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut left = self.spool.bytes();
+        while left > 0 && indexer.input.is_some() {
+            let count = follower.read(&mut chunk, Duration::ZERO);
+            let count = count.map_err(Fault::stream("read back a pack"))?;
+            indexer.feed(chunk.get(..count).unwrap_or_default());
+            left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        Ok(indexer)
     }
 
     /// Lets the indexer work as long as what it was given may take.
@@ -419,15 +471,16 @@ impl<'a> Tee<'a> {
         })
     }
 
-    fn finish(self) -> Result<(Received, Found), Reject> {
+    fn finish(mut self) -> Result<(Received, Found), Reject> {
         let least = u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX);
         let is_empty = matches!(self.sink, Sink::Nowhere);
         self.grant_time()?;
-        let sum = self.sum.try_finalize().map_err(|_| Reject::Corrupt {
+        let sum = std::mem::replace(&mut self.sum, gix::hash::hasher(gix::hash::Kind::Sha1));
+        let sum = sum.try_finalize().map_err(|_| Reject::Corrupt {
             message: "its checksum was forged".to_owned(),
         });
         let is_sound = matches!(&sum, Ok(sum) if sum.as_slice() == self.tail);
-        let found = match self.sink {
+        let found = match std::mem::replace(&mut self.sink, Sink::Nowhere) {
             Sink::Nowhere => Found::Nothing,
             Sink::Held => {
                 let held = self.spool.held().unwrap_or_default();
@@ -437,10 +490,22 @@ impl<'a> Tee<'a> {
                 match quick.flatten() {
                     Some(quick) => Found::Quick(quick),
                     None => {
-                        let mut indexer =
-                            self.quarantine.start_indexer(self.limits, Look::Whole)?;
-                        indexer.feed(&held);
-                        let contained = indexer.finish(self.limits)?;
+                        let contained = self.hand_to_git()?.finish(self.limits)?;
+                        Found::Indexed { contained }
+                    }
+                }
+            }
+            Sink::Bulk(bulk) => {
+                let found = match (&sum, self.spool.path()) {
+                    (Ok(sum), Some(path)) if is_sound => {
+                        bulk.finish(&path, sum, self.quarantine, self.limits)
+                    }
+                    _ => None,
+                };
+                match found {
+                    Some(contained) => Found::Bulk { contained },
+                    None => {
+                        let contained = self.hand_to_git()?.finish(self.limits)?;
                         Found::Indexed { contained }
                     }
                 }

@@ -26,6 +26,8 @@
 //! ```
 
 mod adopt;
+mod bulk;
+mod delta;
 mod error;
 pub mod fetch;
 mod git;

@@ -7,8 +7,8 @@
 //! Source: docs/spec/pack.md §3; gitformat-pack(5).
 
 mod connect;
-mod rules;
-mod store;
+pub(crate) mod rules;
+pub(crate) mod store;
 mod unpack;
 
 use std::collections::{HashMap, HashSet};

@@ -122,6 +122,17 @@ impl Spooling {
         self.bytes
     }
 
+    /// A reader of it, from its beginning.
+    pub(crate) fn follow(&self) -> Follower {
+        self.incoming.follow()
+    }
+
+    /// The file, once it is too large for memory.
+    pub(crate) fn path(&self) -> Option<Arc<TempPath>> {
+        let (_, path) = self.file.as_ref()?;
+        Some(Arc::clone(path))
+    }
+
     /// All of it, while it is held in memory.
     pub(crate) fn held(&self) -> Option<Vec<u8>> {
         self.file.is_none().then(|| self.incoming.held())

@@ -5,14 +5,12 @@
 //!
 //! Source: git's fsck.c; git-fsck(1), "fsck messages".
 
-use std::collections::HashSet;
-
 use gix::objs::Kind;
 
 use crate::{Oid, walk};
 
 /// Largest file that git obeys and that is looked at here, in bytes.
-pub(super) const OBEYED_MAX: u64 = 64 * 1024;
+pub(crate) const OBEYED_MAX: u64 = 64 * 1024;
 /// Longest line of attributes that git takes, in bytes.
 const ATTRIBUTES_LINE_MAX: usize = 2048;
 /// Longest target of a symbolic link that is looked at here, in bytes.
@@ -35,7 +33,7 @@ const HARMLESS: &[&[u8]] = &[
 
 /// What an object names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Links {
+pub(crate) enum Links {
     Blob,
     Tree(Vec<Entry>),
     Commit {
@@ -48,7 +46,7 @@ pub(super) enum Links {
 
 /// An entry of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub(super) name: Vec<u8>,
     pub(super) oid: Oid,
     /// `None`: a commit of another repository.
@@ -84,7 +82,7 @@ impl Links {
 
 /// Files of which git obeys what is in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Obeyed {
+pub(crate) enum Obeyed {
     Attributes,
     Modules,
     /// A symbolic link. Some versions of git refuse one that leads into `.git`.
@@ -92,7 +90,7 @@ pub(super) enum Obeyed {
 }
 
 impl Obeyed {
-    pub(super) fn is_good(self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_good(self, bytes: &[u8]) -> bool {
         match self {
             Self::Attributes => are_attributes(bytes),
             Self::Modules => are_modules(bytes),
@@ -111,14 +109,15 @@ pub(super) fn links(
         Kind::Blob => Some(Links::Blob),
         Kind::Commit => commit(bytes),
         Kind::Tree => {
-            let modes = tree(bytes)?;
             // First, so that a name is looked at once.
-            is_sorted(&modes).then_some(())?;
-            for (mode, entry) in &modes {
-                check_entry(mode, entry, is_good)?;
+            is_sorted(bytes)?.then_some(())?;
+            let mut entries = Vec::new();
+            for leaf in leaves(bytes) {
+                let leaf = leaf?;
+                check_leaf(&leaf, is_good)?;
+                entries.push(leaf.entry());
             }
-            let entries = modes.into_iter().map(|(_, entry)| entry);
-            Some(Links::Tree(entries.collect()))
+            Some(Links::Tree(entries))
         }
         Kind::Tag => None,
     }
@@ -126,42 +125,77 @@ pub(super) fn links(
 
 /// What a tree of the repository names: read, not judged.
 pub(super) fn entries(bytes: &[u8]) -> Option<Vec<Entry>> {
-    Some(tree(bytes)?.into_iter().map(|(_, entry)| entry).collect())
+    leaves(bytes).map(|leaf| Some(leaf?.entry())).collect()
 }
 
-fn tree(mut bytes: &[u8]) -> Option<Vec<(&[u8], Entry)>> {
-    let mut entries = Vec::new();
-    while !bytes.is_empty() {
-        let (mode, rest) = split_once(bytes, b' ')?;
-        let (name, rest) = split_once(rest, 0)?;
-        let (oid, rest) = rest.split_at_checked(20)?;
-        bytes = rest;
-        let kind = match mode {
+/// An entry of a tree, where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leaf<'a> {
+    pub(crate) mode: &'a [u8],
+    pub(crate) name: &'a [u8],
+    pub(crate) oid: Oid,
+}
+
+impl Leaf<'_> {
+    /// What it has to be; `None`: a commit of another repository. Of a mode that no version of git has written it says
+    /// nothing.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match self.mode {
             b"40000" | b"040000" => Some(Kind::Tree),
             b"160000" => None,
             _ => Some(Kind::Blob),
-        };
-        let entry = Entry {
-            name: name.to_vec(),
-            oid: Oid::from_bytes_or_panic(oid),
-            kind,
-        };
-        entries.push((mode, entry));
+        }
     }
-    Some(entries)
+
+    fn entry(&self) -> Entry {
+        Entry {
+            name: self.name.to_vec(),
+            oid: self.oid,
+            kind: self.kind(),
+        }
+    }
+
+    /// Its name as it is sorted.
+    fn key(&self) -> impl Iterator<Item = &u8> {
+        let slash: &[u8] = match self.kind() {
+            Some(Kind::Tree) => b"/",
+            _ => b"",
+        };
+        self.name.iter().chain(slash)
+    }
 }
 
-fn check_entry(
-    mode: &[u8],
-    entry: &Entry,
+/// The entries of a tree, in their order; `None` in place of the first that is none, and then nothing more.
+pub(crate) fn leaves(mut bytes: &[u8]) -> impl Iterator<Item = Option<Leaf<'_>>> + Clone {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let (leaf, rest) = leaf(bytes).unzip();
+        bytes = rest.unwrap_or_default();
+        Some(leaf)
+    })
+}
+
+fn leaf(bytes: &[u8]) -> Option<(Leaf<'_>, &[u8])> {
+    let (mode, rest) = split_once(bytes, b' ')?;
+    let (name, rest) = split_once(rest, 0)?;
+    let (oid, rest) = rest.split_at_checked(20)?;
+    let oid = Oid::from_bytes_or_panic(oid);
+    Some((Leaf { mode, name, oid }, rest))
+}
+
+/// `None` unless an entry is plainly good. `is_good` looks at a file that git obeys.
+pub(crate) fn check_leaf(
+    leaf: &Leaf<'_>,
     is_good: &mut dyn FnMut(&Oid, Obeyed) -> bool,
 ) -> Option<()> {
-    let name = entry.name.as_slice();
+    let Leaf { mode, name, oid } = *leaf;
     let is_file = matches!(mode, b"100644" | b"100755");
     if !is_file && !matches!(mode, b"40000" | b"120000" | b"160000") {
         return None;
     }
-    if entry.oid.is_null() || name.is_empty() || name.len() > NAME_MAX {
+    if oid.is_null() || name.is_empty() || name.len() > NAME_MAX {
         return None;
     }
     // A slash parts folders, a backslash and a colon do on some systems; a tilde is in short names of others.
@@ -175,12 +209,12 @@ fn check_entry(
         return None;
     }
     if name == b".gitattributes" {
-        return (is_file && is_good(&entry.oid, Obeyed::Attributes)).then_some(());
+        return (is_file && is_good(&oid, Obeyed::Attributes)).then_some(());
     }
     if name == b".gitmodules" {
-        return (is_file && is_good(&entry.oid, Obeyed::Modules)).then_some(());
+        return (is_file && is_good(&oid, Obeyed::Modules)).then_some(());
     }
-    if mode == b"120000" && !is_good(&entry.oid, Obeyed::Link) {
+    if mode == b"120000" && !is_good(&oid, Obeyed::Link) {
         return None;
     }
     let is_harmless = is_file || mode == b"40000";
@@ -193,18 +227,30 @@ fn check_entry(
     (!is_special || (is_harmless && is_known)).then_some(())
 }
 
-/// Whether the entries are in git's order, and no name is there twice, as a file and a folder neither.
-fn is_sorted(entries: &[(&[u8], Entry)]) -> bool {
-    let key = |(_, entry): &(&[u8], Entry)| {
-        let mut key = entry.name.clone();
-        if entry.kind == Some(Kind::Tree) {
-            key.push(b'/');
+/// Whether the entries are in git's order, and no name is there twice, as a file and a folder neither. `None` when they
+/// cannot be read.
+pub(crate) fn is_sorted(bytes: &[u8]) -> Option<bool> {
+    let mut rest = leaves(bytes);
+    while let Some(leaf) = rest.next() {
+        let leaf = leaf?;
+        let mut next = rest.clone();
+        let Some(first) = next.next() else { break };
+        let first = first?;
+        if leaf.name.len() > NAME_MAX || !leaf.key().lt(first.key()) {
+            return Some(false);
         }
-        key
-    };
-    let mut names = HashSet::with_capacity(entries.len());
-    entries.is_sorted_by(|a, b| key(a) < key(b))
-        && entries.iter().all(|(_, entry)| names.insert(&entry.name))
+        // Between a file and a folder of its name stands only what begins like it, and goes on below the slash.
+        let between = |other: &Leaf<'_>| {
+            let more = other.name.strip_prefix(leaf.name);
+            more.is_some_and(|more| more.first().is_none_or(|byte| *byte < b'/'))
+        };
+        let others = std::iter::once(Some(first)).chain(next);
+        let mut alike = others.map_while(|other| other.filter(between));
+        if alike.any(|other| other.name == leaf.name) {
+            return Some(false);
+        }
+    }
+    Some(true)
 }
 
 /// Whether it is short and plain, and `.git` is nowhere in it.
@@ -261,7 +307,7 @@ fn is_path(path: &str) -> bool {
 }
 
 /// What a commit names; `None` unless it is as git writes it.
-pub(super) fn commit(bytes: &[u8]) -> Option<Links> {
+pub(crate) fn commit(bytes: &[u8]) -> Option<Links> {
     if bytes.contains(&0) {
         return None;
     }
@@ -311,7 +357,7 @@ fn is_person(line: &[u8]) -> bool {
 }
 
 /// Forty lower-case digits.
-fn oid(hex: &[u8]) -> Option<Oid> {
+pub(crate) fn oid(hex: &[u8]) -> Option<Oid> {
     let lower = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if hex.len() != 40 || !hex.iter().all(lower) {
         return None;

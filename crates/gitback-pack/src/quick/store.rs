@@ -81,7 +81,7 @@ fn complete(pack: &[u8], bases: &[(Oid, Kind, Vec<u8>)], rows: &mut Vec<Row>) ->
 }
 
 /// Type and size: four bits of the size in the first byte, then seven a byte.
-pub(super) fn entry_header(kind: Kind, size: usize, out: &mut Vec<u8>) {
+pub(crate) fn entry_header(kind: Kind, size: usize, out: &mut Vec<u8>) {
     let kind = match kind {
         Kind::Commit => 1,
         Kind::Tree => 2,
@@ -98,7 +98,7 @@ pub(super) fn entry_header(kind: Kind, size: usize, out: &mut Vec<u8>) {
     out.push(byte);
 }
 
-pub(super) fn deflate(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn deflate(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut compress = Compress::new(Compression::BEST_SPEED);
     // At this level every byte of what does not compress may take nine bits.
     let mut room = vec![0; bytes.len() + bytes.len() / 8 + 64];

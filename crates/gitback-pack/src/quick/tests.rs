@@ -12,20 +12,20 @@ use crate::Repository;
 const PERSON: &str = "A <a@example> 1700000000 +0100";
 
 /// A bare repository, and an object store in it.
-struct World {
-    home: TempDir,
-    repository: Repository,
+pub(crate) struct World {
+    pub(crate) home: TempDir,
+    pub(crate) repository: Repository,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let repository = Repository::create(&home.path().join("served.git")).expect("a repository");
         Self { home, repository }
     }
 
     /// Runs git in the repository.
-    fn git(&self, arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>) {
+    pub(crate) fn git(&self, arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>) {
         git(self.repository.path(), arguments, input)
     }
 
@@ -62,7 +62,7 @@ impl World {
     }
 }
 
-fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>) {
+pub(crate) fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>) {
     let mut child = Command::new("git")
         .args(arguments)
         .current_dir(directory)
@@ -86,7 +86,7 @@ fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>) {
     (output.status.success(), output.stdout)
 }
 
-fn pack(objects: &[(Kind, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn pack(objects: &[(Kind, Vec<u8>)]) -> Vec<u8> {
     let mut pack = b"PACK\0\0\0\x02".to_vec();
     let count = u32::try_from(objects.len()).expect("few");
     pack.extend_from_slice(&count.to_be_bytes());
@@ -107,11 +107,11 @@ pub(crate) fn blob(bytes: &[u8], pack: &mut Vec<u8>) {
     pack.extend_from_slice(sum.as_slice());
 }
 
-fn oid(kind: Kind, bytes: &[u8]) -> Oid {
+pub(crate) fn oid(kind: Kind, bytes: &[u8]) -> Oid {
     gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, bytes).expect("no forgery")
 }
 
-fn tree(entries: &[(&str, &[u8], Oid)]) -> Vec<u8> {
+pub(crate) fn tree(entries: &[(&str, &[u8], Oid)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (mode, name, oid) in entries {
         bytes.extend_from_slice(mode.as_bytes());
@@ -123,7 +123,7 @@ fn tree(entries: &[(&str, &[u8], Oid)]) -> Vec<u8> {
     bytes
 }
 
-fn commit(tree: Oid, parents: &[Oid]) -> Vec<u8> {
+pub(crate) fn commit(tree: Oid, parents: &[Oid]) -> Vec<u8> {
     let parents: String = parents
         .iter()
         .map(|one| format!("parent {one}\n"))
@@ -132,7 +132,7 @@ fn commit(tree: Oid, parents: &[Oid]) -> Vec<u8> {
 }
 
 /// A tree with one entry that names this file.
-fn names(mode: &str, name: &[u8], blob: &[u8]) -> Vec<(Kind, Vec<u8>)> {
+pub(crate) fn names(mode: &str, name: &[u8], blob: &[u8]) -> Vec<(Kind, Vec<u8>)> {
     let entry = (mode, name, oid(Kind::Blob, blob));
     vec![(Kind::Blob, blob.to_vec()), (Kind::Tree, tree(&[entry]))]
 }

@@ -9,6 +9,7 @@ use gix::zlib::{Inflate, Status};
 
 use super::{OBJECTS_MAX, Room};
 use crate::Oid;
+use crate::delta::apply;
 use crate::headers::Extent;
 use crate::objects::Objects;
 use crate::outgoing::PACK_HEADER_BYTES;
@@ -102,7 +103,7 @@ pub(super) fn unpack(pack: &[u8], objects: &Objects, room: &mut Room) -> Option<
                 continue;
             };
             let bytes = match base {
-                Some(base) => apply(base, &raw.bytes, room)?,
+                Some(base) => apply(base, &raw.bytes, |bytes| room.take(bytes))?,
                 None => raw.bytes,
             };
             let oid = hash(kind, &bytes)?;
@@ -206,75 +207,4 @@ fn entries(pack: &[u8], room: &mut Room) -> Option<Vec<Raw>> {
         at = end;
     }
     (at == body.len()).then_some(entries)
-}
-
-/// Applies a delta; `None` when it does not fit its base or itself.
-fn apply(base: &[u8], delta: &[u8], room: &mut Room) -> Option<Vec<u8>> {
-    let mut delta = Rest(delta);
-    if delta.size()? != base.len() {
-        return None;
-    }
-    let length = delta.size()?;
-    room.take(u64::try_from(length).ok()?)?;
-    let mut target = Vec::with_capacity(length);
-    while let Some(command) = delta.byte() {
-        let piece = match command {
-            0 => return None,
-            1..=0x7f => delta.take(usize::from(command))?,
-            0x80.. => {
-                let from = delta.field(command, 0..4)?;
-                let count = match delta.field(command, 4..7)? {
-                    0 => 0x1_0000,
-                    count => count,
-                };
-                base.get(from..from.checked_add(count)?)?
-            }
-        };
-        if piece.len() > length - target.len() {
-            return None;
-        }
-        target.extend_from_slice(piece);
-    }
-    (target.len() == length).then_some(target)
-}
-
-/// What is left of a delta.
-struct Rest<'a>(&'a [u8]);
-
-impl<'a> Rest<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    /// A size: seven bits a byte, the least ones first.
-    fn size(&mut self) -> Option<usize> {
-        let mut size = 0_usize;
-        for shift in (0..28).step_by(7) {
-            let byte = self.byte()?;
-            size |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(size);
-            }
-        }
-        None
-    }
-
-    /// A number of which those bytes are here whose bits are set in `command`.
-    fn field(&mut self, command: u8, bits: std::ops::Range<u32>) -> Option<usize> {
-        let mut value = 0;
-        for (place, bit) in bits.enumerate() {
-            if command & (1 << bit) != 0 {
-                value |= usize::from(self.byte()?) << (8 * place);
-            }
-        }
-        Some(value)
-    }
 }

@@ -1,0 +1,348 @@
+//! Large packs, indexed and checked in this process.
+//!
+//! As with small ones, what is done here only ever says yes. It begins while the pack arrives, in a thread of its own;
+//! as soon as there is anything that it does not do, git does all of it, with its own rules and its own words. Single
+//! objects that are not plainly good are shown to git afterwards, by themselves.
+//!
+//! What it takes is bounded: a number of bytes for each object of the pack, the objects that deltas still build on, and one
+//! large object for each thread.
+//!
+//! Source: docs/spec/pack.md §3; gitformat-pack(5).
+
+mod deltas;
+mod doubts;
+mod entries;
+mod judge;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use gix::objs::Kind;
+use tempfile::TempPath;
+
+use crate::adopt::adopt;
+use crate::headers::Extent;
+use crate::index::{Row, index};
+use crate::objects::Objects;
+use crate::quick::rules::OBEYED_MAX;
+use crate::{Follower, Limits, Oid, Quarantine};
+use entries::{Bounds, Seen};
+use judge::Judge;
+
+/// Most objects of a pack that is indexed here. Each takes some hundred bytes.
+const OBJECTS_MAX: u32 = 1_000_000;
+/// Largest object that is held here, in bytes. Larger ones are taken in pieces, unless they are deltas or have any.
+const OBJECT_MAX: u64 = 16 << 20;
+/// What all objects come to that are being made, or on which something still builds, in bytes.
+const TOGETHER_MAX: u64 = 64 << 20;
+/// What one pack may take here in the worst case, in bytes. Where less is allowed, git does it.
+const MEMORY_MAX: u64 = 512 << 20;
+/// Most packs that are indexed here at a time; others are git's.
+const AT_A_TIME_MAX: usize = 2;
+/// Most threads for one.
+const THREADS_MAX: usize = 4;
+/// Most objects that are here already, and are compared with those that came.
+const KNOWN_MAX: usize = 20_000;
+/// No base: the entry is an object as a whole.
+const WHOLE: u32 = u32::MAX;
+
+/// How many packs are indexed here now.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// An entry of the pack.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    offset: u64,
+    /// Null as long as nobody knows.
+    oid: Oid,
+    crc32: u32,
+    /// The entry on which it builds, or [`WHOLE`].
+    base: u32,
+    /// How long its header is, in bytes.
+    header: u8,
+    kind: Kind,
+}
+
+/// The entries of a pack, in their order.
+#[derive(Debug)]
+struct Spots {
+    all: Vec<Spot>,
+    /// Where the last one ends.
+    end: u64,
+}
+
+impl Spots {
+    fn with_capacity(count: u32) -> Self {
+        // The count may be a lie.
+        let count = usize::try_from(count.min(OBJECTS_MAX / 8)).unwrap_or(0);
+        Self {
+            all: Vec::with_capacity(count),
+            end: 0,
+        }
+    }
+
+    fn get(&self, index: u32) -> Option<&Spot> {
+        self.all.get(usize::try_from(index).ok()?)
+    }
+
+    /// The entry that begins there.
+    fn find(&self, offset: u64) -> Option<u32> {
+        let found = self.all.binary_search_by_key(&offset, |spot| spot.offset);
+        u32::try_from(found.ok()?).ok()
+    }
+
+    fn end_of(&self, index: u32) -> Option<u64> {
+        let next = self.get(index.checked_add(1)?);
+        Some(next.map_or(self.end, |next| next.offset))
+    }
+}
+
+/// One of the packs that may be indexed here at a time.
+#[derive(Debug)]
+struct Turn;
+
+impl Turn {
+    fn take() -> Option<Self> {
+        let before = RUNNING.fetch_add(1, Ordering::Relaxed);
+        let turn = Self;
+        (before < AT_A_TIME_MAX).then_some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A large pack that is looked at while it arrives. Dropped, it waits until nobody reads the pack any more.
+#[derive(Debug)]
+pub(crate) struct Bulk {
+    given_up: Arc<AtomicBool>,
+    /// `None` in the end: git has to do it.
+    seeing: Option<JoinHandle<Option<(Seen, Bounds)>>>,
+    _turn: Turn,
+}
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        if let Some(seeing) = self.seeing.take() {
+            // Whatever it has found, nobody wants to know.
+            let _ = seeing.join();
+        }
+    }
+}
+
+impl Bulk {
+    /// Begins, unless it is git's from the beginning. `time` is how long it may take. The pack has to end, or to break
+    /// off, before this is dropped.
+    pub(crate) fn begin(
+        follower: Follower,
+        objects: u32,
+        limits: &Limits,
+        time: Duration,
+    ) -> Option<Self> {
+        if objects > OBJECTS_MAX || limits.memory_bytes < MEMORY_MAX {
+            return None;
+        }
+        let turn = Turn::take()?;
+        let given_up = Arc::new(AtomicBool::new(false));
+        let bounds = Bounds::of(limits, time, Arc::clone(&given_up));
+        let see = move || {
+            let seen = entries::see(follower, objects, &bounds);
+            if seen.is_none() {
+                bounds.given_up.store(true, Ordering::Relaxed);
+            }
+            Some((seen?, bounds))
+        };
+        let thread = std::thread::Builder::new().name("index".to_owned());
+        Some(Self {
+            given_up,
+            seeing: Some(thread.spawn(see).ok()?),
+            _turn: turn,
+        })
+    }
+
+    /// Whether git has to do it, as is known so far.
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Puts the pack with its index into the quarantine, everything in it checked. Says whether it needs nothing that
+    /// is not in it. `None`: nothing was put there, and git has to do it.
+    ///
+    /// The pack has arrived, and its checksum, `sum`, is right.
+    pub(crate) fn finish(
+        mut self,
+        pack: &TempPath,
+        sum: &Oid,
+        quarantine: &Quarantine,
+        limits: &Limits,
+    ) -> Option<bool> {
+        let (seen, bounds) = self.seeing.take()?.join().ok()??;
+        let file = File::open(pack).ok()?;
+        let checked = Checked::of(seen, &file, &bounds, limits)?;
+        drop(file);
+        let contained = checked.links_are_there(quarantine)?;
+        let directory = quarantine.path().ok()?.join("pack");
+        let placed = Placed::put(pack, &checked.index(sum)?, &directory, sum)?;
+        checked.files_are_good(quarantine, limits)?;
+        placed.keep();
+        Some(contained)
+    }
+}
+
+/// A pack of which every object has its name.
+struct Checked {
+    spots: Spots,
+    judge: Judge,
+    /// The entries by the names of their objects.
+    order: Vec<u32>,
+}
+
+impl Checked {
+    fn of(seen: Seen, pack: &File, bounds: &Bounds, limits: &Limits) -> Option<Self> {
+        let Seen {
+            mut spots,
+            mut judge,
+            unpacked_bytes,
+        } = seen;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let made = deltas::make(pack, &spots, bounds, processors.min(THREADS_MAX))?;
+        for (index, oid) in &made.objects {
+            spots.all.get_mut(usize::try_from(*index).ok()?)?.oid = *oid;
+        }
+        let extent = Extent {
+            objects: u64::try_from(spots.all.len()).ok()?,
+            unpacked_bytes: unpacked_bytes.checked_add(made.unpacked_bytes)?,
+            delta_depth: made.depth,
+        };
+        extent.check(limits).ok()?;
+        judge.add(made.judge);
+        let mut order: Vec<u32> = (0..u32::try_from(spots.all.len()).ok()?).collect();
+        let oid = |index: &u32| spots.get(*index).map(|spot| spot.oid);
+        order.sort_unstable_by_key(oid);
+        // In one pack an object is there once, and each has a name.
+        let is_once = order.is_sorted_by(|a, b| oid(a) < oid(b));
+        let is_named = spots.all.iter().all(|spot| !spot.oid.is_null());
+        (is_once && is_named).then_some(Self {
+            spots,
+            judge,
+            order,
+        })
+    }
+
+    fn find(&self, oid: &Oid) -> Option<&Spot> {
+        let named = |index: &u32| self.spots.get(*index).map(|spot| spot.oid);
+        let found = self.order.binary_search_by_key(&Some(*oid), named);
+        self.spots.get(*self.order.get(found.ok()?)?)
+    }
+
+    /// Whether everything that is named is in the pack; `None` if something is neither there nor in the repository, or
+    /// what is in both is not the same.
+    fn links_are_there(&self, quarantine: &Quarantine) -> Option<bool> {
+        let here = quarantine.repository().objects().ok()?;
+        let mut is_contained = true;
+        for (oid, kinds) in &self.judge.named {
+            let kind = match self.find(oid) {
+                Some(spot) => spot.kind,
+                None => {
+                    is_contained = false;
+                    here.kind(oid).ok()??
+                }
+            };
+            (*kinds == judge::bit(kind)).then_some(())?;
+        }
+        Some(is_contained)
+    }
+
+    fn index(&self, sum: &Oid) -> Option<Vec<u8>> {
+        let rows = self.order.iter().map(|index| {
+            let spot = self.spots.get(*index)?;
+            Some(Row {
+                oid: spot.oid,
+                crc32: spot.crc32,
+                offset: spot.offset,
+            })
+        });
+        index(&rows.collect::<Option<Vec<Row>>>()?, sum.as_slice())
+    }
+
+    /// Looks at what could not be judged before all objects were there.
+    fn files_are_good(&self, quarantine: &Quarantine, limits: &Limits) -> Option<()> {
+        let path = quarantine.path().ok()?;
+        let came = Objects::of_packs(&path.join("pack")).ok()?;
+        let here = quarantine.repository().objects().ok()?;
+        let known = self.spots.all.iter().map(|spot| &spot.oid);
+        let known: Vec<&Oid> = known.filter(|oid| here.has(oid)).collect();
+        if known.len() > KNOWN_MAX {
+            return None;
+        }
+        for oid in known {
+            // The same object with another content would be a forgery.
+            let (kind, size) = came.header(oid)?;
+            if size > OBJECT_MAX || here.read_within(oid, kind, size)? != came.read(oid).ok()? {
+                return None;
+            }
+        }
+        let mut doubtful = self.judge.doubtful.clone();
+        for ((oid, obeyed), tree) in &self.judge.obeyed {
+            let bytes = came
+                .read_within(oid, Kind::Blob, OBEYED_MAX)
+                .or_else(|| here.read_within(oid, Kind::Blob, OBEYED_MAX));
+            if !bytes.is_some_and(|bytes| obeyed.is_good(&bytes)) {
+                doubtful.push(*tree);
+            }
+        }
+        doubtful.sort_unstable();
+        doubtful.dedup();
+        let spots = doubtful.iter().map(|index| self.spots.get(*index));
+        let oids = spots.map(|spot| Some(spot?.oid));
+        doubts::are_good(
+            &oids.collect::<Option<Vec<Oid>>>()?,
+            &came,
+            quarantine,
+            limits,
+        )
+    }
+}
+
+/// A pack and its index in a directory, which are removed again unless they are kept.
+struct Placed {
+    files: Option<[std::path::PathBuf; 2]>,
+}
+
+impl Placed {
+    fn put(pack: &Path, index: &[u8], directory: &Path, sum: &Oid) -> Option<Self> {
+        let named = |suffix| directory.join(format!("pack-{sum}.{suffix}"));
+        let files = [named("idx"), named("pack")];
+        let [index_path, pack_path] = &files;
+        adopt(pack, pack_path).ok()?;
+        let placed = Self {
+            files: Some(files.clone()),
+        };
+        std::fs::write(index_path, index).ok()?;
+        Some(placed)
+    }
+
+    fn keep(mut self) {
+        self.files = None;
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        for file in self.files.iter().flatten() {
+            // What stays behind is in a quarantine, which vanishes.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
