@@ -126,11 +126,11 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-fn is_fan_out(name: &str) -> bool {
+pub(crate) fn is_fan_out(name: &str) -> bool {
     name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn names(directory: &Path) -> Result<Vec<String>, Fault> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, Fault> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(Fault::io("list", directory))? {
         let entry = entry.map_err(Fault::io("list", directory))?;

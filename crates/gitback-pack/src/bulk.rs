@@ -201,8 +201,8 @@ impl Bulk {
 struct Checked {
     spots: Spots,
     judge: Judge,
-    /// The entries by the names of their objects.
-    order: Vec<u32>,
+    /// The names of all objects, in order, and their entries.
+    names: Vec<(Oid, u32)>,
 }
 
 impl Checked {
@@ -224,23 +224,23 @@ impl Checked {
         };
         extent.check(limits).ok()?;
         judge.add(made.judge);
-        let mut order: Vec<u32> = (0..u32::try_from(spots.all.len()).ok()?).collect();
-        let oid = |index: &u32| spots.get(*index).map(|spot| spot.oid);
-        order.sort_unstable_by_key(oid);
+        let numbered = (0_u32..).zip(&spots.all);
+        let mut names: Vec<(Oid, u32)> = numbered.map(|(index, spot)| (spot.oid, index)).collect();
+        names.sort_unstable();
         // In one pack an object is there once, and each has a name.
-        let is_once = order.is_sorted_by(|a, b| oid(a) < oid(b));
-        let is_named = spots.all.iter().all(|spot| !spot.oid.is_null());
+        let is_once = names.is_sorted_by(|(a, _), (b, _)| a < b);
+        let is_named = names.first().is_none_or(|(oid, _)| !oid.is_null());
         (is_once && is_named).then_some(Self {
             spots,
             judge,
-            order,
+            names,
         })
     }
 
     fn find(&self, oid: &Oid) -> Option<&Spot> {
-        let named = |index: &u32| self.spots.get(*index).map(|spot| spot.oid);
-        let found = self.order.binary_search_by_key(&Some(*oid), named);
-        self.spots.get(*self.order.get(found.ok()?)?)
+        let found = self.names.binary_search_by(|(name, _)| name.cmp(oid));
+        let (_, index) = self.names.get(found.ok()?)?;
+        self.spots.get(*index)
     }
 
     /// Whether everything that is named is in the pack; `None` if something is neither there nor in the repository, or
@@ -262,7 +262,7 @@ impl Checked {
     }
 
     fn index(&self, sum: &Oid) -> Option<Vec<u8>> {
-        let rows = self.order.iter().map(|index| {
+        let rows = self.names.iter().map(|(_, index)| {
             let spot = self.spots.get(*index)?;
             Some(Row {
                 oid: spot.oid,
@@ -278,8 +278,13 @@ impl Checked {
         let path = quarantine.path().ok()?;
         let came = Objects::of_packs(&path.join("pack")).ok()?;
         let here = quarantine.repository().objects().ok()?;
-        let known = self.spots.all.iter().map(|spot| &spot.oid);
-        let known: Vec<&Oid> = known.filter(|oid| here.has(oid)).collect();
+        let known: Vec<&Oid> = match here.is_empty().ok()? {
+            true => Vec::new(),
+            false => {
+                let all = self.spots.all.iter().map(|spot| &spot.oid);
+                all.filter(|oid| here.has(oid)).collect()
+            }
+        };
         if known.len() > KNOWN_MAX {
             return None;
         }

@@ -13,6 +13,7 @@ use gix::odb::pack::data::decode;
 use gix::odb::pack::{cache, data, index};
 use gix::zlib::Inflate;
 
+use crate::adopt::{is_fan_out, names};
 use crate::quick::Quick;
 use crate::{Fault, Oid, Reject, headers, walk};
 
@@ -313,6 +314,21 @@ impl Objects {
     pub(crate) fn sizes(&self) -> Vec<(String, u64)> {
         let size = |pack: &Arc<Pack>| (pack.stem.clone(), pack.index.num_objects().into());
         self.packs.iter().map(size).collect()
+    }
+
+    /// Whether there are none, as a look at the names of files tells.
+    pub(crate) fn is_empty(&self) -> Result<bool, Fault> {
+        if !self.packs.is_empty() {
+            return Ok(false);
+        }
+        for path in &self.loose {
+            for name in names(path)? {
+                if is_fan_out(&name) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     pub(crate) fn has(&self, oid: &Oid) -> bool {

@@ -43,8 +43,8 @@ struct Work<'a> {
     pack: &'a File,
     spots: &'a Spots,
     bounds: &'a Bounds,
-    /// The deltas, by what they build on.
-    deltas: Vec<u32>,
+    /// What deltas build on, in order, and the deltas.
+    deltas: Vec<(u32, u32)>,
     /// What builds on nothing, and has deltas.
     roots: Vec<u32>,
     next: AtomicUsize,
@@ -56,13 +56,13 @@ struct Work<'a> {
 
 /// Makes all deltas, in so many threads; `None` when git has to.
 pub(super) fn make(pack: &File, spots: &Spots, bounds: &Bounds, threads: usize) -> Option<Made> {
-    let numbers = 0..u32::try_from(spots.all.len()).ok()?;
-    let base = |index: u32| spots.get(index).map_or(WHOLE, |spot| spot.base);
-    let mut deltas: Vec<u32> = numbers.filter(|index| base(*index) != WHOLE).collect();
-    deltas.sort_by_key(|index| base(*index));
-    let mut roots: Vec<u32> = deltas.iter().map(|index| base(*index)).collect();
+    let numbered = (0_u32..).zip(&spots.all);
+    let deltas = numbered.filter(|(_, spot)| spot.base != WHOLE);
+    let mut deltas: Vec<(u32, u32)> = deltas.map(|(index, spot)| (spot.base, index)).collect();
+    deltas.sort_unstable();
+    let mut roots: Vec<u32> = deltas.iter().map(|(base, _)| *base).collect();
     roots.dedup();
-    roots.retain(|index| base(*index) == WHOLE);
+    roots.retain(|index| spots.get(*index).is_some_and(|spot| spot.base == WHOLE));
     let work = Work {
         pack,
         spots,
@@ -176,11 +176,10 @@ impl Work<'_> {
         (before.checked_add(size)? <= self.bounds.unpacked_bytes).then_some(())
     }
 
-    fn deltas_of(&self, base: u32) -> &[u32] {
-        let of = |index: &u32| self.spots.get(*index).map_or(WHOLE, |spot| spot.base);
-        let first = self.deltas.partition_point(|index| of(index) < base);
+    fn deltas_of(&self, base: u32) -> &[(u32, u32)] {
+        let first = self.deltas.partition_point(|(other, _)| *other < base);
         let rest = self.deltas.get(first..).unwrap_or_default();
-        let count = rest.partition_point(|index| of(index) == base);
+        let count = rest.partition_point(|(other, _)| *other == base);
         rest.get(..count).unwrap_or_default()
     }
 
@@ -191,7 +190,7 @@ impl Work<'_> {
             return;
         }
         let base = Rc::new(base);
-        open.extend(deltas.iter().map(|delta| Open {
+        open.extend(deltas.iter().map(|(_, delta)| Open {
             index: *delta,
             base: Rc::clone(&base),
             depth,
