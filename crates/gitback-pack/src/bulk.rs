@@ -9,17 +9,18 @@
 //!
 //! Source: docs/spec/pack.md §3; gitformat-pack(5).
 
+mod bounds;
 mod deltas;
 mod doubts;
 mod entries;
 mod judge;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use gix::objs::Kind;
 use tempfile::TempPath;
@@ -27,10 +28,11 @@ use tempfile::TempPath;
 use crate::adopt::adopt;
 use crate::headers::Extent;
 use crate::index::{Row, index};
-use crate::objects::Objects;
 use crate::quick::rules::OBEYED_MAX;
 use crate::{Follower, Limits, Oid, Quarantine};
-use entries::{Bounds, Seen};
+use bounds::{Bounds, Clock};
+use deltas::Pack;
+use entries::Seen;
 use judge::Judge;
 
 /// Most objects of a pack that is indexed here. Each takes some hundred bytes.
@@ -45,8 +47,10 @@ const MEMORY_MAX: u64 = 512 << 20;
 const AT_A_TIME_MAX: usize = 2;
 /// Most threads for one.
 const THREADS_MAX: usize = 4;
-/// Most objects that are here already, and are compared with those that came.
-const KNOWN_MAX: usize = 20_000;
+/// What all objects come to that git is to see by themselves, in bytes. Of more, it had better look at the whole pack.
+const DOUBTS_MAX: u64 = 32 << 20;
+/// What may be read once more, in bytes, of files that git obeys and what they build on.
+const AGAIN_MAX: u64 = 1 << 30;
 /// No base: the entry is an object as a whole.
 const WHOLE: u32 = u32::MAX;
 
@@ -122,15 +126,15 @@ impl Drop for Turn {
 /// A large pack that is looked at while it arrives. Dropped, it waits until nobody reads the pack any more.
 #[derive(Debug)]
 pub(crate) struct Bulk {
-    given_up: Arc<AtomicBool>,
+    bounds: Arc<Bounds>,
     /// `None` in the end: git has to do it.
-    seeing: Option<JoinHandle<Option<(Seen, Bounds)>>>,
+    seeing: Option<JoinHandle<Option<Seen>>>,
     _turn: Turn,
 }
 
 impl Drop for Bulk {
     fn drop(&mut self) {
-        self.given_up.store(true, Ordering::Relaxed);
+        self.bounds.give_up();
         if let Some(seeing) = self.seeing.take() {
             // Whatever it has found, nobody wants to know.
             let _ = seeing.join();
@@ -139,30 +143,24 @@ impl Drop for Bulk {
 }
 
 impl Bulk {
-    /// Begins, unless it is git's from the beginning. `time` is how long it may take. The pack has to end, or to break
-    /// off, before this is dropped.
-    pub(crate) fn begin(
-        follower: Follower,
-        objects: u32,
-        limits: &Limits,
-        time: Duration,
-    ) -> Option<Self> {
+    /// Begins, unless it is git's from the beginning. The pack has to end, or to break off, before this is dropped.
+    pub(crate) fn begin(follower: Follower, objects: u32, limits: &Limits) -> Option<Self> {
         if objects > OBJECTS_MAX || limits.memory_bytes < MEMORY_MAX {
             return None;
         }
         let turn = Turn::take()?;
-        let given_up = Arc::new(AtomicBool::new(false));
-        let bounds = Bounds::of(limits, time, Arc::clone(&given_up));
+        let bounds = Arc::new(Bounds::new(limits, objects));
+        let own = Arc::clone(&bounds);
         let see = move || {
-            let seen = entries::see(follower, objects, &bounds);
+            let seen = entries::see(follower, objects, &own);
             if seen.is_none() {
-                bounds.given_up.store(true, Ordering::Relaxed);
+                own.give_up();
             }
-            Some((seen?, bounds))
+            seen
         };
         let thread = std::thread::Builder::new().name("index".to_owned());
         Some(Self {
-            given_up,
+            bounds,
             seeing: Some(thread.spawn(see).ok()?),
             _turn: turn,
         })
@@ -170,7 +168,7 @@ impl Bulk {
 
     /// Whether git has to do it, as is known so far.
     pub(crate) fn has_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
+        self.bounds.has_given_up()
     }
 
     /// Puts the pack with its index into the quarantine, everything in it checked. Says whether it needs nothing that
@@ -182,16 +180,15 @@ impl Bulk {
         pack: &TempPath,
         sum: &Oid,
         quarantine: &Quarantine,
-        limits: &Limits,
     ) -> Option<bool> {
-        let (seen, bounds) = self.seeing.take()?.join().ok()??;
+        let seen = self.seeing.take()?.join().ok()??;
         let file = File::open(pack).ok()?;
-        let checked = Checked::of(seen, &file, &bounds, limits)?;
-        drop(file);
+        let mut checked = Checked::of(seen, &file, &self.bounds)?;
         let contained = checked.links_are_there(quarantine)?;
+        checked.look_at_files(quarantine, &file, &self.bounds)?;
         let directory = quarantine.path().ok()?.join("pack");
         let placed = Placed::put(pack, &checked.index(sum)?, &directory, sum)?;
-        checked.files_are_good(quarantine, limits)?;
+        doubts::are_good(&checked.judge.doubtful, quarantine, &self.bounds.limits)?;
         placed.keep();
         Some(contained)
     }
@@ -206,14 +203,18 @@ struct Checked {
 }
 
 impl Checked {
-    fn of(seen: Seen, pack: &File, bounds: &Bounds, limits: &Limits) -> Option<Self> {
+    fn of(seen: Seen, file: &File, bounds: &Bounds) -> Option<Self> {
         let Seen {
             mut spots,
             mut judge,
             unpacked_bytes,
         } = seen;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let made = deltas::make(pack, &spots, bounds, processors.min(THREADS_MAX))?;
+        let pack = Pack {
+            file,
+            spots: &spots,
+        };
+        let made = deltas::make(pack, bounds, processors.min(THREADS_MAX))?;
         for (index, oid) in &made.objects {
             spots.all.get_mut(usize::try_from(*index).ok()?)?.oid = *oid;
         }
@@ -222,7 +223,7 @@ impl Checked {
             unpacked_bytes: unpacked_bytes.checked_add(made.unpacked_bytes)?,
             delta_depth: made.depth,
         };
-        extent.check(limits).ok()?;
+        extent.check(&bounds.limits).ok()?;
         judge.add(made.judge);
         let numbered = (0_u32..).zip(&spots.all);
         let mut names: Vec<(Oid, u32)> = numbered.map(|(index, spot)| (spot.oid, index)).collect();
@@ -244,9 +245,12 @@ impl Checked {
     }
 
     /// Whether everything that is named is in the pack; `None` if something is neither there nor in the repository, or
-    /// what is in both is not the same.
+    /// something is in both, which git compares.
     fn links_are_there(&self, quarantine: &Quarantine) -> Option<bool> {
-        let here = quarantine.repository().objects().ok()?;
+        let here = quarantine.repository().small_objects().ok()?;
+        if !here.is_empty().ok()? && self.names.iter().any(|(oid, _)| here.has(oid)) {
+            return None;
+        }
         let mut is_contained = true;
         for (oid, kinds) in &self.judge.named {
             let kind = match self.find(oid) {
@@ -273,47 +277,43 @@ impl Checked {
         index(&rows.collect::<Option<Vec<Row>>>()?, sum.as_slice())
     }
 
-    /// Looks at what could not be judged before all objects were there.
-    fn files_are_good(&self, quarantine: &Quarantine, limits: &Limits) -> Option<()> {
-        let path = quarantine.path().ok()?;
-        let came = Objects::of_packs(&path.join("pack")).ok()?;
-        let here = quarantine.repository().objects().ok()?;
-        let known: Vec<&Oid> = match here.is_empty().ok()? {
-            true => Vec::new(),
-            false => {
-                let all = self.spots.all.iter().map(|spot| &spot.oid);
-                all.filter(|oid| here.has(oid)).collect()
-            }
+    /// Looks at the files that git obeys, which could not be judged before all objects had names. What is not plainly
+    /// good is for git to see.
+    fn look_at_files(
+        &mut self,
+        quarantine: &Quarantine,
+        file: &File,
+        bounds: &Bounds,
+    ) -> Option<()> {
+        let here = quarantine.repository().small_objects().ok()?;
+        let mut clock = Clock::begin(bounds);
+        let mut left = AGAIN_MAX;
+        let mut trees = BTreeSet::new();
+        let pack = Pack {
+            file,
+            spots: &self.spots,
         };
-        if known.len() > KNOWN_MAX {
-            return None;
-        }
-        for oid in known {
-            // The same object with another content would be a forgery.
-            let (kind, size) = came.header(oid)?;
-            if size > OBJECT_MAX || here.read_within(oid, kind, size)? != came.read(oid).ok()? {
-                return None;
-            }
-        }
-        let mut doubtful = self.judge.doubtful.clone();
         for ((oid, obeyed), tree) in &self.judge.obeyed {
-            let bytes = came
-                .read_within(oid, Kind::Blob, OBEYED_MAX)
-                .or_else(|| here.read_within(oid, Kind::Blob, OBEYED_MAX));
+            let bytes = match self.names.binary_search_by(|(name, _)| name.cmp(oid)) {
+                Ok(at) => {
+                    let (_, index) = self.names.get(at)?;
+                    pack.read(*index, OBEYED_MAX, &mut left, &mut clock)
+                }
+                Err(_) => here.read_within(oid, Kind::Blob, OBEYED_MAX),
+            };
+            clock.step(0, self.spots.end)?;
             if !bytes.is_some_and(|bytes| obeyed.is_good(&bytes)) {
-                doubtful.push(*tree);
+                trees.insert(*tree);
             }
         }
-        doubtful.sort_unstable();
-        doubtful.dedup();
-        let spots = doubtful.iter().map(|index| self.spots.get(*index));
-        let oids = spots.map(|spot| Some(spot?.oid));
-        doubts::are_good(
-            &oids.collect::<Option<Vec<Oid>>>()?,
-            &came,
-            quarantine,
-            limits,
-        )
+        for doubt in &self.judge.doubtful {
+            trees.remove(&doubt.index);
+        }
+        for tree in trees {
+            let bytes = pack.read(tree, OBJECT_MAX, &mut left, &mut clock)?;
+            self.judge.doubt(bounds, tree, Kind::Tree, &bytes)?;
+        }
+        Some(())
     }
 }
 

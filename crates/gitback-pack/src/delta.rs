@@ -2,6 +2,9 @@
 //!
 //! Source: gitformat-pack(5), "Deltified representation".
 
+/// Shortest delta that git applies, in bytes, although fewer can make an empty object.
+const DELTA_MIN: usize = 4;
+
 /// Applies a delta to its base. `None` when it does not fit its base or itself, or when `room` says that there is no
 /// room for so many bytes.
 pub(crate) fn apply(
@@ -9,6 +12,9 @@ pub(crate) fn apply(
     delta: &[u8],
     room: impl FnOnce(u64) -> Option<()>,
 ) -> Option<Vec<u8>> {
+    if delta.len() < DELTA_MIN {
+        return None;
+    }
     let mut delta = Rest(delta);
     if delta.size()? != base.len() {
         return None;
@@ -75,5 +81,30 @@ impl<'a> Rest<'a> {
             }
         }
         Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_what_git_makes_and_nothing_else() {
+        let make = |delta: &[u8]| apply(b"hello base", delta, |_| Some(()));
+        assert_eq!(make(&[10, 3, 3, b'a', b'b', b'c']), Some(b"abc".to_vec()));
+        assert_eq!(make(&[10, 4, 0x91, 6, 4]), Some(b"base".to_vec()));
+        // What makes nothing is too short for git.
+        assert_eq!(make(&[10, 0]), None);
+        assert_eq!(make(&[0x8a, 0, 0]), None);
+        assert_eq!(make(&[9, 3, 3, b'a', b'b', b'c']), None);
+        assert_eq!(make(&[10, 2, 3, b'a', b'b', b'c']), None);
+        assert_eq!(make(&[10, 4, 3, b'a', b'b', b'c']), None);
+        assert_eq!(make(&[10, 4, 0x91, 7, 4]), None);
+        assert_eq!(make(&[10, 3, 3, b'a', b'b']), None);
+        assert_eq!(make(&[10, 3, 0, 3, b'a', b'b', b'c']), None);
+        let no_room = apply(b"hello base", &[10, 4, 0x91, 6, 4], |size| {
+            (size < 4).then_some(())
+        });
+        assert_eq!(no_room, None);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use gix::odb::pack::data::entry::Header;
 use gix::odb::pack::{data::Entry, index};
-use gix::zlib::Inflate;
+use gix::zlib::{Decompress, FlushDecompress, Inflate, Status};
 
 use crate::{Fault, Limits, Reject};
 
@@ -16,6 +16,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 const ENTRY_BYTES: usize = 1024;
 /// In how many bytes git reads type and size of an object; with more it is lost in a file.
 const SIZE_BYTES_MAX: usize = 9;
+/// How much is read at once of an entry whose sizes come late.
+const LATE_BYTES: usize = 64 * 1024;
 /// How long the two sizes at the beginning of a delta can be, together.
 const DELTA_SIZES_MAX: usize = 20;
 /// No base: the entry is an object as a whole.
@@ -84,8 +86,11 @@ pub(crate) fn look(path: &Path, index: &index::File) -> Result<Extent, Reject> {
         let base = base.ok_or_else(|| corrupt("a delta builds on what is not in it"))?;
         let size = match base {
             WHOLE => entry.decompressed_size,
-            _ => result_size(delta, &mut inflate)
-                .ok_or_else(|| corrupt("a delta does not begin with sizes"))?,
+            _ => match result_size(delta, &mut inflate) {
+                Some(size) => size,
+                None => late_result_size(&file, path, *offset, entry.header_size())?
+                    .ok_or_else(|| corrupt("a delta does not begin with sizes"))?,
+            },
         };
         unpacked_bytes = unpacked_bytes.saturating_add(size);
         bases.push(base);
@@ -122,6 +127,35 @@ fn result_size(delta: &[u8], inflate: &mut Inflate) -> Option<u64> {
     let (_, _, written) = inflate.once(delta, &mut sizes).ok()?;
     let (_, rest) = number(sizes.get(..written)?)?;
     number(rest).map(|(size, _)| size)
+}
+
+/// The same of a delta of which nothing comes out of the first bytes, which no git writes and every git reads.
+fn late_result_size(
+    file: &File,
+    path: &Path,
+    offset: u64,
+    header: usize,
+) -> Result<Option<u64>, Fault> {
+    let mut inflate = Decompress::new();
+    let (mut sizes, mut chunk) = ([0; DELTA_SIZES_MAX], vec![0; LATE_BYTES]);
+    let begin = offset.saturating_add(header.try_into().unwrap_or(u64::MAX));
+    loop {
+        let at = begin.saturating_add(inflate.total_in());
+        let count = file.read_at(&mut chunk, at);
+        let count = count.map_err(Fault::io("read", path))?;
+        let input = chunk.get(..count).unwrap_or_default();
+        let before = (inflate.total_in(), inflate.total_out());
+        let made = usize::try_from(before.1).unwrap_or(usize::MAX);
+        let free = sizes.get_mut(made..).unwrap_or_default();
+        let status = inflate.decompress(input, free, FlushDecompress::None);
+        let made = usize::try_from(inflate.total_out()).unwrap_or(usize::MAX);
+        let made = sizes.get(..made).unwrap_or_default();
+        let size = number(made).and_then(|(_, rest)| number(rest));
+        let is_over = before == (inflate.total_in(), inflate.total_out());
+        if size.is_some() || is_over || !matches!(status, Ok(Status::Ok)) {
+            return Ok(size.map(|(size, _)| size));
+        }
+    }
 }
 
 /// A number of seven bits a byte, the least ones first, and what follows it.

@@ -419,8 +419,9 @@ impl<'a> Tee<'a> {
 
     /// Begins to index a pack that is not small, here if that is possible.
     fn index(&mut self) -> Result<(), Fault> {
-        let time = Duration::from_secs(self.limits.cpu_seconds);
-        let bulk = Bulk::begin(self.spool.follow(), self.objects, self.limits, time);
+        // It becomes the pack.
+        self.spool.spill()?;
+        let bulk = Bulk::begin(self.spool.follow(), self.objects, self.limits);
         self.sink = match bulk {
             Some(bulk) => Sink::Bulk(bulk),
             None => Sink::Indexer(self.hand_to_git()?),
@@ -497,10 +498,11 @@ impl<'a> Tee<'a> {
             }
             Sink::Bulk(bulk) => {
                 let found = match (&sum, self.spool.path()) {
-                    (Ok(sum), Some(path)) if is_sound => {
-                        bulk.finish(&path, sum, self.quarantine, self.limits)
+                    (Ok(sum), Some(path)) if is_sound => bulk.finish(&path, sum, self.quarantine),
+                    _ => {
+                        drop(bulk);
+                        None
                     }
-                    _ => None,
                 };
                 match found {
                     Some(contained) => Found::Bulk { contained },

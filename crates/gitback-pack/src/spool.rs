@@ -97,8 +97,17 @@ impl Spooling {
             self.incoming.hold(chunk);
             return Ok(());
         }
-        let (file, path) = match &mut self.file {
-            Some(file) => file,
+        let (file, path) = self.spill()?;
+        let written = file.write_all(chunk);
+        written.map_err(|source| Fault::io("write", path.to_path_buf())(source))?;
+        self.incoming.grow(self.bytes);
+        Ok(())
+    }
+
+    /// Goes on in a file, with what was held in memory.
+    pub(crate) fn spill(&mut self) -> Result<&mut (File, Arc<TempPath>), Fault> {
+        match &mut self.file {
+            Some(file) => Ok(file),
             none => {
                 let (mut file, path) = tempfile::Builder::new()
                     .prefix("pack-")
@@ -109,13 +118,9 @@ impl Spooling {
                 held.map_err(Fault::io("write", path.to_path_buf()))?;
                 let path = Arc::new(path);
                 self.incoming.begin(Arc::clone(&path));
-                none.insert((file, path))
+                Ok(none.insert((file, path)))
             }
-        };
-        let written = file.write_all(chunk);
-        written.map_err(|source| Fault::io("write", path.to_path_buf())(source))?;
-        self.incoming.grow(self.bytes);
-        Ok(())
+        }
     }
 
     pub(crate) const fn bytes(&self) -> u64 {

@@ -71,9 +71,9 @@ impl<'a> Intake<'a> {
                 Part::Pack(reader) => self.take_pack(reader)?,
                 Part::PackEnd(info) => self.check_pack(&info)?,
                 Part::Envelope(bytes) => {
+                    self.take_envelope(&bytes)?;
                     // A sender says what it is about when that is durable there.
                     self.arrival.note_stored();
-                    self.take_envelope(&bytes)?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use gix::objs::Kind;
 use gix::zlib::{Inflate, Status};
 
-use super::entries::Bounds;
+use super::bounds::{Bounds, Clock};
 use super::judge::Judge;
 use super::{OBJECT_MAX, Spots, TOGETHER_MAX, WHOLE};
 use crate::Oid;
@@ -16,6 +16,9 @@ use crate::delta::apply;
 
 /// Longest entry that is read at once, in bytes. What does not compress is a little longer than its object.
 const ENTRY_MAX: usize = 32 << 20;
+
+/// What each entry counts that is read for one object alone, beside its bytes.
+const READ_COST: u64 = 4096;
 
 /// What the deltas of a pack make.
 #[derive(Debug, Default)]
@@ -37,11 +40,17 @@ impl Made {
     }
 }
 
+/// A pack that is all there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pack<'a> {
+    /// Read, not mapped: every page that is looked at would count as this process's memory.
+    pub(super) file: &'a File,
+    pub(super) spots: &'a Spots,
+}
+
 /// What all threads know.
 struct Work<'a> {
-    /// Read, not mapped: every page that is looked at would count as this process's memory.
-    pack: &'a File,
-    spots: &'a Spots,
+    pack: Pack<'a>,
     bounds: &'a Bounds,
     /// What deltas build on, in order, and the deltas.
     deltas: Vec<(u32, u32)>,
@@ -55,7 +64,8 @@ struct Work<'a> {
 }
 
 /// Makes all deltas, in so many threads; `None` when git has to.
-pub(super) fn make(pack: &File, spots: &Spots, bounds: &Bounds, threads: usize) -> Option<Made> {
+pub(super) fn make(pack: Pack<'_>, bounds: &Bounds, threads: usize) -> Option<Made> {
+    let spots = pack.spots;
     let numbered = (0_u32..).zip(&spots.all);
     let deltas = numbered.filter(|(_, spot)| spot.base != WHOLE);
     let mut deltas: Vec<(u32, u32)> = deltas.map(|(index, spot)| (spot.base, index)).collect();
@@ -65,7 +75,6 @@ pub(super) fn make(pack: &File, spots: &Spots, bounds: &Bounds, threads: usize) 
     roots.retain(|index| spots.get(*index).is_some_and(|spot| spot.base == WHOLE));
     let work = Work {
         pack,
-        spots,
         bounds,
         deltas,
         roots,
@@ -122,7 +131,7 @@ impl Work<'_> {
     fn run(&self) -> Option<Made> {
         let made = self.make_some();
         if made.is_none() {
-            self.bounds.given_up.store(true, Ordering::Relaxed);
+            self.bounds.give_up();
         }
         made
     }
@@ -130,22 +139,22 @@ impl Work<'_> {
     fn make_some(&self) -> Option<Made> {
         let mut made = Made::default();
         let mut reader = Reader::default();
+        let mut clock = Clock::begin(self.bounds);
         let mut open = Vec::new();
         while let Some(root) = self.roots.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let mut room = None;
-            let bytes = self.unpack(*root, &mut reader, |size| {
+            let bytes = self.pack.unpack(*root, &mut reader, |size| {
                 room = Some(Room::take(size, &self.held)?);
                 Some(())
             })?;
-            let kind = self.spots.get(*root)?.kind;
+            let kind = self.pack.spots.get(*root)?.kind;
             let base = Base {
                 bytes,
                 _room: room?,
             };
             self.open_deltas(*root, base, 1, &mut open);
             while let Some(Open { index, base, depth }) = open.pop() {
-                self.bounds.go_on()?;
-                let delta = self.unpack(index, &mut reader, |_| Some(()))?;
+                let delta = self.pack.unpack(index, &mut reader, |_| Some(()))?;
                 let mut room = None;
                 let bytes = apply(&base.bytes, &delta, |size| {
                     self.count(size)?;
@@ -153,9 +162,11 @@ impl Work<'_> {
                     Some(())
                 })?;
                 drop(base);
+                let size = delta.len().saturating_add(bytes.len());
+                clock.step(size, self.pack.spots.end)?;
                 let oid = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, &bytes).ok()?;
                 if kind != Kind::Blob {
-                    made.judge.look(index, kind, &bytes)?;
+                    made.judge.look(self.bounds, index, kind, &bytes)?;
                 }
                 made.objects.push((index, oid));
                 made.unpacked_bytes += u64::try_from(bytes.len()).ok()?;
@@ -173,7 +184,7 @@ impl Work<'_> {
     /// Counts what is made; `None` when it is more than is allowed.
     fn count(&self, size: u64) -> Option<()> {
         let before = self.made.fetch_add(size, Ordering::Relaxed);
-        (before.checked_add(size)? <= self.bounds.unpacked_bytes).then_some(())
+        (before.checked_add(size)? <= self.bounds.limits.unpacked_bytes).then_some(())
     }
 
     fn deltas_of(&self, base: u32) -> &[(u32, u32)] {
@@ -196,7 +207,9 @@ impl Work<'_> {
             depth,
         }));
     }
+}
 
+impl Pack<'_> {
     /// Reads and unpacks an object, which the first look has found to be whole. Room for it is what `room` takes.
     fn unpack(
         &self,
@@ -210,7 +223,7 @@ impl Work<'_> {
             return None;
         }
         reader.entry.resize(length, 0);
-        self.pack.read_exact_at(&mut reader.entry, begin).ok()?;
+        self.file.read_exact_at(&mut reader.entry, begin).ok()?;
         let size = size(&reader.entry)?;
         if size > OBJECT_MAX {
             return None;
@@ -225,6 +238,37 @@ impl Work<'_> {
         out.truncate(written);
         let is_whole = status == Status::StreamEnd && u64::try_from(written).ok()? == size;
         is_whole.then_some(out)
+    }
+
+    /// One object by itself, with everything that it builds on read for it alone. `left` bounds what may be read so, in
+    /// bytes; `None` as well when it has more than `most` bytes.
+    pub(super) fn read(
+        &self,
+        index: u32,
+        most: u64,
+        left: &mut u64,
+        clock: &mut Clock<'_>,
+    ) -> Option<Vec<u8>> {
+        let mut chain = vec![index];
+        let mut at = index;
+        while let Some(spot) = self.spots.get(at).filter(|spot| spot.base != WHOLE) {
+            at = spot.base;
+            chain.push(at);
+        }
+        let mut reader = Reader::default();
+        let mut whole: Option<Vec<u8>> = None;
+        while let Some(index) = chain.pop() {
+            let entry = self.unpack(index, &mut reader, |_| Some(()))?;
+            let bytes = match whole {
+                Some(base) => apply(&base, &entry, |size| (size <= OBJECT_MAX).then_some(()))?,
+                None => entry,
+            };
+            let size = u64::try_from(bytes.len()).ok()?;
+            *left = left.checked_sub(size.checked_add(READ_COST)?)?;
+            clock.step(bytes.len(), self.spots.end)?;
+            whole = Some(bytes);
+        }
+        whole.filter(|bytes| u64::try_from(bytes.len()).is_ok_and(|size| size <= most))
     }
 }
 

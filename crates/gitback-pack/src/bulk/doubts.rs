@@ -5,27 +5,19 @@ use std::process::Stdio;
 
 use rustix::process::Resource;
 
+use super::judge::Doubt;
 use crate::git::Running;
-use crate::objects::Objects;
 use crate::outgoing::quarantined;
 use crate::quick::store::{deflate, entry_header};
 use crate::severity::objects_argument;
-use crate::{Limits, Oid, Quarantine};
-
-/// What all of them come to, unpacked, in bytes. Of more, git had better look at the whole pack.
-const DOUBTS_MAX: u64 = 32 << 20;
+use crate::{Limits, Quarantine};
 
 /// Whether git's rules allow all of these; `None` as well when that cannot be told.
-pub(super) fn are_good(
-    doubtful: &[Oid],
-    came: &Objects,
-    quarantine: &Quarantine,
-    limits: &Limits,
-) -> Option<()> {
+pub(super) fn are_good(doubtful: &[Doubt], quarantine: &Quarantine, limits: &Limits) -> Option<()> {
     if doubtful.is_empty() {
         return Some(());
     }
-    let pack = pack(doubtful, came)?;
+    let pack = pack(doubtful)?;
     let path = quarantine.path().ok()?;
     let mut command = quarantined(quarantine.repository().path(), path, "index-pack").ok()?;
     // Beside the packs, where nobody looks; it vanishes with the quarantine.
@@ -45,16 +37,12 @@ pub(super) fn are_good(
 }
 
 /// A pack of them, none a delta.
-fn pack(doubtful: &[Oid], came: &Objects) -> Option<Vec<u8>> {
+fn pack(doubtful: &[Doubt]) -> Option<Vec<u8>> {
     let mut pack = b"PACK\0\0\0\x02".to_vec();
     pack.extend_from_slice(&u32::try_from(doubtful.len()).ok()?.to_be_bytes());
-    let mut left = DOUBTS_MAX;
-    for oid in doubtful {
-        let (kind, size) = came.header(oid)?;
-        left = left.checked_sub(size)?;
-        let bytes = came.read(oid).ok()?;
-        entry_header(kind, bytes.len(), &mut pack);
-        deflate(&bytes, &mut pack)?;
+    for Doubt { kind, bytes, .. } in doubtful {
+        entry_header(*kind, bytes.len(), &mut pack);
+        deflate(bytes, &mut pack)?;
     }
     let sum = crate::index::sum(&pack)?;
     pack.extend_from_slice(sum.as_slice());

@@ -1,19 +1,18 @@
 //! The first look at a large pack, while it arrives: where each object begins, and all that are no deltas.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gix::objs::Kind;
 use gix::odb::pack::data::Entry;
 use gix::odb::pack::data::entry::Header;
 use gix::zlib::{Decompress, FlushDecompress, Status};
 
+use super::bounds::{Bounds, Clock};
 use super::judge::Judge;
 use super::{OBJECT_MAX, Spot, Spots, WHOLE};
 use crate::outgoing::PACK_HEADER_BYTES;
-use crate::{Follower, Limits, Oid};
+use crate::{Follower, Oid};
 
 /// How much of the pack is in memory at a time, in bytes.
 const WINDOW_BYTES: usize = 256 * 1024;
@@ -33,34 +32,9 @@ pub(super) struct Seen {
     pub(super) unpacked_bytes: u64,
 }
 
-/// What a look at a pack must keep to.
-#[derive(Debug)]
-pub(super) struct Bounds {
-    pub(super) unpacked_bytes: u64,
-    pub(super) until: Instant,
-    /// Set by whoever gives it up.
-    pub(super) given_up: Arc<AtomicBool>,
-}
-
-impl Bounds {
-    pub(super) fn of(limits: &Limits, time: Duration, given_up: Arc<AtomicBool>) -> Self {
-        Self {
-            unpacked_bytes: limits.unpacked_bytes,
-            until: Instant::now() + time,
-            given_up,
-        }
-    }
-
-    /// `None` when there is no time left, or another thread has given up.
-    pub(super) fn go_on(&self) -> Option<()> {
-        let stopped = self.given_up.load(Ordering::Relaxed) || Instant::now() > self.until;
-        (!stopped).then_some(())
-    }
-}
-
 /// Looks at a pack of so many objects; `None` when git has to.
 pub(super) fn see(follower: Follower, objects: u32, bounds: &Bounds) -> Option<Seen> {
-    let mut stream = Stream::new(follower);
+    let mut stream = Stream::new(follower, bounds);
     stream.header()?;
     let mut seen = Seen {
         spots: Spots::with_capacity(objects),
@@ -69,20 +43,15 @@ pub(super) fn see(follower: Follower, objects: u32, bounds: &Bounds) -> Option<S
     };
     let mut inflate = Decompress::new();
     for _ in 0..objects {
-        bounds.go_on()?;
-        see_one(&mut stream, &mut inflate, &mut seen, bounds)?;
+        see_one(&mut stream, &mut inflate, &mut seen)?;
     }
     seen.spots.end = stream.offset;
     // A checksum, and nothing behind it.
     (stream.rest()? == crate::written::TRAILER_BYTES).then_some(seen)
 }
 
-fn see_one(
-    stream: &mut Stream,
-    inflate: &mut Decompress,
-    seen: &mut Seen,
-    bounds: &Bounds,
-) -> Option<()> {
+fn see_one(stream: &mut Stream<'_>, inflate: &mut Decompress, seen: &mut Seen) -> Option<()> {
+    let bounds = stream.bounds;
     let offset = stream.offset;
     stream.crc = crc32fast::Hasher::new();
     let bytes = stream.at_least(HEADER_MAX)?;
@@ -111,7 +80,7 @@ fn see_one(
     let mut oid = Oid::null(gix::hash::Kind::Sha1);
     if base == WHOLE {
         seen.unpacked_bytes = seen.unpacked_bytes.checked_add(size)?;
-        if seen.unpacked_bytes > bounds.unpacked_bytes {
+        if seen.unpacked_bytes > bounds.limits.unpacked_bytes {
             return None;
         }
         let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
@@ -124,7 +93,7 @@ fn see_one(
                 Some(Vec::with_capacity(usize::try_from(size).ok()?))
             }
         };
-        stream.inflate(inflate, size, bounds, |piece| {
+        stream.inflate(inflate, size, |piece| {
             hasher.update(piece);
             if let Some(kept) = &mut kept {
                 kept.extend_from_slice(piece);
@@ -132,13 +101,13 @@ fn see_one(
         })?;
         oid = hasher.try_finalize().ok()?;
         if let Some(kept) = kept {
-            seen.judge.look(index, kind, &kept)?;
+            seen.judge.look(bounds, index, kind, &kept)?;
         }
     } else {
         if size > OBJECT_MAX {
             return None;
         }
-        stream.inflate(inflate, size, bounds, |_| {})?;
+        stream.inflate(inflate, size, |_| {})?;
     }
     seen.spots.all.push(Spot {
         offset,
@@ -152,8 +121,10 @@ fn see_one(
 }
 
 /// A pack that is read from its beginning, as it comes.
-struct Stream {
+struct Stream<'a> {
     follower: Follower,
+    bounds: &'a Bounds,
+    clock: Clock<'a>,
     window: Vec<u8>,
     at: usize,
     filled: usize,
@@ -163,10 +134,12 @@ struct Stream {
     piece: Vec<u8>,
 }
 
-impl Stream {
-    fn new(follower: Follower) -> Self {
+impl<'a> Stream<'a> {
+    fn new(follower: Follower, bounds: &'a Bounds) -> Self {
         Self {
             follower,
+            bounds,
+            clock: Clock::begin(bounds),
             window: vec![0; WINDOW_BYTES],
             at: 0,
             filled: 0,
@@ -204,7 +177,7 @@ impl Stream {
                     self.filled += count;
                     return Some(count > 0);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.bounds.go_on()?,
                 Err(_) => return None,
             }
         }
@@ -223,7 +196,6 @@ impl Stream {
         &mut self,
         inflate: &mut Decompress,
         size: u64,
-        bounds: &Bounds,
         mut take: impl FnMut(&[u8]),
     ) -> Option<()> {
         inflate.reset();
@@ -242,9 +214,10 @@ impl Stream {
             }
             take(self.piece.get(..made)?);
             self.skip(read);
+            self.clock.step(made.max(read), self.offset)?;
             match status {
                 Status::StreamEnd => return (inflate.total_out() == size).then_some(()),
-                Status::Ok | Status::BufError if read > 0 || made > 0 => bounds.go_on()?,
+                Status::Ok | Status::BufError if read > 0 || made > 0 => {}
                 Status::Ok | Status::BufError => {
                     // It needs more than there is.
                     if !self.fill()? {

@@ -1,9 +1,11 @@
 //! What the objects of a large pack name, and which of them git has to judge.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use gix::objs::Kind;
 
+use super::bounds::Bounds;
 use crate::quick::rules::{self, Links, Obeyed};
 use crate::{Oid, walk};
 
@@ -23,7 +25,15 @@ pub(super) struct Judge {
     /// Files that git obeys, and a tree that names each.
     pub(super) obeyed: HashMap<(Oid, Obeyed), u32>,
     /// Objects that are not plainly good.
-    pub(super) doubtful: Vec<u32>,
+    pub(super) doubtful: Vec<Doubt>,
+}
+
+/// An object that git has to judge.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    pub(super) index: u32,
+    pub(super) kind: Kind,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The bit of a kind.
@@ -38,71 +48,99 @@ pub(super) const fn bit(kind: Kind) -> u8 {
 
 impl Judge {
     /// Looks at an object that is no blob. `None` when it cannot be told what it names.
-    pub(super) fn look(&mut self, index: u32, kind: Kind, bytes: &[u8]) -> Option<()> {
-        match kind {
-            Kind::Blob => {}
-            Kind::Commit => self.look_at_commit(index, bytes)?,
-            Kind::Tree => self.look_at_tree(index, bytes)?,
+    pub(super) fn look(
+        &mut self,
+        bounds: &Bounds,
+        index: u32,
+        kind: Kind,
+        bytes: &[u8],
+    ) -> Option<()> {
+        let is_good = match kind {
+            Kind::Blob => true,
+            Kind::Commit => self.look_at_commit(bounds, bytes)?,
+            Kind::Tree => self.look_at_tree(bounds, index, bytes)?,
             Kind::Tag => {
                 let (oid, kind) = tagged(bytes)?;
-                self.name(oid, kind);
-                self.doubtful.push(index);
-            }
-        }
-        Some(())
-    }
-
-    fn look_at_commit(&mut self, index: u32, bytes: &[u8]) -> Option<()> {
-        let (tree, parents) = match rules::commit(bytes) {
-            Some(Links::Commit { tree, parents, .. }) => (tree, parents),
-            Some(Links::Blob | Links::Tree(_)) | None => {
-                self.doubtful.push(index);
-                (
-                    walk::commit_tree(bytes)?,
-                    walk::Commit::parse(bytes).parents,
-                )
+                self.name(bounds, oid, kind)?;
+                false
             }
         };
-        self.name(tree, Kind::Tree);
-        for parent in parents {
-            self.name(parent, Kind::Commit);
+        if !is_good {
+            self.doubt(bounds, index, kind, bytes)?;
         }
         Some(())
     }
 
-    fn look_at_tree(&mut self, index: u32, bytes: &[u8]) -> Option<()> {
+    /// Keeps an object for git to see.
+    pub(super) fn doubt(
+        &mut self,
+        bounds: &Bounds,
+        index: u32,
+        kind: Kind,
+        bytes: &[u8],
+    ) -> Option<()> {
+        bounds.take_doubt(bytes.len())?;
+        bounds.take_name()?;
+        let bytes = bytes.to_vec();
+        self.doubtful.push(Doubt { index, kind, bytes });
+        Some(())
+    }
+
+    /// Whether it is plainly good.
+    fn look_at_commit(&mut self, bounds: &Bounds, bytes: &[u8]) -> Option<bool> {
+        let (tree, parents, is_good) = match rules::commit(bytes) {
+            Some(Links::Commit { tree, parents, .. }) => (tree, parents, true),
+            Some(Links::Blob | Links::Tree(_)) | None => {
+                let parents = walk::Commit::parse(bytes).parents;
+                (walk::commit_tree(bytes)?, parents, false)
+            }
+        };
+        self.name(bounds, tree, Kind::Tree)?;
+        for parent in parents {
+            self.name(bounds, parent, Kind::Commit)?;
+        }
+        Some(is_good)
+    }
+
+    /// Whether it is plainly good, apart from the files in it that git obeys.
+    fn look_at_tree(&mut self, bounds: &Bounds, index: u32, bytes: &[u8]) -> Option<bool> {
         let mut is_good = rules::is_sorted(bytes)?;
         for leaf in rules::leaves(bytes) {
             let leaf = leaf?;
             if let Some(kind) = named_as(leaf.mode)? {
-                self.name(leaf.oid, kind);
+                self.name(bounds, leaf.oid, kind)?;
             }
+            let mut has_room = true;
             let checked = rules::check_leaf(&leaf, &mut |oid, obeyed| {
-                self.obeyed.entry((*oid, obeyed)).or_insert(index);
+                if let Entry::Vacant(vacant) = self.obeyed.entry((*oid, obeyed)) {
+                    has_room = bounds.take_name().is_some();
+                    vacant.insert(index);
+                }
                 true
             });
+            has_room.then_some(())?;
             is_good &= checked.is_some();
         }
-        if !is_good {
-            self.doubtful.push(index);
-        }
-        Some(())
+        Some(is_good)
     }
 
-    fn name(&mut self, oid: Oid, kind: Kind) {
+    fn name(&mut self, bounds: &Bounds, oid: Oid, kind: Kind) -> Option<()> {
         self.recent.resize(RECENT, None);
-        let place = oid
-            .as_slice()
-            .first_chunk()
-            .map_or(0, |first| usize::from(u16::from_be_bytes(*first)));
-        let recent = self.recent.get_mut(place % RECENT);
-        if let Some(recent) = recent {
-            if *recent == Some((oid, bit(kind))) {
-                return;
-            }
-            *recent = Some((oid, bit(kind)));
+        let first = oid.as_slice().first_chunk();
+        let place = first.map_or(0, |first| usize::from(u16::from_be_bytes(*first)));
+        let recent = self.recent.get_mut(place % RECENT)?;
+        if *recent == Some((oid, bit(kind))) {
+            return Some(());
         }
-        *self.named.entry(oid).or_insert(0) |= bit(kind);
+        *recent = Some((oid, bit(kind)));
+        match self.named.entry(oid) {
+            Entry::Occupied(mut kinds) => *kinds.get_mut() |= bit(kind),
+            Entry::Vacant(vacant) => {
+                bounds.take_name()?;
+                vacant.insert(bit(kind));
+            }
+        }
+        Some(())
     }
 
     /// Adds what another thread has seen.

@@ -4,12 +4,11 @@ use std::fs;
 use std::io::Write as _;
 
 use super::*;
+use crate::quick::store::{deflate, entry_header};
 use crate::quick::tests::{World, commit, git, names, oid, pack, tree};
 use crate::severity::strict_argument;
 use crate::spool::Spooling;
 use crate::{Incoming, Repository};
-
-const LONG: Duration = Duration::from_secs(600);
 
 /// What became of a pack: whether it needs nothing else, and its index.
 fn take(repository: &Repository, pack: &[u8], limits: &Limits) -> Option<(bool, Vec<u8>)> {
@@ -17,7 +16,7 @@ fn take(repository: &Repository, pack: &[u8], limits: &Limits) -> Option<(bool, 
     let mut spool = Spooling::begin(repository.spool_path(), incoming.clone(), 0);
     let objects = u32::from_be_bytes(*pack.get(8..)?.first_chunk()?);
     let mut quarantine = repository.quarantine();
-    let bulk = Bulk::begin(incoming.follow(), objects, limits, LONG);
+    let bulk = Bulk::begin(incoming.follow(), objects, limits);
     for chunk in pack.chunks(1000) {
         spool.write(chunk).expect("room");
     }
@@ -25,7 +24,7 @@ fn take(repository: &Repository, pack: &[u8], limits: &Limits) -> Option<(bool, 
     let sum = Oid::try_from(pack.get(pack.len().checked_sub(20)?..)?).ok()?;
     let path = spool.path().expect("a file");
     let directory = quarantine.path().expect("room").join("pack");
-    let contained = bulk.and_then(|bulk| bulk.finish(&path, &sum, &quarantine, limits));
+    let contained = bulk.and_then(|bulk| bulk.finish(&path, &sum, &quarantine));
     if contained.is_none() {
         let left = fs::read_dir(&directory).expect("a directory").count();
         assert_eq!(left, 0, "nothing of it is left");
@@ -121,8 +120,8 @@ fn a_history_is_indexed_as_git_does_it() {
     assert_eq!(Some(index), taken_by_git(&world, &pack));
     let (sound, output) = world.git(&["fsck", "--full"], b"");
     assert!(sound, "{}", String::from_utf8_lossy(&output));
-    // The same again, now that all of it is there.
-    assert!(take(&world.repository, &pack, &Limits::default()).is_some());
+    // The same again: what is there already git compares.
+    assert!(take(&world.repository, &pack, &Limits::default()).is_none());
 }
 
 #[test]
@@ -149,7 +148,7 @@ fn what_it_needs_has_to_be_there() {
     let thin = ["pack-objects", "--stdout", "--revs", "-q", "--thin"];
     let (_, thin) = git(&path, &thin, b"main\n^main~1\n");
     assert!(take(&world.repository, &thin, &Limits::default()).is_none());
-    assert!(take(&world.repository, &whole, &Limits::default()).is_some());
+    assert!(take(&World::new().repository, &whole, &Limits::default()).is_some());
 }
 
 #[test]
@@ -314,4 +313,110 @@ fn what_costs_too_much_is_left_to_git() {
     assert!(!takes(&usual));
     drop(turns);
     assert!(takes(&usual));
+}
+
+/// A pack of a file and a delta to it; `packed` is how the delta stands there.
+fn with_delta(base: &[u8], delta: &[u8], packed: &[u8]) -> Vec<u8> {
+    let mut pack = b"PACK\0\0\0\x02\0\0\0\x02".to_vec();
+    let begin = pack.len();
+    entry_header(Kind::Blob, base.len(), &mut pack);
+    deflate(base, &mut pack).expect("it deflates");
+    let distance = pack.len() - begin;
+    assert!(delta.len() < 16 && distance < 128, "short headers");
+    pack.push(0x60 | u8::try_from(delta.len()).expect("short"));
+    pack.push(u8::try_from(distance).expect("short"));
+    pack.extend_from_slice(packed);
+    let sum = crate::index::sum(&pack).expect("no forgery");
+    pack.extend_from_slice(sum.as_slice());
+    pack
+}
+
+#[test]
+fn a_delta_that_git_does_not_apply_is_taken_nowhere() {
+    let base = b"hello base";
+    for delta in [&[10, 0][..], &[0x8a, 0, 0], &[10, 0x80, 0]] {
+        let mut packed = Vec::new();
+        deflate(delta, &mut packed).expect("it deflates");
+        let pack = with_delta(base, delta, &packed);
+        let world = World::new();
+        assert!(taken_by_git(&world, &pack).is_none(), "{delta:?}");
+        assert!(
+            take(&world.repository, &pack, &Limits::default()).is_none(),
+            "{delta:?}"
+        );
+        let mut quarantine = world.repository.quarantine();
+        assert!(
+            quarantine.ingest(&pack[..], &Limits::default()).is_err(),
+            "{delta:?}"
+        );
+    }
+}
+
+#[test]
+fn a_delta_whose_sizes_come_late_is_taken_everywhere() {
+    let (base, delta) = (b"hello base", [10, 3, 3, b'a', b'b', b'c']);
+    // Empty blocks, and then one that holds the delta.
+    let mut packed = vec![0x78, 0x01];
+    packed.extend([0, 0, 0, 0xff, 0xff].repeat(400));
+    packed.extend([1, 6, 0, 0xf9, 0xff]);
+    packed.extend(delta);
+    let (a, b) = delta.iter().fold((1_u32, 0_u32), |(a, b), byte| {
+        let a = (a + u32::from(*byte)) % 65_521;
+        (a, (b + a) % 65_521)
+    });
+    packed.extend(((b << 16) | a).to_be_bytes());
+    let pack = with_delta(base, &delta, &packed);
+    let world = World::new();
+    let theirs = taken_by_git(&world, &pack).expect("git takes it");
+    let (_, index) = take(&world.repository, &pack, &Limits::default()).expect("it is good");
+    assert_eq!(index, theirs);
+    // A small one in the process, and by git alone.
+    let world = World::new();
+    for memory_bytes in [Limits::default().memory_bytes, MEMORY_MAX - 1] {
+        let limits = Limits {
+            memory_bytes,
+            ..Limits::default()
+        };
+        let mut quarantine = world.repository.quarantine();
+        quarantine.ingest(&pack[..], &limits).expect("it is good");
+        quarantine
+            .ingest_loose_ends(&pack[..], &limits)
+            .expect("git takes it");
+    }
+}
+
+#[test]
+fn names_of_what_is_nowhere_are_bounded() {
+    let world = World::new();
+    let tree = |number: u32| {
+        let mut bytes = Vec::new();
+        for entry in 0..30_000_u32 {
+            bytes.extend_from_slice(format!("100644 {entry:05}\0").as_bytes());
+            bytes.extend_from_slice(&[7; 12]);
+            bytes.extend_from_slice(&(u64::from(number) << 32 | u64::from(entry)).to_be_bytes());
+        }
+        (Kind::Tree, bytes)
+    };
+    let trees: Vec<_> = (0..8).map(tree).collect();
+    let pack = pack(&trees);
+    let objects = u32::try_from(trees.len()).expect("few");
+    let incoming = Incoming::new();
+    let mut spool = Spooling::begin(world.repository.spool_path(), incoming.clone(), 0);
+    spool.write(&pack).expect("room");
+    spool.complete();
+    let bounds = Bounds::new(&Limits::default(), objects);
+    assert!(entries::see(incoming.follow(), objects, &bounds).is_none());
+    let fewer = Bounds::new(&Limits::default(), 20_000);
+    assert!(entries::see(incoming.follow(), objects, &fewer).is_some());
+}
+
+#[test]
+fn what_takes_too_long_is_left_to_git() {
+    let limits = Limits {
+        cpu_seconds: 0,
+        ..Limits::default()
+    };
+    let world = World::new();
+    let large = [(Kind::Blob, vec![0; 64 << 20])];
+    assert!(take(&world.repository, &pack(&large), &limits).is_none());
 }

@@ -166,7 +166,7 @@ impl Leaf<'_> {
 }
 
 /// The entries of a tree, in their order; `None` in place of the first that is none, and then nothing more.
-pub(crate) fn leaves(mut bytes: &[u8]) -> impl Iterator<Item = Option<Leaf<'_>>> + Clone {
+pub(crate) fn leaves(mut bytes: &[u8]) -> impl Iterator<Item = Option<Leaf<'_>>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;
@@ -230,25 +230,28 @@ pub(crate) fn check_leaf(
 /// Whether the entries are in git's order, and no name is there twice, as a file and a folder neither. `None` when they
 /// cannot be read.
 pub(crate) fn is_sorted(bytes: &[u8]) -> Option<bool> {
-    let mut rest = leaves(bytes);
-    while let Some(leaf) = rest.next() {
+    let mut last: Option<Leaf<'_>> = None;
+    // Files whose names a folder may still have: between the two stands only what begins like them and goes on below
+    // the slash. Each begins like the one before.
+    let mut open: Vec<&[u8]> = Vec::new();
+    for leaf in leaves(bytes) {
         let leaf = leaf?;
-        let mut next = rest.clone();
-        let Some(first) = next.next() else { break };
-        let first = first?;
-        if leaf.name.len() > NAME_MAX || !leaf.key().lt(first.key()) {
+        let is_after = last.is_none_or(|last| last.key().lt(leaf.key()));
+        if !is_after || leaf.name.len() > NAME_MAX {
             return Some(false);
         }
-        // Between a file and a folder of its name stands only what begins like it, and goes on below the slash.
-        let between = |other: &Leaf<'_>| {
-            let more = other.name.strip_prefix(leaf.name);
+        let is_between = |name: &[u8]| {
+            let more = leaf.name.strip_prefix(name);
             more.is_some_and(|more| more.first().is_none_or(|byte| *byte < b'/'))
         };
-        let others = std::iter::once(Some(first)).chain(next);
-        let mut alike = others.map_while(|other| other.filter(between));
-        if alike.any(|other| other.name == leaf.name) {
+        while open.pop_if(|name| !is_between(name)).is_some() {}
+        if open.last() == Some(&leaf.name) {
             return Some(false);
         }
+        if leaf.kind() != Some(Kind::Tree) {
+            open.push(leaf.name);
+        }
+        last = Some(leaf);
     }
     Some(true)
 }
@@ -368,4 +371,71 @@ pub(crate) fn oid(hex: &[u8]) -> Option<Oid> {
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let index = bytes.iter().position(|byte| *byte == at)?;
     Some((bytes.get(..index)?, bytes.get(index + 1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(entries: &[(&str, &str)]) -> Vec<u8> {
+        let entry = |(mode, name): &(&str, &str)| {
+            let mut bytes = format!("{mode} {name}\0").into_bytes();
+            bytes.extend_from_slice(&[7; 20]);
+            bytes
+        };
+        entries.iter().flat_map(entry).collect()
+    }
+
+    #[test]
+    fn a_name_is_there_once_however_far_apart() {
+        const FILE: &str = "100644";
+        const FOLDER: &str = "40000";
+        let good: [&[(&str, &str)]; 5] = [
+            &[],
+            &[
+                (FILE, "a"),
+                (FILE, "a!"),
+                (FILE, "a!!"),
+                (FOLDER, "a.b"),
+                (FILE, "b"),
+            ],
+            &[(FILE, "a!"), (FOLDER, "a"), (FILE, "a0")],
+            &[(FILE, "foo.bar"), (FILE, "foo.bar.baz"), (FOLDER, "foo")],
+            &[(FILE, "x"), (FILE, "x!"), (FOLDER, "x-"), (FILE, "x0")],
+        ];
+        for entries in good {
+            assert_eq!(is_sorted(&tree(entries)), Some(true), "{entries:?}");
+        }
+        let bad: [&[(&str, &str)]; 7] = [
+            &[(FILE, "b"), (FILE, "a")],
+            &[(FILE, "a"), (FILE, "a")],
+            &[(FOLDER, "a"), (FOLDER, "a")],
+            &[(FILE, "a"), (FOLDER, "a")],
+            &[
+                (FILE, "a"),
+                (FILE, "a!"),
+                (FILE, "a!!"),
+                (FOLDER, "a!!"),
+                (FOLDER, "a!"),
+            ],
+            &[
+                (FILE, "foo"),
+                (FILE, "foo.bar"),
+                (FILE, "foo.bar.baz"),
+                (FOLDER, "foo.bar"),
+                (FOLDER, "foo"),
+            ],
+            &[
+                (FILE, "a"),
+                (FILE, "a!"),
+                (FILE, "a!b"),
+                (FILE, "a-"),
+                (FOLDER, "a"),
+            ],
+        ];
+        for entries in bad {
+            assert_eq!(is_sorted(&tree(entries)), Some(false), "{entries:?}");
+        }
+        assert_eq!(is_sorted(b"100644 a\0short"), None);
+    }
 }

@@ -21,8 +21,10 @@ const SMALL: Limits = Limits {
 fn ingest(world: &World, pack: &[u8], limits: &Limits) -> Result<u32, Reject> {
     let before = (world.files("tmp_objdir"), world.files("pack-"));
     let ingested = world.repository.quarantine().ingest(pack, limits);
+    // The pack as it came is kept no longer than somebody may read it.
+    let objects = ingested.map(|ingested| ingested.objects);
     assert_eq!((world.files("tmp_objdir"), world.files("pack-")), before);
-    ingested.map(|ingested| ingested.objects)
+    objects
 }
 
 /// The entries of `pack`, in a pack that says that it has so many more.

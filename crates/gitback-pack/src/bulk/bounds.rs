@@ -1,0 +1,115 @@
+//! What a look at a large pack must keep to.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::DOUBTS_MAX;
+use crate::Limits;
+
+/// Names that a pack may have beside those of its objects. Each takes some eighty bytes.
+const NAMES_MORE: u64 = 200_000;
+/// How many threads may each meet the name of every object.
+const NAMES_FACTOR: u64 = 5;
+/// What a step counts beside its bytes.
+const STEP_BYTES: u64 = 4096;
+/// After how many bytes it is looked at the clock.
+const LOOK_EVERY: u64 = 4 << 20;
+
+/// What all threads together must keep to.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    pub(super) limits: Limits,
+    given_up: AtomicBool,
+    /// Processor time of all threads, in microseconds.
+    spent: AtomicU64,
+    names_left: AtomicU64,
+    doubts_left: AtomicU64,
+}
+
+impl Bounds {
+    pub(super) fn new(limits: &Limits, objects: u32) -> Self {
+        Self {
+            limits: *limits,
+            given_up: AtomicBool::new(false),
+            spent: AtomicU64::new(0),
+            names_left: AtomicU64::new(NAMES_MORE + NAMES_FACTOR * u64::from(objects)),
+            doubts_left: AtomicU64::new(DOUBTS_MAX),
+        }
+    }
+
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// `None` when somebody has given up.
+    pub(super) fn go_on(&self) -> Option<()> {
+        (!self.has_given_up()).then_some(())
+    }
+
+    /// Takes room for a name.
+    pub(super) fn take_name(&self) -> Option<()> {
+        take(&self.names_left, 1)
+    }
+
+    /// Takes room for the bytes of an object that git is to see.
+    pub(super) fn take_doubt(&self, bytes: usize) -> Option<()> {
+        take(&self.doubts_left, u64::try_from(bytes).ok()?)
+    }
+}
+
+fn take(left: &AtomicU64, count: u64) -> Option<()> {
+    let less = |left: u64| left.checked_sub(count);
+    let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    taken.is_ok().then_some(())
+}
+
+/// The processor time of one thread.
+#[derive(Debug)]
+pub(super) struct Clock<'a> {
+    bounds: &'a Bounds,
+    told: Duration,
+    bytes: u64,
+}
+
+impl<'a> Clock<'a> {
+    /// Begins for the thread that calls.
+    pub(super) fn begin(bounds: &'a Bounds) -> Self {
+        Self {
+            bounds,
+            told: now(),
+            bytes: 0,
+        }
+    }
+
+    /// Counts a step about so many bytes. `None` when somebody has given up, or all threads have taken the time that a
+    /// pack of `pack_bytes` may take.
+    pub(super) fn step(&mut self, bytes: usize, pack_bytes: u64) -> Option<()> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(STEP_BYTES);
+        if self.bytes < LOOK_EVERY {
+            return Some(());
+        }
+        self.bytes = 0;
+        let now = now();
+        let more = now.saturating_sub(self.told).as_micros();
+        self.told = now;
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        let before = self.bounds.spent.fetch_add(more, Ordering::Relaxed);
+        let spent = Duration::from_micros(before.saturating_add(more));
+        let allowed = self.bounds.limits.cpu_for(pack_bytes);
+        (spent <= Duration::from_secs(allowed)).then_some(())?;
+        self.bounds.go_on()
+    }
+}
+
+/// What this thread has taken of a processor since it began.
+fn now() -> Duration {
+    let taken = clock_gettime(ClockId::ThreadCPUTime);
+    taken.try_into().unwrap_or_default()
+}
