@@ -1,6 +1,7 @@
 //! The measurements themselves.
 
 mod crowd;
+mod large;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,8 +15,10 @@ use crate::{Memory, Pairs, median};
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The repository whose history is used; a made-up one of 10,000 commits if none is named.
+    /// The repository whose history is used; a made-up one if none is named.
     pub repo: Option<PathBuf>,
+    /// How many commits a made-up one has.
+    pub commits: u32,
     /// How many pairs of one-commit pushes.
     pub runs: u32,
     /// How many pairs of everything larger.
@@ -110,7 +113,7 @@ impl Bench {
                 &work,
             )?,
             None => Shape {
-                commits: 10_000,
+                commits: plan.commits,
                 files: 500,
                 branches: 10,
                 tags: 20,
@@ -170,12 +173,14 @@ impl Bench {
         self.wait_for_copies("bench-0", 3)?;
         rows.push(self.content(
             plan.whole_runs,
+            CONTENT_FILES,
             "100 MiB of new content, on 3 envoys",
             Some(1.4),
         )?);
         self.leave_alone()?;
         rows.push(self.content(
             plan.whole_runs,
+            CONTENT_FILES,
             "100 MiB of new content, one envoy alone",
             None,
         )?);
@@ -263,30 +268,7 @@ impl Bench {
 
     fn small(&mut self, runs: u32, rows: &mut Vec<Row>) -> Result<()> {
         let bare = self.bare(0).to_string_lossy().into_owned();
-        let wait = |number: &str| format!("gitback.wait={number}");
-        let pushes = |bench: &mut Self, wait: &str, all: bool| {
-            let (mut pairs, mut cpu) = (Pairs::default(), Vec::new());
-            // The first pair opens connections and warms caches; it does not count.
-            for run in 0..=runs {
-                bench.commit()?;
-                let plain = bench.git(&["push", "--quiet", &bare, "HEAD"])?;
-                let before = bench.cpu()?;
-                let push = ["push", "-o", wait, "gitback", "HEAD"];
-                let ours = if all {
-                    bench.on_all(&push)?
-                } else {
-                    bench.git(&push)?
-                };
-                // What goes on after git has returned must not run into the next measurement.
-                bench.wait_for_copies("bench-0", 3)?;
-                if run > 0 {
-                    cpu.push(spent(&before, &bench.cpu()?));
-                    pairs.add(plain, ours);
-                }
-            }
-            Ok::<_, anyhow::Error>((pairs, Some(median(&cpu))))
-        };
-        let (pairs, cpu) = pushes(self, &wait("0"), false)?;
+        let (pairs, cpu) = self.one_commit(runs, "gitback.wait=0", false)?;
         rows.push(Row {
             what: "one-commit push, durable here (gitback.wait=0)",
             reference: "git push",
@@ -294,14 +276,7 @@ impl Bench {
             pairs,
             cpu,
         });
-        let (pairs, cpu) = pushes(self, &wait("2"), true)?;
-        rows.push(Row {
-            what: "one-commit push, durable on 3 envoys",
-            reference: "git push",
-            target: Some(1.4),
-            pairs,
-            cpu,
-        });
+        rows.push(self.one_commit_on_all(runs)?);
         self.git(&["-C", &bare, "config", "core.fsync", "all"])?;
         let mut pairs = Pairs::default();
         for run in 0..=runs {
@@ -322,6 +297,46 @@ impl Bench {
             cpu: None,
         });
         Ok(())
+    }
+
+    fn one_commit_on_all(&mut self, runs: u32) -> Result<Row> {
+        let (pairs, cpu) = self.one_commit(runs, "gitback.wait=2", true)?;
+        Ok(Row {
+            what: "one-commit push, durable on 3 envoys",
+            reference: "git push",
+            target: Some(1.4),
+            pairs,
+            cpu,
+        })
+    }
+
+    fn one_commit(
+        &mut self,
+        runs: u32,
+        wait: &str,
+        on_all: bool,
+    ) -> Result<(Pairs, Option<Duration>)> {
+        let bare = self.bare(0).to_string_lossy().into_owned();
+        let (mut pairs, mut cpu) = (Pairs::default(), Vec::new());
+        // The first pair opens connections and warms caches; it does not count.
+        for run in 0..=runs {
+            self.commit()?;
+            let plain = self.git(&["push", "--quiet", &bare, "HEAD"])?;
+            let before = self.cpu()?;
+            let push = ["push", "-o", wait, "gitback", "HEAD"];
+            let ours = if on_all {
+                self.on_all(&push)?
+            } else {
+                self.git(&push)?
+            };
+            // What goes on after git has returned must not run into the next measurement.
+            self.wait_for_copies("bench-0", 3)?;
+            if run > 0 {
+                cpu.push(spent(&before, &self.cpu()?));
+                pairs.add(plain, ours);
+            }
+        }
+        Ok((pairs, Some(median(&cpu))))
     }
 
     fn in_a_row(&mut self, runs: u32) -> Result<Row> {
@@ -354,11 +369,17 @@ impl Bench {
         })
     }
 
-    fn content(&mut self, runs: u32, what: &'static str, target: Option<f64>) -> Result<Row> {
+    fn content(
+        &mut self,
+        runs: u32,
+        files: u32,
+        what: &'static str,
+        target: Option<f64>,
+    ) -> Result<Row> {
         let bare = self.bare(0).to_string_lossy().into_owned();
         let (mut pairs, mut cpu) = (Pairs::default(), Vec::new());
         for _ in 0..runs.max(1) {
-            for file in 0..CONTENT_FILES {
+            for file in 0..files {
                 self.added += 1;
                 let path = self.work.join(format!("noise-{file}.bin"));
                 std::fs::write(path, noise(u64::from(self.added), 1 << 20))?;

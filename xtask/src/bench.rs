@@ -11,7 +11,7 @@ use crate::{cargo, show};
 /// What can be said to `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The repository whose history is used; a made-up one of 10,000 commits if none is named.
+    /// The repository whose history is used; a made-up one of 10,000 commits (60,000 with --large) if none is named.
     #[arg(long, value_name = "PATH")]
     repo: Option<PathBuf>,
     /// How many pairs of one-commit pushes.
@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Measure instead what several envoys do together: catching up, healing, one push to many.
     #[arg(long, conflicts_with = "fold")]
     fleet: bool,
+    /// Measure instead what takes long: a long history, a gibibyte, a hundred projects on eleven envoys. Needs 12 GiB of disk.
+    #[arg(long, conflicts_with_all = ["fold", "fleet"])]
+    large: bool,
 }
 
 /// Builds the release programs and measures.
@@ -49,13 +52,18 @@ pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     }
     let plan = Plan {
         repo: arguments.repo.clone(),
+        commits: if arguments.large { 60_000 } else { 10_000 },
         runs: arguments.runs,
         whole_runs: arguments.whole_runs,
     };
     let binaries = Binaries::build(Profile::Release, &cargo::target_dir()?)?;
     let mut say = |part: &str| show::line(&format!("measuring: {part}"));
     say("starting three envoys and copying the history")?;
-    let report = Bench::start(binaries, &plan, stop)?.run(&plan, &mut say)?;
+    let bench = Bench::start(binaries.clone(), &plan, stop)?;
+    let report = match arguments.large {
+        true => bench.run_large(binaries, &plan, stop, &mut say)?,
+        false => bench.run(&plan, &mut say)?,
+    };
     show::line(&format!("\n{}", text(&report)))
 }
 

@@ -324,6 +324,12 @@ impl Scene {
         self.push(&["main"], &[("refs/heads/main", Some("main"))])?;
         self.commit(1)?;
         self.push(&["main"], &[("refs/heads/main", Some("main"))])?;
+        // Nothing in it builds on what is there, so that the daemon itself indexes it, and it becomes a pack as it came.
+        self.git(&["checkout", "--quiet", "--orphan", "apart"])?;
+        self.make_noise(2)?;
+        self.commit(1)?;
+        self.push(&["apart"], &[("refs/heads/apart", Some("apart"))])?;
+        self.git(&["checkout", "--quiet", "main"])?;
         self.fleet.envoy_mut(0).kill()?;
         std::fs::read_to_string(&log).context("strace has written nothing")
     }
