@@ -62,6 +62,18 @@ impl Incoming {
         }
     }
 
+    /// Waits until something of it has arrived, or it has ended; false if that has not happened after `patience`.
+    #[must_use]
+    pub fn wait_begun(&self, patience: Duration) -> bool {
+        let nothing_yet = |arrived: &mut Arrived| arrived.end.is_none() && arrived.bytes == 0;
+        let waited = self
+            .shared
+            .news
+            .wait_timeout_while(self.lock(), patience, nothing_yet);
+        let (_arrived, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out()
+    }
+
     /// Ends it for the followers, unless it has ended: nothing more will come.
     pub fn break_off(&self) {
         self.change(|arrived| {
@@ -237,6 +249,20 @@ mod tests {
         assert_eq!(late.read(&mut all, LONG).expect("there"), 5);
         assert_eq!(late.whole(), Some((5, [7; 32])));
         assert_eq!(incoming.held(), b"");
+    }
+
+    #[test]
+    fn who_waits_for_the_first_byte_hears_of_it_or_of_the_end() {
+        let incoming = Incoming::new();
+        assert!(!incoming.wait_begun(Duration::ZERO));
+        let waiting = incoming.clone();
+        let waiter = std::thread::spawn(move || waiting.wait_begun(LONG));
+        incoming.hold(b"a");
+        assert!(waiter.join().expect("no panic"));
+        assert!(incoming.wait_begun(Duration::ZERO));
+        let broken = Incoming::new();
+        broken.break_off();
+        assert!(broken.wait_begun(Duration::ZERO));
     }
 
     #[test]

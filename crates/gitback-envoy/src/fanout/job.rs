@@ -11,7 +11,7 @@ use gitback_pack::{Incoming, Spool};
 use gitback_peer::{CallError, Handoff, PackFile, PushAnswer};
 use tokio::sync::watch;
 
-use super::relay::Relay;
+use super::relay::{PATIENCE, Relay};
 use super::{Answer, Extent, Fate, Outcome, bounded};
 use crate::access::{self, Partner};
 use crate::cell::{Cell, State, git};
@@ -193,6 +193,7 @@ impl Job {
     }
 
     async fn send(&self) -> Result<(), SendError> {
+        self.begun().await;
         // Beyond so many at a time, a peer is sent a push only when it is stored here.
         let relays = (
             self.neighbour.relays().try_acquire(),
@@ -224,6 +225,19 @@ impl Job {
             Err(CallError::Local { .. }) => self.send_again(&stored).await,
             Err(error) => Err(SendError::Call(error)),
         }
+    }
+
+    /// Waits until something of the pack is here. Before that a user's git may search for deltas for minutes, and peers
+    /// would let go of a push of which nothing comes.
+    async fn begun(&self) {
+        let Some(incoming) = self.incoming.clone() else {
+            return;
+        };
+        let fate = self.fate.clone();
+        let is_open = move || matches!(*fate.borrow(), Fate::Open) && fate.has_changed().is_ok();
+        let wait = move || while !incoming.wait_begun(PATIENCE) && is_open() {};
+        // How it ended shows where the pack is read.
+        let _ = self.envoy.handle().spawn_blocking(wait).await;
     }
 
     /// Waits until the push is stored here.

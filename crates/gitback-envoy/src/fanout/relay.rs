@@ -19,7 +19,7 @@ use crate::daemon::Envoy;
 const UNASKED_MAX: usize = 64;
 
 /// How long a source that has nothing keeps its asker waiting.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How long a pack may stand still before peers are let go. They are sent it as a whole later, so that a user who
 /// stalls holds nothing on other machines.
