@@ -419,9 +419,12 @@ mod tests {
         // It may wait for its turn, and this one is before it.
         assert!(cell.catch_up_until(in_an_hour()).is_some());
         arrival.note_stored();
+        // It is waited for, as long as there is time.
+        let (begun, limit) = (Instant::now(), 4 * STORED_SOON);
+        assert!(cell.catch_up_until(begun + limit).is_some());
+        assert!(begun.elapsed() >= limit);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| cell.catch_up_until(in_an_hour()).is_some());
-            assert!(!waiting.is_finished());
             drop(arrival);
             assert!(waiting.join().expect("no panic"));
         });

@@ -41,7 +41,7 @@ const OBJECTS_MAX: u32 = 1_000_000;
 const OBJECT_MAX: u64 = 16 << 20;
 /// What all objects come to that are being made, or on which something still builds, in bytes.
 const TOGETHER_MAX: u64 = 64 << 20;
-/// What one pack may take here in the worst case, in bytes. Where less is allowed, git does it.
+/// Where a pack may take less memory than this, in bytes, git does it.
 const MEMORY_MAX: u64 = 512 << 20;
 /// Most packs that are indexed here at a time; others are git's.
 const AT_A_TIME_MAX: usize = 2;
