@@ -231,10 +231,16 @@ fn wait_until_it_answers(
             Keeper::Nobody(alone) => alone.has_failed(),
         };
         if failed || waited > READY_MAX {
-            return Err(did_not_start(&match &keeper {
-                Keeper::Unit(manager) => manager.last_words(context),
+            let last_words = match &keeper {
+                Keeper::Unit(manager) => {
+                    let last_words = manager.last_words(context);
+                    // It would be started again and again, and say the same.
+                    manager.disable(context)?;
+                    last_words
+                }
                 Keeper::Nobody(alone) => alone.last_words(),
-            }));
+            };
+            return Err(did_not_start(&last_words));
         }
         if waited.saturating_sub(said) > Duration::from_secs(2) {
             said = waited;

@@ -127,10 +127,18 @@ impl Manager {
             .map(drop)
     }
 
-    /// Whether the manager has given the unit up.
+    /// Whether the unit, started a moment ago, has failed: it was given up, or had to be started again already.
     pub(super) fn failed(&self, context: &Context) -> bool {
-        let asked = self.run(context, "systemctl", &["is-failed", "--quiet", UNIT]);
-        asked.is_ok_and(|output| output.status.success())
+        let asked = ["show", "--property=ActiveState,NRestarts", UNIT];
+        let Ok(output) = self.run(context, "systemctl", &asked) else {
+            return false;
+        };
+        let told = String::from_utf8_lossy(&output.stdout);
+        told.lines().any(|line| match line.split_once('=') {
+            Some(("ActiveState", state)) => state == "failed",
+            Some(("NRestarts", restarts)) => restarts != "0",
+            _ => false,
+        })
     }
 
     /// The end of the unit's log.

@@ -114,7 +114,12 @@ fn fake_systemctl(dir: &Path) -> PathBuf {
     fs::create_dir_all(&bin).expect("a directory");
     let called = dir.join("called");
     let program = bin.join("systemctl");
-    let script = format!("#!/bin/sh\necho \"$@\" >> '{}'\n", called.display());
+    let shown = dir.join("shown");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >> '{}'\nif [ \"$2\" = show ]; then cat '{}'; fi\n",
+        called.display(),
+        shown.display()
+    );
     fs::write(&program, script).expect("written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
     called
@@ -154,4 +159,23 @@ fn a_unit_is_written_once_kept_up_to_date_and_left_alone_where_it_is_a_persons()
     manager.install(&context).expect("left alone");
     let unit = fs::read_to_string(&manager.unit).expect("a unit");
     assert_eq!(unit, "[Service]\nExecStart=/bin/true\n");
+}
+
+#[test]
+fn a_unit_that_had_to_be_started_again_has_failed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fake_systemctl(dir.path());
+    let mut context = context(dir.path(), 1000);
+    context.facts.path = Some(format!("{}:/usr/bin:/bin", dir.path().join("bin").display()).into());
+    let manager = Manager::find(&context).expect("a manager");
+    for (shown, failed) in [
+        ("ActiveState=activating\nNRestarts=0\n", false),
+        ("NRestarts=0\nActiveState=active\n", false),
+        ("NRestarts=1\nActiveState=activating\n", true),
+        ("NRestarts=0\nActiveState=failed\n", true),
+        ("", false),
+    ] {
+        fs::write(dir.path().join("shown"), shown).expect("written");
+        assert_eq!(manager.failed(&context), failed, "{shown}");
+    }
 }
