@@ -117,6 +117,8 @@ pub(crate) struct Envoy {
     relays: Semaphore,
     sends: Semaphore,
     started_ms: u64,
+    /// On which it listens for peers.
+    port: u16,
     changes: Arc<Changes>,
     maintenance: Maintenance,
 }
@@ -212,6 +214,10 @@ impl Envoy {
 
     pub(crate) fn started_ms(&self) -> u64 {
         self.started_ms
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn state_dir(&self) -> &Path {
@@ -329,6 +335,7 @@ pub fn run(
         public,
         handle: runtime.handle().clone(),
         started_ms: clock::now_ms(),
+        port: local_address.port(),
         config,
         layout,
         uid,
@@ -337,7 +344,7 @@ pub fn run(
         changes,
         maintenance: Maintenance::default(),
     });
-    let threads = Threads::start(&envoy, listener, local_address.port())?;
+    let threads = Threads::start(&envoy, listener)?;
     tracing::info!(name = envoy.name(), key = %envoy.public, address = %local_address, "envoy runs");
     ready(local_address);
     let served =
@@ -390,7 +397,7 @@ struct Threads {
 }
 
 impl Threads {
-    fn start(envoy: &Arc<Envoy>, listener: Listener, port: u16) -> Result<Self, RunError> {
+    fn start(envoy: &Arc<Envoy>, listener: Listener) -> Result<Self, RunError> {
         let stopper = listener.stopper();
         let conversations = Arc::new(Mutex::new(0));
         let mut joins = Vec::new();
@@ -427,7 +434,7 @@ impl Threads {
         )?);
         let (telling, stop) = channel();
         let host = Arc::clone(envoy);
-        let watch = move || whereabouts::watch(&host, port, &stop);
+        let watch = move || whereabouts::watch(&host, &stop);
         joins.push(spawn("whereabouts", Box::new(watch))?);
         Ok(Self {
             stopper,
@@ -435,7 +442,7 @@ impl Threads {
             conversations,
             watching,
             telling,
-            lan: look_around(envoy, port),
+            lan: look_around(envoy),
         })
     }
 
@@ -465,7 +472,7 @@ impl Threads {
 }
 
 /// Looks for the fleet on the local network, if there is one and it is wanted.
-fn look_around(envoy: &Arc<Envoy>, port: u16) -> Option<LanHandle> {
+fn look_around(envoy: &Arc<Envoy>) -> Option<LanHandle> {
     let config = envoy.config();
     if !config.lan_discovery() || config.listen().ip().is_loopback() {
         return None;
@@ -476,7 +483,7 @@ fn look_around(envoy: &Arc<Envoy>, port: u16) -> Option<LanHandle> {
             envoy.heal().tell(Input::Sighted { key, address });
         }
     };
-    let started = lan::start(*envoy.public(), port, on_sighting);
+    let started = lan::start(*envoy.public(), envoy.port(), on_sighting);
     started
         .inspect_err(|error| {
             tracing::warn!(error = %chain(error), "other envoys on the local network are not found");
