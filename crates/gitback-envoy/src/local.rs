@@ -180,7 +180,7 @@ fn answer(
         | Request::Ticket { .. }
         | Request::JoinByTicket { .. }
         | Request::Fleet
-        | Request::RemoveEnvoy { .. } => fleet::answer(envoy, uid, request)?,
+        | Request::RemoveEnvoy { .. } => fleet::answer(envoy, uid, request, progress)?,
         Request::Projects => Reply::Projects(projects(envoy, uid)),
         Request::Project { project } => {
             let id = parse_id(&project)?;
