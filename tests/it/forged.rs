@@ -154,6 +154,7 @@ fn a_stranger_is_refused_whatever_it_asks() {
     let ours = Digests {
         name: "mallory".to_owned(),
         projects: Vec::new(),
+        roster: None,
     };
     let digests = stage
         .runtime

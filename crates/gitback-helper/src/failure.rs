@@ -173,6 +173,11 @@ impl Reply {
             Self::Removals { .. } => "removals",
             Self::Scrubbed { .. } => "scrubbed",
             Self::Renewals { .. } => "renewals",
+            Self::Card(_) => "card",
+            Self::EnrolRequest { .. } => "enrol_request",
+            Self::Enrolled { .. } => "enrolled",
+            Self::Ticket { .. } => "ticket",
+            Self::Fleet(_) => "fleet",
             Self::Failed(failure) => return failure,
         };
         Failure::new(

@@ -20,7 +20,7 @@
 //! tokio::spawn(server.run(&mars, service, std::future::pending()));
 //!
 //! let venus = Client::new(&SecretKey::from_seed(&[2; 32]))?;
-//! let ours = Digests { name: "venus".into(), projects: Vec::new() };
+//! let ours = Digests { name: "venus".into(), projects: Vec::new(), roster: None };
 //! let theirs = venus.digests(&to, &ours).await?;
 //! assert_eq!(theirs.name, "mars");
 //! # Ok(())

@@ -71,6 +71,13 @@ pub const IDS_BODY_MAX: usize = 320 * KIB;
 /// first.
 pub const SUMMARY_ABOVE: usize = 16;
 
+/// Longest roster of a fleet, in either direction, in bytes.
+pub const ROSTER_MAX: usize = 448 * KIB;
+/// Longest petition for an envoy to be enrolled, in bytes.
+pub const PETITION_MAX: usize = 4 * KIB;
+/// Longest answer to it, in bytes.
+pub const WELCOME_MAX: usize = 512 * KIB;
+
 /// Longest body of a refusal that a client reads, in bytes.
 pub const REFUSAL_MAX: usize = 64 * KIB;
 /// Longest code of a refusal, in bytes.

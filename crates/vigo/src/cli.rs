@@ -78,6 +78,11 @@ pub(crate) enum Command {
     /// The daemon of this machine
     #[command(subcommand)]
     Envoy(Envoy),
+    /// Have this machine join a fleet, by a ticket
+    ///
+    /// A ticket is made on another machine, by `vigo envoy ticket`, and works
+    /// once. The daemon of this machine must run.
+    Join(FleetJoin),
     /// What the machines of a fleet share: puddles and projects
     #[command(subcommand)]
     Swarm(Swarm),
@@ -104,6 +109,44 @@ pub(crate) enum Envoy {
     Run(EnvoyRun),
     /// Show how this envoy and its peers are
     Status(Json),
+    /// Make a ticket by which another machine can join the fleet
+    ///
+    /// The first ticket founds the fleet: this machine then holds the key of
+    /// its authority, which enrols the others and renews that by itself. A
+    /// ticket works once, for one machine. Whoever has it can use it.
+    Ticket(EnvoyTicket),
+    /// List the envoys of the fleet
+    List(Json),
+    /// Take an envoy out of the fleet, for good
+    ///
+    /// Every other envoy refuses its key from then on, as soon as it hears of
+    /// it. What the machine holds stays on it, and so does what members have
+    /// granted to it: `vigo swarm gitback project ungrant` ends that.
+    Remove(EnvoyRemove),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FleetJoin {
+    /// The ticket: one word that begins with vigo1
+    pub(crate) ticket: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyTicket {
+    /// How long the ticket can be used, such as 30m or 1h; up to 30 days
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    pub(crate) duration: String,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyRemove {
+    /// Its name, or the beginning of its key
+    pub(crate) envoy: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Default, Args)]
@@ -345,7 +388,9 @@ impl Command {
     /// Whether errors are wanted as JSON.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
-            Self::Envoy(Envoy::Status(json))
+            Self::Envoy(
+                Envoy::Status(json) | Envoy::List(json) | Envoy::Ticket(EnvoyTicket { json, .. }),
+            )
             | Self::Swarm(
                 Swarm::Puddle(Puddle::Status(json) | Puddle::Names(Names::List(json)))
                 | Swarm::Gitback(
@@ -361,7 +406,8 @@ impl Command {
             Self::Swarm(Swarm::Gitback(Gitback::Project(verb))) => verb.wants_json(),
             Self::Up(_)
             | Self::Down
-            | Self::Envoy(Envoy::Key | Envoy::Run(_))
+            | Self::Join(_)
+            | Self::Envoy(Envoy::Key | Envoy::Run(_) | Envoy::Remove(_))
             | Self::Swarm(Swarm::Puddle(
                 Puddle::Init(_)
                 | Puddle::Unlock(_)

@@ -26,6 +26,7 @@ mod desk;
 mod envoy;
 mod errand;
 mod failure;
+mod fleet;
 mod founding;
 mod git;
 mod init;
@@ -98,6 +99,10 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
         Command::Down => up::down(&context()?, console),
         Command::Envoy(Envoy::Key) => envoy::key(&of_daemon()?, console),
         Command::Envoy(Envoy::Run(arguments)) => envoy::run(of_daemon()?, &arguments),
+        Command::Envoy(Envoy::Ticket(arguments)) => fleet::ticket(&context()?, &arguments, console),
+        Command::Envoy(Envoy::List(json)) => fleet::list(&context()?, json, console),
+        Command::Envoy(Envoy::Remove(arguments)) => fleet::remove(&context()?, &arguments, console),
+        Command::Join(arguments) => fleet::join(&context()?, &arguments, console),
         Command::Envoy(Envoy::Status(json)) => envoy::status(&context()?, json, console),
         Command::Swarm(Swarm::Puddle(verb)) => match verb {
             Puddle::Init(arguments) => puddle::init(&context()?, &arguments, console),

@@ -438,6 +438,7 @@ impl World {
         let shown = Digests {
             name: "venus".to_owned(),
             projects: vec![(self.project, digest)],
+            roster: None,
         };
         let answer = self.runtime.block_on(client.digests(&to, &shown));
         answer.expect("the peer is known");

@@ -2,6 +2,7 @@
 //!
 //! Source: docs/spec/peer.md §3.
 
+mod fleet;
 mod heal;
 
 use std::fmt;
@@ -60,6 +61,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/swarm/gitback/reconcile/{project}", post(heal::reconcile))
         .route("/swarm/gitback/envelopes/{project}", post(heal::envelopes))
         .route("/swarm/gitback/held/{project}", post(heal::held))
+        .route("/swarm/fleet/roster", post(fleet::roster))
+        .route("/swarm/fleet/enrol", post(fleet::enrol))
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .with_state(app)
@@ -168,7 +171,11 @@ async fn digests(
     let job = move |service: &dyn Service, caller: &Caller| {
         let answer = match comparison {
             Comparison::Full(theirs) => Compared::Full(service.digests(caller, theirs)?),
-            Comparison::Summary { name, summary } => summed_up(service, caller, name, &summary)?,
+            Comparison::Summary {
+                name,
+                summary,
+                roster,
+            } => summed_up(service, caller, (name, roster), &summary)?,
         };
         answer.encode().map_err(own_fault)
     };
@@ -181,21 +188,30 @@ async fn digests(
 fn summed_up(
     service: &dyn Service,
     caller: &Caller,
-    name: String,
+    (name, roster): (String, Option<[u8; 32]>),
     summary: &[u8; 32],
 ) -> Result<Compared, Refusal> {
-    let other = |name| Compared::Summary { name, same: false };
+    let other = |name, roster| Compared::Summary {
+        name,
+        same: false,
+        roster,
+    };
     let Some(ours) = service.listed(caller)? else {
-        return Ok(other(String::new()));
+        return Ok(other(String::new(), None));
     };
     if ours.summary() != *summary {
-        return Ok(other(ours.name));
+        return Ok(other(ours.name, ours.roster));
     }
-    let projects = ours.projects;
-    let now = service.digests(caller, Digests { name, projects })?;
+    let theirs = Digests {
+        name,
+        projects: ours.projects,
+        roster,
+    };
+    let now = service.digests(caller, theirs)?;
     Ok(Compared::Summary {
         same: now.summary() == *summary,
         name: now.name,
+        roster: now.roster,
     })
 }
 

@@ -17,6 +17,8 @@ pub struct Digests {
     pub name: String,
     /// A project and the digest of its folded envelopes.
     pub projects: Vec<(ProjectId, [u8; 32])>,
+    /// The digest of the roster of its fleet, if it is in one.
+    pub roster: Option<[u8; 32]>,
 }
 
 /// What a caller asks `digests` with.
@@ -30,6 +32,8 @@ pub(crate) enum Comparison {
         name: String,
         /// [`Digests::summary`] of its list.
         summary: [u8; 32],
+        /// The digest of the roster of its fleet, if it is in one.
+        roster: Option<[u8; 32]>,
     },
 }
 
@@ -44,6 +48,8 @@ pub(crate) enum Compared {
         name: String,
         /// Whether its list has the caller's summary.
         same: bool,
+        /// The digest of the roster of its fleet, if it is in one.
+        roster: Option<[u8; 32]>,
     },
 }
 
@@ -56,6 +62,8 @@ struct DigestsBody {
     summary: Option<Hex<32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     same: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    roster: Option<Hex<32>>,
 }
 
 impl Digests {
@@ -88,6 +96,7 @@ impl Digests {
         Ok(DigestsBody {
             name: self.name.clone(),
             projects: Some(pairs.collect()),
+            roster: self.roster.map(Hex),
             ..DigestsBody::default()
         })
     }
@@ -97,11 +106,16 @@ impl Comparison {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
         let body = match self {
             Self::Full(digests) => digests.body()?,
-            Self::Summary { name, summary } => {
+            Self::Summary {
+                name,
+                summary,
+                roster,
+            } => {
                 check_name(name)?;
                 DigestsBody {
                     name: name.clone(),
                     summary: Some(Hex(*summary)),
+                    roster: roster.map(Hex),
                     ..DigestsBody::default()
                 }
             }
@@ -111,15 +125,17 @@ impl Comparison {
 
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
+        let roster = body.roster.map(|digest| digest.0);
         match (body.projects, body.summary) {
             (None, Some(summary)) => {
                 check_name(&body.name)?;
                 Ok(Self::Summary {
                     name: body.name,
                     summary: summary.0,
+                    roster,
                 })
             }
-            (projects, _) => full(body.name, projects).map(Self::Full),
+            (projects, _) => full(body.name, projects, roster).map(Self::Full),
         }
     }
 }
@@ -128,11 +144,12 @@ impl Compared {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
         let body = match self {
             Self::Full(digests) => digests.body()?,
-            Self::Summary { name, same } => {
+            Self::Summary { name, same, roster } => {
                 check_name(name)?;
                 DigestsBody {
                     name: name.clone(),
                     same: Some(*same),
+                    roster: roster.map(Hex),
                     ..DigestsBody::default()
                 }
             }
@@ -142,20 +159,26 @@ impl Compared {
 
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
+        let roster = body.roster.map(|digest| digest.0);
         match (body.projects, body.same) {
             (None, Some(same)) => {
                 check_name(&body.name)?;
                 Ok(Self::Summary {
                     name: body.name,
                     same,
+                    roster,
                 })
             }
-            (projects, _) => full(body.name, projects).map(Self::Full),
+            (projects, _) => full(body.name, projects, roster).map(Self::Full),
         }
     }
 }
 
-fn full(name: String, projects: Option<Vec<(Hex<32>, Hex<32>)>>) -> Result<Digests, Reject> {
+fn full(
+    name: String,
+    projects: Option<Vec<(Hex<32>, Hex<32>)>>,
+    roster: Option<[u8; 32]>,
+) -> Result<Digests, Reject> {
     let projects = projects.ok_or(Reject::Malformed {
         what: "the list of digests",
     })?;
@@ -165,6 +188,7 @@ fn full(name: String, projects: Option<Vec<(Hex<32>, Hex<32>)>>) -> Result<Diges
         projects: pairs
             .map(|(project, digest)| (ProjectId::from_bytes(&project.0), digest.0))
             .collect(),
+        roster,
     };
     digests.check()?;
     Ok(digests)

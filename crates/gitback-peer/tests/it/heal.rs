@@ -20,6 +20,7 @@ fn many(name: &str, count: u8) -> Digests {
         projects: (0..count)
             .map(|number| (ProjectId::from_bytes(&[number; 32]), [number; 32]))
             .collect(),
+        roster: None,
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn digests(name: &str) -> Digests {
     Digests {
         name: name.to_owned(),
         projects: vec![(project(), [3; 32])],
+        roster: None,
     }
 }
 

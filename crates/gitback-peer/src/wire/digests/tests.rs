@@ -16,6 +16,7 @@ fn digests_round_trip_and_look_as_specified() {
     let digests = Digests {
         name: "mars".to_owned(),
         projects: vec![(ProjectId::from_bytes(&[1; 32]), [0xab; 32])],
+        roster: None,
     };
     let json = full(&digests).encode().expect("small");
     let expected = format!(
@@ -32,6 +33,7 @@ fn the_most_projects_fit() {
     let digests = Digests {
         name: "n".repeat(NAME_MAX),
         projects: vec![(ProjectId::from_bytes(&[0xff; 32]), [0xff; 32]); PROJECTS_MAX],
+        roster: Some([0xff; 32]),
     };
     assert_eq!(
         decode(&full(&digests).encode().expect("fits")).expect("own bytes"),
@@ -73,6 +75,7 @@ fn a_summary_says_the_list_in_any_order_and_nothing_else() {
     let digests = |name: &str, projects| Digests {
         name: name.to_owned(),
         projects,
+        roster: None,
     };
     let summary = digests("mars", vec![pair(1), pair(2)]).summary();
     assert_eq!(digests("venus", vec![pair(2), pair(1)]).summary(), summary);
@@ -92,6 +95,7 @@ fn the_short_forms_round_trip_and_look_as_specified() {
     let asked = Comparison::Summary {
         name: "mars".to_owned(),
         summary: [0xab; 32],
+        roster: None,
     };
     let json = asked.encode().expect("small");
     let expected = format!(r#"{{"name":"mars","summary":"{}"}}"#, "ab".repeat(32));
@@ -100,6 +104,7 @@ fn the_short_forms_round_trip_and_look_as_specified() {
     let answer = Compared::Summary {
         name: "venus".to_owned(),
         same: true,
+        roster: None,
     };
     let json = answer.encode().expect("small");
     assert_eq!(json, br#"{"name":"venus","same":true}"#);
