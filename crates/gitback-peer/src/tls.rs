@@ -126,9 +126,7 @@ impl Identity {
     }
 }
 
-fn client(
-    verifier: ThisEnvoy,
-) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsFault> {
+fn client(verifier: ThisEnvoy) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsFault> {
     let builder = ClientConfig::builder_with_provider(verifier.provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|source| TlsFault { source })?;
