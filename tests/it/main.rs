@@ -24,4 +24,5 @@ mod rootless;
 mod scrub;
 mod survive;
 mod tree;
+mod up;
 mod world;

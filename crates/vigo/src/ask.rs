@@ -81,6 +81,13 @@ pub(crate) fn yes(question: &str, console: &mut Console<'_>) -> Result<bool, Fai
     Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
 }
 
+/// Asks a question to which only `n` and `no` are a no.
+pub(crate) fn not_no(question: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
+    console.prompt(question);
+    let typed = line()?;
+    Ok(!matches!(typed.trim(), "n" | "N" | "no"))
+}
+
 /// Warns, and has `word` typed to be sure that it is meant.
 pub(crate) fn typed(word: &str, warning: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
     if !is_terminal() {

@@ -57,13 +57,24 @@ Exit codes:
   15  the daemon does not answer
 
 Start here:
-  vigo envoy run                      (on each machine, as a service)
-  vigo swarm puddle init              (once)
+  vigo up                             (on each machine)
+  vigo swarm puddle init              (on the first one)
   vigo swarm gitback project init     (in a git repository)
   git push gitback main";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start this machine's envoy, and have it start with the machine
+    ///
+    /// Writes envoy.toml where there is none. With systemd the envoy becomes a
+    /// service: of the machine if you are root, your own otherwise. Without
+    /// systemd it runs in the background and writes envoy.log beside its state.
+    /// Where an envoy runs already, nothing is changed.
+    Up(Up),
+    /// End this machine's envoy, and let it not start again by itself
+    ///
+    /// What it keeps stays where it is.
+    Down,
     /// The daemon of this machine
     #[command(subcommand)]
     Envoy(Envoy),
@@ -90,9 +101,52 @@ pub(crate) enum Envoy {
     /// Reads envoy.toml, says on stderr when it is ready, and ends cleanly on
     /// SIGTERM and SIGINT. The variable VIGO_LOG says what is logged, such as
     /// "debug" or "gitback_peer=trace,info".
-    Run,
+    Run(EnvoyRun),
     /// Show how this envoy and its peers are
     Status(Json),
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Up {
+    /// What people call this machine; the host's name if it is left out
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Where other envoys reach this one, such as 0.0.0.0:1531
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// A user of this machine who may use the envoy, by number
+    ///
+    /// Can be given several times. Whoever runs this by sudo may use it anyway.
+    #[arg(long, value_name = "UID")]
+    pub(crate) allow_uid: Vec<u32>,
+    /// Run it in the background, also where systemd is
+    #[arg(long)]
+    pub(crate) no_service: bool,
+}
+
+impl Up {
+    /// Whether it says how the envoy should be.
+    pub(crate) const fn sets_something(&self) -> bool {
+        self.name.is_some() || self.listen.is_some() || !self.allow_uid.is_empty()
+    }
+}
+
+/// Whether to start an envoy where none runs.
+#[derive(Debug, Default, Clone, Copy, Args)]
+pub(crate) struct WithEnvoy {
+    /// Start this machine's envoy if none runs, without asking
+    #[arg(long)]
+    pub(crate) up: bool,
+    /// Do not start this machine's envoy, and do not ask
+    #[arg(long, conflicts_with = "up")]
+    pub(crate) no_up: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyRun {
+    /// Leave the terminal; given by `vigo up`
+    #[arg(long, hide = true)]
+    pub(crate) background: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -158,6 +212,8 @@ pub(crate) struct PuddleInit {
     /// Leave the new puddle locked
     #[arg(long)]
     pub(crate) no_unlock: bool,
+    #[command(flatten)]
+    pub(crate) with_envoy: WithEnvoy,
 }
 
 #[derive(Debug, Args)]
@@ -303,7 +359,9 @@ impl Command {
                 ),
             ) => json.json,
             Self::Swarm(Swarm::Gitback(Gitback::Project(verb))) => verb.wants_json(),
-            Self::Envoy(Envoy::Key | Envoy::Run)
+            Self::Up(_)
+            | Self::Down
+            | Self::Envoy(Envoy::Key | Envoy::Run(_))
             | Self::Swarm(Swarm::Puddle(
                 Puddle::Init(_)
                 | Puddle::Unlock(_)

@@ -39,6 +39,7 @@ mod record;
 mod renew;
 mod session;
 mod show;
+mod up;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -93,8 +94,10 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
     let of_daemon = || Context::of_daemon(facts.clone(), root.clone());
     match command {
         Command::Man { dir } => man::write(&dir, console),
+        Command::Up(arguments) => up::up(&context()?, &arguments, console),
+        Command::Down => up::down(&context()?, console),
         Command::Envoy(Envoy::Key) => envoy::key(&of_daemon()?, console),
-        Command::Envoy(Envoy::Run) => envoy::run(of_daemon()?),
+        Command::Envoy(Envoy::Run(arguments)) => envoy::run(of_daemon()?, &arguments),
         Command::Envoy(Envoy::Status(json)) => envoy::status(&context()?, json, console),
         Command::Swarm(Swarm::Puddle(verb)) => match verb {
             Puddle::Init(arguments) => puddle::init(&context()?, &arguments, console),

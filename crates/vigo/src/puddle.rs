@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::console::{Console, Stop};
 use crate::context::Context;
-use crate::{ask, cli, failure, renew, session as process, show};
+use crate::{ask, cli, failure, renew, session as process, show, up};
 
 pub(crate) use names::names;
 pub(crate) use rotate::rotate;
@@ -69,6 +69,7 @@ pub(crate) fn init(
             "  Unlocked     {until}; `vigo swarm puddle lock` ends it"
         ))?;
     }
+    up::offer(context, arguments.with_envoy, console)?;
     console.warning("if every machine is lost, or the passphrase forgotten, so is this key");
     console.hint(format_args!(
         "add a machine: copy {} there",
