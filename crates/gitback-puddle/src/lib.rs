@@ -1,7 +1,8 @@
 //! One person's key: at rest, and in the session that signs with it.
 //!
 //! Decides how a puddle's secret lies on disk (wrapped by a passphrase, see
-//! [`create`] and [`unwrap`]), how it is replaced ([`rotate`]), whom a name
+//! [`create`] and [`unwrap`]), how it is replaced ([`rotate`]) and
+//! brought to another machine ([`export`], [`install`]), whom a name
 //! means on this machine ([`resolve`]), and what a running session signs: only
 //! well-formed statements of kinds it knows, by its own key. Never prompts,
 //! prints, or decides what an envelope means.
@@ -35,6 +36,7 @@ mod resolve;
 mod rotate;
 pub mod session;
 mod store;
+mod travel;
 mod wrapped;
 
 pub use cost::{Cost, CostReject};
@@ -45,4 +47,7 @@ pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap
 pub use store::{
     CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, generate, mend,
     read_public, unwrap,
+};
+pub use travel::{
+    CARRIED_FILE_MAX, Carried, CarryReject, ExportError, InstallError, export, install,
 };

@@ -16,7 +16,7 @@ use crate::{Cost, NoRandomness, Passphrase, Public, ReadError, UnwrapError, read
 pub const RETIRED_MAX: usize = 64;
 
 /// Where the retired keys are, each in a file of its own.
-const RETIRED: &str = "retired";
+pub(crate) const RETIRED: &str = "retired";
 const SUFFIX: &str = ".wrapped";
 /// How much of a key its file is named after, in bytes.
 const NAMED_BYTES: usize = 8;
@@ -205,7 +205,7 @@ impl Rotation {
 
 /// The current key's file, decoded and as it is; both files must be there to be
 /// replaced, and be what they seem.
-fn read_files(dir: &Path) -> Result<(Wrapped, Vec<u8>), ReadError> {
+pub(crate) fn read_files(dir: &Path) -> Result<(Wrapped, Vec<u8>), ReadError> {
     files::read_own(&dir.join(store::PUBLIC))?;
     let path = dir.join(WRAPPED);
     let Some(bytes) = files::read_own(&path)? else {
@@ -219,6 +219,12 @@ fn read_files(dir: &Path) -> Result<(Wrapped, Vec<u8>), ReadError> {
 }
 
 fn read_retired_wrapped(dir: &Path) -> Result<Vec<Wrapped>, ReadError> {
+    let files = read_retired_files(dir)?;
+    Ok(files.into_iter().map(|(wrapped, _bytes)| wrapped).collect())
+}
+
+/// The retired keys with their files, byte for byte.
+pub(crate) fn read_retired_files(dir: &Path) -> Result<Vec<(Wrapped, Vec<u8>)>, ReadError> {
     let paths = retired_paths(&dir.join(RETIRED))?;
     if paths.is_empty() {
         return Ok(Vec::new());
@@ -240,15 +246,15 @@ fn read_retired_wrapped(dir: &Path) -> Result<Vec<Wrapped>, ReadError> {
             return Err(ReadError::Damaged { path, why });
         }
         if Some(wrapped.key) != current {
-            retired.push(wrapped);
+            retired.push((wrapped, bytes));
         }
     }
-    retired.sort_by_key(|wrapped| (std::cmp::Reverse(wrapped.created_ms), wrapped.key));
+    retired.sort_by_key(|(wrapped, _)| (std::cmp::Reverse(wrapped.created_ms), wrapped.key));
     Ok(retired)
 }
 
 /// The files in `dir` that are named as those of retired keys are.
-fn retired_paths(dir: &Path) -> Result<Vec<PathBuf>, ReadError> {
+pub(crate) fn retired_paths(dir: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let fault = |source| ReadError::Io {
         action: "list",
         path: dir.to_owned(),
@@ -284,7 +290,7 @@ fn is_named_after_a_key(path: &Path) -> bool {
 }
 
 /// What the file of a retired key is called.
-fn file_name(key: &PuddleKey) -> String {
+pub(crate) fn file_name(key: &PuddleKey) -> String {
     let first = key.as_bytes().first_chunk::<NAMED_BYTES>();
     let digits = first.map(|bytes| hex::encode(bytes)).unwrap_or_default();
     format!("{digits}{SUFFIX}")

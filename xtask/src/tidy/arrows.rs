@@ -48,6 +48,7 @@ const PRODUCTION: &[&str] = &[
     "gitback-helper",
     "gitback-peer",
     "gitback-envoy",
+    "gitback-pairing",
     "gitback-signer",
     "git-remote-gitback",
     "vigo",
@@ -64,6 +65,7 @@ pub(super) const LIBRARIES: &[&str] = &[
     "gitback-helper",
     "gitback-peer",
     "gitback-envoy",
+    "gitback-pairing",
     "gitback-signer",
 ];
 
@@ -169,6 +171,23 @@ pub(super) const NEVER: &[Never] = &[
         from: &["gitback-envoy"],
         to: &["gitback-puddle", "gitback-signer"],
         why: "the daemon holds no person's key and asks no session: the user's own process does",
+    },
+    Never {
+        from: &["gitback-pairing"],
+        to: &[
+            "gitback-gossip",
+            "gitback-pack",
+            "gitback-helper",
+            "gitback-log",
+            "gitback-envoy",
+            "gitback-signer",
+        ],
+        why: "two people's programs talk, not their daemons: what the fleet says travels as bytes",
+    },
+    Never {
+        from: &["gitback-envoy"],
+        to: &["gitback-pairing"],
+        why: "the daemon holds no person's key, and passes none on",
     },
     Never {
         from: &["git-remote-gitback"],
