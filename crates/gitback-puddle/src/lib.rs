@@ -31,6 +31,7 @@ mod cost;
 mod files;
 pub mod names;
 mod passphrase;
+mod recovery;
 mod resolve;
 mod rotate;
 pub mod session;
@@ -40,6 +41,10 @@ mod wrapped;
 pub use cost::{Cost, CostReject};
 pub use files::{FILE_MAX, WriteError};
 pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
+pub use recovery::{
+    RECOVERY_TEXT_MAX, RECOVERY_WORDS, WordsReject, count_recovery_words, from_recovery_words,
+    recovery_words,
+};
 pub use resolve::{ResolveError, Resolved, resolve};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
