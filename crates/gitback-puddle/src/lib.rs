@@ -36,6 +36,7 @@ mod resolve;
 mod rotate;
 pub mod session;
 mod store;
+pub mod tries;
 mod wrapped;
 
 pub use cost::{Cost, CostReject};
