@@ -32,7 +32,9 @@ mod files;
 pub mod names;
 mod passphrase;
 mod recovery;
+mod remove;
 mod resolve;
+mod rewrap;
 mod rotate;
 pub mod session;
 mod store;
@@ -46,7 +48,9 @@ pub use recovery::{
     RECOVERY_TEXT_MAX, RECOVERY_WORDS, WordsReject, count_recovery_words, from_recovery_words,
     recovery_words,
 };
+pub use remove::{RemoveError, remove};
 pub use resolve::{ResolveError, Resolved, resolve};
+pub use rewrap::{RewrapError, Rewrapped, rewrap, rewrap_retired};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
     CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, generate, mend,
