@@ -20,7 +20,7 @@ use crate::{Public, ReadError, read_public, read_retired};
 /// The most names that can be picked.
 pub const NAMES_MAX: usize = 256;
 
-const FILE: &str = "names.json";
+pub(crate) const FILE: &str = "names.json";
 const MODE: u32 = 0o600;
 /// The only version there is.
 const VERSION: u32 = 1;

@@ -6,11 +6,15 @@ use clap::{Args, Parser, Subcommand};
 
 mod gitback;
 mod project;
+mod puddle;
 
 pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Scrub, Sync};
 pub(crate) use project::{
     Invite, Join, Leave, Named, PickLine, PolicyChange, Project, ProjectInit, ProjectStatus,
     Reanchor, Refound, Revoke, Role, Scope, Ungrant,
+};
+pub(crate) use puddle::{
+    PuddleInit, PuddleLeave, PuddleRotate, Recovery, RotatePassphrase, Session, Unlock, Unlocked,
 };
 
 /// Your git projects on every machine you use.
@@ -208,8 +212,16 @@ pub(crate) enum Puddle {
     ///
     /// Done once, on one machine; the other machines get a copy of the file
     /// ~/.vigo-puddle/identity.wrapped. An existing puddle is never
-    /// overwritten. Nobody can bring back a lost key or passphrase.
+    /// overwritten. Nobody can bring back a lost key or passphrase, unless its
+    /// recovery words were written down: --from-recovery makes the same key
+    /// of them again.
     Init(PuddleInit),
+    /// Print 24 words from which the key can be made again
+    ///
+    /// To be written on paper. Whoever has them has your key, without any
+    /// passphrase. They stand for the present key: what you founded under an
+    /// earlier one and did not hand over is not brought back by them.
+    Recovery(Recovery),
     /// Unlock the puddle for some time
     ///
     /// Starts a process of yours that holds the key in memory and signs for
@@ -225,56 +237,26 @@ pub(crate) enum Puddle {
     /// projects go by it until `vigo swarm gitback project reanchor --all` has
     /// handed them over. Your other machines need the new files.
     Rotate(PuddleRotate),
+    /// Change the passphrase
+    ///
+    /// Wraps the present key, and the earlier ones that have the same
+    /// passphrase, under another one. The keys stay what they are, and so does
+    /// a puddle that is unlocked. Your other machines, and copies of the
+    /// files that somebody has, keep the old passphrase.
+    #[command(name = "rotate-passphrase")]
+    RotatePassphrase(RotatePassphrase),
+    /// Remove your puddle from this machine
+    ///
+    /// Takes back, in every project, that this machine's envoy signs for you;
+    /// locks the puddle; and deletes your key and what is kept about your
+    /// projects from your home. Copies of projects stay on the machine.
+    Leave(PuddleLeave),
     /// Whom you mean by a name: other people's puddles
     #[command(subcommand)]
     Names(Names),
     /// Hold the unlocked key; started by unlock
     #[command(hide = true)]
     Session(Session),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PuddleInit {
-    /// The name that people type in addresses
-    ///
-    /// 2 to 32 lowercase letters, digits and dashes, beginning with a letter.
-    /// Asked for on the terminal if it is left out.
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-    /// How long the puddle stays unlocked, such as 90m or 8h
-    #[arg(
-        long = "for",
-        value_name = "TIME",
-        default_value = "8h",
-        conflicts_with = "no_unlock"
-    )]
-    pub(crate) duration: String,
-    /// Leave the new puddle locked
-    #[arg(long)]
-    pub(crate) no_unlock: bool,
-    #[command(flatten)]
-    pub(crate) with_envoy: WithEnvoy,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PuddleRotate {
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-    /// How long the new key stays unlocked, such as 90m or 8h
-    #[arg(
-        long = "for",
-        value_name = "TIME",
-        default_value = "8h",
-        conflicts_with = "no_unlock"
-    )]
-    pub(crate) duration: String,
-    /// Leave the new key locked
-    #[arg(long)]
-    pub(crate) no_unlock: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -300,29 +282,6 @@ pub(crate) enum Names {
         /// The name
         name: String,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Unlock {
-    /// How long, such as 90m or 8h
-    #[arg(long = "for", value_name = "TIME", default_value = "8h")]
-    pub(crate) duration: String,
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Session {
-    /// Where to listen
-    #[arg(long)]
-    pub(crate) socket: PathBuf,
-    /// The puddle's name
-    #[arg(long)]
-    pub(crate) name: String,
-    /// For how long, in milliseconds
-    #[arg(long)]
-    pub(crate) for_ms: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -410,6 +369,9 @@ impl Command {
             | Self::Envoy(Envoy::Key | Envoy::Run(_) | Envoy::Remove(_))
             | Self::Swarm(Swarm::Puddle(
                 Puddle::Init(_)
+                | Puddle::Recovery(_)
+                | Puddle::RotatePassphrase(_)
+                | Puddle::Leave(_)
                 | Puddle::Unlock(_)
                 | Puddle::Lock
                 | Puddle::Rotate(_)

@@ -28,6 +28,7 @@ mod errand;
 mod failure;
 mod fleet;
 mod founding;
+mod gate;
 mod git;
 mod init;
 mod keys;
@@ -106,10 +107,15 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
         Command::Envoy(Envoy::Status(json)) => envoy::status(&context()?, json, console),
         Command::Swarm(Swarm::Puddle(verb)) => match verb {
             Puddle::Init(arguments) => puddle::init(&context()?, &arguments, console),
+            Puddle::Recovery(arguments) => puddle::recovery(&context()?, &arguments, console),
             Puddle::Unlock(arguments) => puddle::unlock(&context()?, &arguments, console),
             Puddle::Lock => puddle::lock(&context()?, console),
             Puddle::Status(json) => puddle::status(&context()?, json, console),
             Puddle::Rotate(arguments) => puddle::rotate(&context()?, &arguments, console),
+            Puddle::RotatePassphrase(arguments) => {
+                puddle::rotate_passphrase(&context()?, &arguments, console)
+            }
+            Puddle::Leave(arguments) => puddle::leave(&context()?, &arguments, console),
             Puddle::Names(verb) => puddle::names(&context()?, &verb, console),
             Puddle::Session(arguments) => Ok(session::run(&arguments)?),
         },
