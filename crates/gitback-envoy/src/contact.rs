@@ -13,6 +13,7 @@ use crate::access::{self, Partner};
 use crate::catch_up::{CatchUpError, catch_up, classify, classify_call};
 use crate::cell::Cell;
 use crate::daemon::{Envoy, chain};
+use crate::names;
 use crate::peers::Neighbour;
 use crate::service::{PURGED, UNKNOWN_PROJECT};
 
@@ -33,6 +34,7 @@ pub(crate) fn compare(
     let compared = match envoy.handle().block_on(envoy.client().digests(&to, &ours)) {
         Ok(theirs) => {
             neighbour.note_answer();
+            names::exchange(envoy, neighbour, theirs.names);
             Ok(differences(envoy, neighbour, &theirs.projects))
         }
         Err(error) => {

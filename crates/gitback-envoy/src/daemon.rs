@@ -25,6 +25,7 @@ use crate::fresh::Turns;
 use crate::heal::Heal;
 use crate::lan::LanHandle;
 use crate::maintenance::Maintenance;
+use crate::names::Names;
 use crate::peers::Neighbour;
 use crate::receipts::Receipts;
 use crate::service::Surface;
@@ -119,6 +120,7 @@ pub(crate) struct Envoy {
     started_ms: u64,
     changes: Arc<Changes>,
     maintenance: Maintenance,
+    names: Names,
 }
 
 impl Envoy {
@@ -190,6 +192,11 @@ impl Envoy {
         &self.maintenance
     }
 
+    /// Which claims to names are known.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Whose turn it is to move a ref.
     pub(crate) fn turns(&self) -> &Turns {
         &self.turns
@@ -251,6 +258,7 @@ impl Envoy {
         Digests {
             name: self.name().to_owned(),
             projects: self.store.all().into_iter().filter_map(shown).collect(),
+            names: Some(self.names.book().digest()),
         }
     }
 
@@ -330,6 +338,7 @@ pub fn run(
         handle: runtime.handle().clone(),
         started_ms: clock::now_ms(),
         config,
+        names: Names::open(&layout.state_dir),
         layout,
         uid,
         key,

@@ -31,6 +31,7 @@ mod lan;
 mod leave;
 mod local;
 mod maintenance;
+mod names;
 mod passwd;
 mod peers;
 mod push;

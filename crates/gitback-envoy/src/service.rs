@@ -11,8 +11,8 @@ use gitback_envelope::EnvelopeId;
 use gitback_gossip::Input;
 use gitback_identity::{EnvoyKey, ProjectId, hex};
 use gitback_peer::{
-    Caller, Digests, Fresh, FreshAnswer, PushAnswer, PushBody, Refusal, RefusalKind, Service,
-    SyncAnswer, SyncRequest,
+    Caller, Digests, Fresh, FreshAnswer, Names, NamesAnswer, PushAnswer, PushBody, Refusal,
+    RefusalKind, Service, SyncAnswer, SyncRequest,
 };
 
 use crate::access::{self, Partner};
@@ -20,6 +20,7 @@ use crate::cell::{Cell, State};
 use crate::contact;
 use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::fault::Fault;
+use crate::names::{self, Refused};
 use crate::peers::Neighbour;
 use intake::Intake;
 
@@ -74,6 +75,14 @@ impl Service for Surface {
             self.0.heal().tell(Input::Message { from, bytes });
         }
         Ok(())
+    }
+
+    fn names(&self, caller: &Caller, theirs: Names) -> Result<NamesAnswer, Refusal> {
+        self.neighbour(&caller.key)?.note_answer();
+        names::answer(&self.0, &theirs).map_err(|refused| match refused {
+            Refused::Claim(reason) => refusal(RefusalKind::Bad, "bad-claim", reason),
+            Refused::Ours(fault) => ours(&fault),
+        })
     }
 
     fn fresh(

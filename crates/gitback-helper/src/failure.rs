@@ -173,6 +173,7 @@ impl Reply {
             Self::Removals { .. } => "removals",
             Self::Scrubbed { .. } => "scrubbed",
             Self::Renewals { .. } => "renewals",
+            Self::Names(_) => "names",
             Self::Failed(failure) => return failure,
         };
         Failure::new(

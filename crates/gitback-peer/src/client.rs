@@ -171,11 +171,20 @@ impl Client {
             let summary = Comparison::Summary {
                 name: ours.name.clone(),
                 summary: ours.summary(),
+                names: ours.names,
             };
             match self.compare(to, &summary).await? {
-                Compared::Summary { name, same: true } => {
+                Compared::Summary {
+                    name,
+                    same: true,
+                    names,
+                } => {
                     let projects = ours.projects.clone();
-                    return Ok(Digests { name, projects });
+                    return Ok(Digests {
+                        name,
+                        projects,
+                        names,
+                    });
                 }
                 Compared::Summary { same: false, .. } => {}
                 Compared::Full(_) => return Err(not_asked_for()),

@@ -60,6 +60,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/swarm/gitback/reconcile/{project}", post(heal::reconcile))
         .route("/swarm/gitback/envelopes/{project}", post(heal::envelopes))
         .route("/swarm/gitback/held/{project}", post(heal::held))
+        .route("/swarm/puddle/names", post(heal::names))
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .with_state(app)
@@ -168,7 +169,11 @@ async fn digests(
     let job = move |service: &dyn Service, caller: &Caller| {
         let answer = match comparison {
             Comparison::Full(theirs) => Compared::Full(service.digests(caller, theirs)?),
-            Comparison::Summary { name, summary } => summed_up(service, caller, name, &summary)?,
+            Comparison::Summary {
+                name,
+                summary,
+                names,
+            } => summed_up(service, caller, (name, names), &summary)?,
         };
         answer.encode().map_err(own_fault)
     };
@@ -181,21 +186,31 @@ async fn digests(
 fn summed_up(
     service: &dyn Service,
     caller: &Caller,
-    name: String,
+    (name, names): (String, Option<[u8; 32]>),
     summary: &[u8; 32],
 ) -> Result<Compared, Refusal> {
-    let other = |name| Compared::Summary { name, same: false };
+    let other = |name, names| Compared::Summary {
+        name,
+        same: false,
+        names,
+    };
     let Some(ours) = service.listed(caller)? else {
-        return Ok(other(String::new()));
+        return Ok(other(String::new(), None));
     };
     if ours.summary() != *summary {
-        return Ok(other(ours.name));
+        return Ok(other(ours.name, ours.names));
     }
     let projects = ours.projects;
-    let now = service.digests(caller, Digests { name, projects })?;
+    let theirs = Digests {
+        name,
+        projects,
+        names,
+    };
+    let now = service.digests(caller, theirs)?;
     Ok(Compared::Summary {
         same: now.summary() == *summary,
         name: now.name,
+        names: now.names,
     })
 }
 
