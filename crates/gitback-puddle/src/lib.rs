@@ -39,8 +39,9 @@ mod wrapped;
 
 pub use cost::{Cost, CostReject};
 pub use files::{FILE_MAX, WriteError};
+pub use names::How;
 pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
-pub use resolve::{ResolveError, Resolved, resolve};
+pub use resolve::{By, Claimant, ResolveError, Resolved, resolve, resolve_claimed};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
     CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, generate, mend,
