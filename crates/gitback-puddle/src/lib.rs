@@ -39,7 +39,7 @@ mod wrapped;
 
 pub use cost::{Cost, CostReject};
 pub use files::{FILE_MAX, WriteError};
-pub use names::How;
+pub use names::{How, PickError};
 pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
 pub use resolve::{By, Claimant, ResolveError, Resolved, resolve, resolve_claimed};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
