@@ -14,6 +14,7 @@ use crate::catch_up::{CatchUpError, catch_up, classify, classify_call};
 use crate::cell::Cell;
 use crate::daemon::{Envoy, chain};
 use crate::fleet;
+use crate::names;
 use crate::peers::Neighbour;
 use crate::service::{NOT_OF_THE_FLEET, PURGED, REMOVED, UNKNOWN_PROJECT};
 
@@ -36,6 +37,7 @@ pub(crate) fn compare(
             if envoy.fleet().differs(theirs.roster) {
                 agree(envoy, neighbour, theirs.roster);
             }
+            names::exchange(envoy, neighbour, theirs.names);
             Ok(differences(envoy, neighbour, &theirs.projects))
         }
         Err(error) => {

@@ -27,6 +27,7 @@ use crate::fresh::Turns;
 use crate::heal::Heal;
 use crate::lan::LanHandle;
 use crate::maintenance::Maintenance;
+use crate::names::Names;
 use crate::peers::Neighbour;
 use crate::receipts::Receipts;
 use crate::service::Surface;
@@ -127,6 +128,7 @@ pub(crate) struct Envoy {
     port: u16,
     changes: Arc<Changes>,
     maintenance: Maintenance,
+    names: Names,
 }
 
 impl Envoy {
@@ -228,6 +230,11 @@ impl Envoy {
         &self.maintenance
     }
 
+    /// Which claims to names are known.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Whose turn it is to move a ref.
     pub(crate) fn turns(&self) -> &Turns {
         &self.turns
@@ -294,6 +301,7 @@ impl Envoy {
             name: self.name().to_owned(),
             projects: self.store.all().into_iter().filter_map(shown).collect(),
             roster: self.fleet.digest(),
+            names: Some(self.names.book().digest()),
         }
     }
 
@@ -370,6 +378,7 @@ pub fn run(
         started_ms: clock::now_ms(),
         port: local_address.port(),
         config,
+        names: Names::open(&layout.state_dir),
         layout,
         uid,
         key,

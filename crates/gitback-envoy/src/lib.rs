@@ -32,6 +32,7 @@ mod lan;
 mod leave;
 mod local;
 mod maintenance;
+mod names;
 mod passwd;
 mod peers;
 mod push;

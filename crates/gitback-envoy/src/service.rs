@@ -12,8 +12,8 @@ use gitback_envelope::EnvelopeId;
 use gitback_gossip::Input;
 use gitback_identity::{EnvoyKey, ProjectId, hex};
 use gitback_peer::{
-    Caller, Digests, Fresh, FreshAnswer, PushAnswer, PushBody, Refusal, RefusalKind, Service,
-    SyncAnswer, SyncRequest,
+    Caller, Digests, Fresh, FreshAnswer, Names, NamesAnswer, PushAnswer, PushBody, Refusal,
+    RefusalKind, Service, SyncAnswer, SyncRequest,
 };
 
 use crate::access::{self, Partner};
@@ -22,6 +22,7 @@ use crate::clock;
 use crate::contact;
 use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::fault::Fault;
+use crate::names::{self, Refused};
 use crate::peers::Neighbour;
 pub(crate) use fleet::{NOT_OF_THE_FLEET, REMOVED};
 use intake::Intake;
@@ -77,6 +78,14 @@ impl Service for Surface {
             self.0.heal().tell(Input::Message { from, bytes });
         }
         Ok(())
+    }
+
+    fn names(&self, caller: &Caller, theirs: Names) -> Result<NamesAnswer, Refusal> {
+        self.neighbour(&caller.key)?.note_answer();
+        names::answer(&self.0, &theirs).map_err(|refused| match refused {
+            Refused::Claim(reason) => refusal(RefusalKind::Bad, "bad-claim", reason),
+            Refused::Ours(fault) => ours(&fault),
+        })
     }
 
     fn fresh(

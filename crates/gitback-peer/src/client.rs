@@ -173,18 +173,21 @@ impl Client {
                 name: ours.name.clone(),
                 summary: ours.summary(),
                 roster: ours.roster,
+                names: ours.names,
             };
             match self.compare(to, &summary).await? {
                 Compared::Summary {
                     name,
                     same: true,
                     roster,
+                    names,
                 } => {
                     let projects = ours.projects.clone();
                     return Ok(Digests {
                         name,
                         projects,
                         roster,
+                        names,
                     });
                 }
                 Compared::Summary { same: false, .. } => {}

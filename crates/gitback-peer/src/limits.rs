@@ -67,6 +67,12 @@ pub const ASKED_IDS_MAX: usize = 4096;
 pub const HELD_IDS_MAX: usize = 1024;
 /// Longest JSON list of ids, in bytes; [`ASKED_IDS_MAX`] fit.
 pub const IDS_BODY_MAX: usize = 320 * KIB;
+/// Most claims to names, and most claims in short, in one `names` request or answer.
+pub const CLAIMS_MAX: usize = 512;
+/// Longest claim to a name, in bytes.
+pub const CLAIM_MAX: usize = 512;
+/// Longest body of a `names` request or answer, in bytes; so many claims fit in hex, with as many in short.
+pub const NAMES_MAX: usize = 704 * KIB;
 /// A list of at most so many projects is sent to `digests` at once; of a longer one its summary
 /// first.
 pub const SUMMARY_ABOVE: usize = 16;

@@ -7,7 +7,9 @@ use gitback_identity::{EnvoyKey, ProjectId};
 
 use crate::push::PushBody;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::wire::{Digests, Fresh, FreshAnswer, PushAnswer, SyncAnswer, SyncRequest};
+use crate::wire::{
+    Digests, Fresh, FreshAnswer, Names, NamesAnswer, PushAnswer, SyncAnswer, SyncRequest,
+};
 
 /// Who asks. The key was proven in the TLS handshake; what it may do is the service's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +99,15 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// A [`Refusal`], sent to the caller as it is.
     fn gossip(&self, _caller: &Caller, _messages: Vec<Vec<u8>>) -> Result<(), Refusal> {
+        Err(not_offered())
+    }
+
+    /// Takes claims to names in, and answers with those that the caller lacks.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn names(&self, _caller: &Caller, _theirs: Names) -> Result<NamesAnswer, Refusal> {
         Err(not_offered())
     }
 

@@ -53,7 +53,7 @@ impl Service for Parrot {
         Ok(Digests {
             name,
             projects,
-            roster: None,
+            ..Digests::default()
         })
     }
 

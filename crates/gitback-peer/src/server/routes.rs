@@ -63,6 +63,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/swarm/gitback/held/{project}", post(heal::held))
         .route("/swarm/fleet/roster", post(fleet::roster))
         .route("/swarm/fleet/enrol", post(fleet::enrol))
+        .route("/swarm/puddle/names", post(heal::names))
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .with_state(app)
@@ -175,7 +176,8 @@ async fn digests(
                 name,
                 summary,
                 roster,
-            } => summed_up(service, caller, (name, roster), &summary)?,
+                names,
+            } => summed_up(service, caller, name, (roster, names), &summary)?,
         };
         answer.encode().map_err(own_fault)
     };
@@ -188,30 +190,34 @@ async fn digests(
 fn summed_up(
     service: &dyn Service,
     caller: &Caller,
-    (name, roster): (String, Option<[u8; 32]>),
+    name: String,
+    (roster, names): (Option<[u8; 32]>, Option<[u8; 32]>),
     summary: &[u8; 32],
 ) -> Result<Compared, Refusal> {
-    let other = |name, roster| Compared::Summary {
-        name,
+    let other = |ours: Digests| Compared::Summary {
+        name: ours.name,
         same: false,
-        roster,
+        roster: ours.roster,
+        names: ours.names,
     };
     let Some(ours) = service.listed(caller)? else {
-        return Ok(other(String::new(), None));
+        return Ok(other(Digests::default()));
     };
     if ours.summary() != *summary {
-        return Ok(other(ours.name, ours.roster));
+        return Ok(other(ours));
     }
     let theirs = Digests {
         name,
         projects: ours.projects,
         roster,
+        names,
     };
     let now = service.digests(caller, theirs)?;
     Ok(Compared::Summary {
         same: now.summary() == *summary,
         name: now.name,
         roster: now.roster,
+        names: now.names,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::limits::{DIGESTS_MAX, NAME_MAX, PROJECTS_MAX};
 use crate::reject::Reject;
 
 /// What an envoy holds: a digest for each project it shares with the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Digests {
     /// The envoy's display name, at most [`NAME_MAX`] bytes, no control characters.
     pub name: String,
@@ -19,6 +19,8 @@ pub struct Digests {
     pub projects: Vec<(ProjectId, [u8; 32])>,
     /// The digest of the roster of its fleet, if it is in one.
     pub roster: Option<[u8; 32]>,
+    /// Of the claims to names that it knows, where it takes part in spreading them.
+    pub names: Option<[u8; 32]>,
 }
 
 /// What a caller asks `digests` with.
@@ -34,6 +36,8 @@ pub(crate) enum Comparison {
         summary: [u8; 32],
         /// The digest of the roster of its fleet, if it is in one.
         roster: Option<[u8; 32]>,
+        /// [`Digests::names`] of the caller.
+        names: Option<[u8; 32]>,
     },
 }
 
@@ -50,6 +54,8 @@ pub(crate) enum Compared {
         same: bool,
         /// The digest of the roster of its fleet, if it is in one.
         roster: Option<[u8; 32]>,
+        /// [`Digests::names`] of the holder.
+        names: Option<[u8; 32]>,
     },
 }
 
@@ -64,6 +70,7 @@ struct DigestsBody {
     same: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     roster: Option<Hex<32>>,
+    names: Option<Hex<32>>,
 }
 
 impl Digests {
@@ -97,6 +104,7 @@ impl Digests {
             name: self.name.clone(),
             projects: Some(pairs.collect()),
             roster: self.roster.map(Hex),
+            names: self.names.map(Hex),
             ..DigestsBody::default()
         })
     }
@@ -110,12 +118,14 @@ impl Comparison {
                 name,
                 summary,
                 roster,
+                names,
             } => {
                 check_name(name)?;
                 DigestsBody {
                     name: name.clone(),
                     summary: Some(Hex(*summary)),
                     roster: roster.map(Hex),
+                    names: names.map(Hex),
                     ..DigestsBody::default()
                 }
             }
@@ -126,6 +136,7 @@ impl Comparison {
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
         let roster = body.roster.map(|digest| digest.0);
+        let names = body.names.map(|digest| digest.0);
         match (body.projects, body.summary) {
             (None, Some(summary)) => {
                 check_name(&body.name)?;
@@ -133,9 +144,10 @@ impl Comparison {
                     name: body.name,
                     summary: summary.0,
                     roster,
+                    names,
                 })
             }
-            (projects, _) => full(body.name, projects, roster).map(Self::Full),
+            (projects, _) => full(body.name, projects, roster, names).map(Self::Full),
         }
     }
 }
@@ -144,12 +156,18 @@ impl Compared {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
         let body = match self {
             Self::Full(digests) => digests.body()?,
-            Self::Summary { name, same, roster } => {
+            Self::Summary {
+                name,
+                same,
+                roster,
+                names,
+            } => {
                 check_name(name)?;
                 DigestsBody {
                     name: name.clone(),
                     same: Some(*same),
                     roster: roster.map(Hex),
+                    names: names.map(Hex),
                     ..DigestsBody::default()
                 }
             }
@@ -160,6 +178,7 @@ impl Compared {
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
         let roster = body.roster.map(|digest| digest.0);
+        let names = body.names.map(|digest| digest.0);
         match (body.projects, body.same) {
             (None, Some(same)) => {
                 check_name(&body.name)?;
@@ -167,9 +186,10 @@ impl Compared {
                     name: body.name,
                     same,
                     roster,
+                    names,
                 })
             }
-            (projects, _) => full(body.name, projects, roster).map(Self::Full),
+            (projects, _) => full(body.name, projects, roster, names).map(Self::Full),
         }
     }
 }
@@ -178,6 +198,7 @@ fn full(
     name: String,
     projects: Option<Vec<(Hex<32>, Hex<32>)>>,
     roster: Option<[u8; 32]>,
+    names: Option<[u8; 32]>,
 ) -> Result<Digests, Reject> {
     let projects = projects.ok_or(Reject::Malformed {
         what: "the list of digests",
@@ -189,6 +210,7 @@ fn full(
             .map(|(project, digest)| (ProjectId::from_bytes(&project.0), digest.0))
             .collect(),
         roster,
+        names,
     };
     digests.check()?;
     Ok(digests)

@@ -28,6 +28,7 @@ async fn digests_go_both_ways() {
                 name: "mars".to_owned(),
                 projects: vec![(project(), [9; 32])],
                 roster: Some([4; 32]),
+                ..Digests::default()
             })
         }),
         ..Script::default()
