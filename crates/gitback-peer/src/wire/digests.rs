@@ -70,6 +70,7 @@ struct DigestsBody {
     same: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     roster: Option<Hex<32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     names: Option<Hex<32>>,
 }
 

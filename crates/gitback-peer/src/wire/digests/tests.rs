@@ -98,13 +98,14 @@ fn the_short_forms_round_trip_and_look_as_specified() {
     let asked = Comparison::Summary {
         name: "mars".to_owned(),
         summary: [0xab; 32],
-        roster: None,
+        roster: Some([0xef; 32]),
         names: Some([0xcd; 32]),
     };
     let json = asked.encode().expect("small");
     let expected = format!(
-        r#"{{"name":"mars","summary":"{}","names":"{}"}}"#,
+        r#"{{"name":"mars","summary":"{}","roster":"{}","names":"{}"}}"#,
         "ab".repeat(32),
+        "ef".repeat(32),
         "cd".repeat(32)
     );
     assert_eq!(String::from_utf8_lossy(&json), expected);
