@@ -10,6 +10,7 @@ mod away;
 mod copies;
 mod crash;
 mod crowd;
+mod fleet;
 mod foothold;
 mod forged;
 mod forgets;

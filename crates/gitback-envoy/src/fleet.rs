@@ -160,11 +160,13 @@ impl Fleet {
         }
     }
 
-    /// The other envoys that are of the fleet of `me` now.
+    /// The other envoys that are of the fleet of `me` now, by name.
     pub(crate) fn others(&self, me: &EnvoyKey) -> Vec<Enrolment> {
         let roster = self.roster();
         let live = |roster: Arc<Roster>| live_others(&roster, me).cloned().collect();
-        roster.map_or_else(Vec::new, live)
+        let mut others: Vec<Enrolment> = roster.map_or_else(Vec::new, live);
+        others.sort_by(|one, other| one.name().cmp(other.name()));
+        others
     }
 
     /// Takes in what another envoy knows of the same fleet. Returns whether something of it was news.
@@ -360,10 +362,12 @@ impl Envoy {
                 wanted.push((peer.clone(), peer.address.iter().cloned().collect()));
             }
         }
-        for enrolment in roster
-            .into_iter()
+        let enrolled = roster.into_iter();
+        let mut enrolled: Vec<_> = enrolled
             .flat_map(|one| live_others(one, self.public()))
-        {
+            .collect();
+        enrolled.sort_by_key(|one| (one.name(), one.envoy()));
+        for enrolment in enrolled {
             let key = *enrolment.envoy();
             if self.config().peers().iter().any(|peer| peer.key == key) {
                 continue;

@@ -19,7 +19,7 @@ pub const ENVOYS_MAX: usize = 1024;
 /// The most envoys that were ever removed from one fleet.
 pub const REMOVED_MAX: usize = 1024;
 /// The most bytes of a whole roster.
-pub const ROSTER_MAX: usize = 448 * 1024;
+pub const ROSTER_MAX: usize = 464 * 1024;
 
 /// The enrolments and removals of one fleet, the newest of each envoy. All of them are signed by the fleet's authority.
 ///

@@ -78,7 +78,7 @@ pub const NAMES_MAX: usize = 704 * KIB;
 pub const SUMMARY_ABOVE: usize = 16;
 
 /// Longest roster of a fleet, in either direction, in bytes.
-pub const ROSTER_MAX: usize = 448 * KIB;
+pub const ROSTER_MAX: usize = 464 * KIB;
 /// Longest petition for an envoy to be enrolled, in bytes.
 pub const PETITION_MAX: usize = 4 * KIB;
 /// Longest answer to it, in bytes.

@@ -16,6 +16,9 @@ use crate::{cli, failure, fleet};
 /// What is logged where `VIGO_LOG` does not say.
 const LOG_DEFAULT: &str = "info";
 
+/// How another machine comes in.
+const ADD_MACHINE: &str = "to add a machine: vigo envoy ticket, and there: vigo join TICKET";
+
 /// Prints the public key.
 pub(crate) fn key(context: &Context, console: &mut Console<'_>) -> Result<(), Stop> {
     let secret =
@@ -120,7 +123,9 @@ pub(crate) fn status(
     if status.peers.is_empty() {
         console.line("No peers")?;
         fleet::warn(&of_fleet, console);
-        console.hint("to add a machine:    vigo envoy ticket, and there: vigo join TICKET");
+        if !fleet::is_removed(&of_fleet) {
+            console.hint(ADD_MACHINE);
+        }
         return Ok(());
     }
     console.line(peers(&status).render())?;

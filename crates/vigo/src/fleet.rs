@@ -188,6 +188,12 @@ pub(crate) fn warn(status: &FleetStatus, console: &mut Console<'_>) {
     }
 }
 
+/// Whether this envoy was removed from its fleet.
+pub(crate) fn is_removed(status: &FleetStatus) -> bool {
+    let own = status.envoys.iter().find(|one| one.is_self);
+    own.is_some_and(|own| own.standing == "removed")
+}
+
 fn ends_soon(one: &FleetEnvoy, now_ms: u64) -> bool {
     one.expires_ms
         .is_some_and(|at| at <= now_ms.saturating_add(WARN_MS))

@@ -142,7 +142,9 @@ impl Fleet {
         let mut roster = inner.own_roster()?;
         let secret = inner.authority_of_fleet();
         let secret = secret.ok_or(EnrolFault::NotTheAuthority)?;
-        let removal = Removal::sign(secret, key, clock::now_ms());
+        let name = roster.enrolment(&key).map_or("unknown", Enrolment::name);
+        let removal = Removal::sign(secret, key, name, clock::now_ms());
+        let removal = removal.map_err(EnrolFault::Reject)?;
         roster.remove(removal).map_err(EnrolFault::Reject)?;
         self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
         envoy.know_fleet(&inner);

@@ -582,9 +582,10 @@ fn unknown_envoy(envoy: &Envoy, roster: &gitback_fleet::Roster, named: &str) -> 
         envoy.name()
     );
     let failure = Failure::new(exit_code::UNKNOWN, what);
-    let gone = roster
-        .removals()
-        .any(|one| one.envoy().to_string().starts_with(named) && named.len() >= PREFIX_LEAST);
+    let gone = roster.removals().any(|one| {
+        let by_key = one.envoy().to_string().starts_with(named);
+        one.name() == named || (by_key && named.len() >= PREFIX_LEAST)
+    });
     if gone {
         return failure.because("it was removed already");
     }
@@ -605,6 +606,7 @@ fn status(envoy: &Envoy) -> FleetStatus {
     if let Some(roster) = &roster {
         rows.extend(roster.enrolments().map(|one| enrolled(envoy, one, now_ms)));
         rows.extend(roster.removals().map(|one| FleetEnvoy {
+            name: one.name().to_owned(),
             standing: "removed".to_owned(),
             removed_ms: Some(one.time_ms()),
             ..row(envoy, one.envoy())
@@ -629,8 +631,13 @@ fn status(envoy: &Envoy) -> FleetStatus {
             ..row(envoy, me)
         });
     }
+    let is_removed = |row: &FleetEnvoy| row.removed_ms.is_some();
     rows.sort_by(|one, other| {
-        (!one.is_self, &one.name, &one.key).cmp(&(!other.is_self, &other.name, &other.key))
+        let order = |row: &FleetEnvoy| {
+            let (name, key) = (row.name.clone(), row.key.clone());
+            (!row.is_self, is_removed(row), name, key)
+        };
+        order(one).cmp(&order(other))
     });
     FleetStatus {
         fleet: roster.map(|roster| roster.authority().to_string()),
