@@ -22,6 +22,7 @@ mod refused;
 mod restore;
 mod rootless;
 mod scrub;
+mod secrets;
 mod survive;
 mod tree;
 mod world;
