@@ -23,6 +23,7 @@ mod refused;
 mod restore;
 mod rootless;
 mod scrub;
+mod secrets;
 mod survive;
 mod tree;
 mod up;
