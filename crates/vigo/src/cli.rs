@@ -128,6 +128,9 @@ pub(crate) enum Puddle {
     /// projects go by it until `vigo swarm gitback project reanchor --all` has
     /// handed them over. Your other machines need the new files.
     Rotate(PuddleRotate),
+    /// What others may call you: your claim to a name
+    #[command(subcommand)]
+    Name(Name),
     /// Whom you mean by a name: other people's puddles
     #[command(subcommand)]
     Names(Names),
@@ -158,6 +161,12 @@ pub(crate) struct PuddleInit {
     /// Leave the new puddle locked
     #[arg(long)]
     pub(crate) no_unlock: bool,
+    /// Claim no name
+    ///
+    /// Otherwise the puddle's name is claimed where a daemon answers, so that
+    /// others find you by it.
+    #[arg(long)]
+    pub(crate) no_claim: bool,
 }
 
 #[derive(Debug, Args)]
@@ -179,18 +188,52 @@ pub(crate) struct PuddleRotate {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Name {
+    /// Claim a name, so that others find you by it
+    ///
+    /// The claim is signed by your key and spreads through the fleet. It
+    /// proves that you want the name, not that nobody else does: where two
+    /// claim it, it means neither for whoever has never used it.
+    Claim(ClaimName),
+    /// Give back the name that you have claimed
+    ///
+    /// Whoever has used it goes on meaning you by it.
+    Release,
+    /// Show what you have claimed, and who else claims it
+    Show(Json),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClaimName {
+    /// The name; that of your puddle if it is left out
+    pub(crate) name: Option<String>,
+    /// Read the passphrase from FILE, without its last newline; - is stdin
+    ///
+    /// Only asked for where a key that you had before claims the name: what
+    /// that claims is given back.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Names {
-    /// List the names that you have picked
+    /// List the names that mean somebody, and those that are claimed
+    ///
+    /// A name is own, picked, or used, which means that it was learned by its
+    /// first use. Other names are claimed, by one key, or contested, by
+    /// several. One that is the same as your own is hidden.
     List(Json),
     /// Say whose key a name means
     ///
     /// A name in an address, and in commands such as invite, means the key
-    /// that you have picked for it. Ask its owner for the key: `vigo swarm
-    /// puddle status` shows it.
+    /// that you have picked for it, whoever else claims it. Ask its owner for
+    /// the key: `vigo swarm puddle status` shows it. The four words of its
+    /// fingerprint are enough where a key that has them claims the name.
     Pick {
         /// What you call the puddle; usually what its owner calls it
         name: String,
-        /// The whole public key, 64 hex digits
+        /// The whole public key, 64 hex digits, or the four words of a key
+        /// that claims the name
         key: String,
         /// The four words of the key's fingerprint, to be compared with the key
         #[arg(num_args = 0..)]
@@ -291,7 +334,11 @@ impl Command {
         match self {
             Self::Envoy(Envoy::Status(json))
             | Self::Swarm(
-                Swarm::Puddle(Puddle::Status(json) | Puddle::Names(Names::List(json)))
+                Swarm::Puddle(
+                    Puddle::Status(json)
+                    | Puddle::Name(Name::Show(json))
+                    | Puddle::Names(Names::List(json)),
+                )
                 | Swarm::Gitback(
                     Gitback::Status(json)
                     | Gitback::Log(Log { json, .. })
@@ -309,6 +356,7 @@ impl Command {
                 | Puddle::Unlock(_)
                 | Puddle::Lock
                 | Puddle::Rotate(_)
+                | Puddle::Name(Name::Claim(_) | Name::Release)
                 | Puddle::Names(Names::Pick { .. } | Names::Forget { .. })
                 | Puddle::Session(_),
             ))

@@ -102,6 +102,7 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
             Puddle::Lock => puddle::lock(&context()?, console),
             Puddle::Status(json) => puddle::status(&context()?, json, console),
             Puddle::Rotate(arguments) => puddle::rotate(&context()?, &arguments, console),
+            Puddle::Name(verb) => puddle::name(&context()?, &verb, console),
             Puddle::Names(verb) => puddle::names(&context()?, &verb, console),
             Puddle::Session(arguments) => Ok(session::run(&arguments)?),
         },

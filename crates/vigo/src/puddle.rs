@@ -1,5 +1,6 @@
 //! `vigo swarm puddle …`
 
+mod name;
 mod names;
 mod refusals;
 mod rotate;
@@ -20,6 +21,7 @@ use crate::console::{Console, Stop};
 use crate::context::Context;
 use crate::{ask, cli, failure, renew, session as process, show};
 
+pub(crate) use name::{claim_quietly, name};
 pub(crate) use names::names;
 pub(crate) use rotate::rotate;
 
@@ -68,6 +70,9 @@ pub(crate) fn init(
         console.line(format_args!(
             "  Unlocked     {until}; `vigo swarm puddle lock` ends it"
         ))?;
+        if !arguments.no_claim {
+            claim_quietly(context, console);
+        }
     }
     console.warning("if every machine is lost, or the passphrase forgotten, so is this key");
     console.hint(format_args!(

@@ -1,9 +1,13 @@
 //! `vigo swarm puddle rotate`
 
+use std::cell::RefCell;
+
 use gitback_puddle::{
     Cost, Passphrase, RotateError, Rotated, UnwrapError, generate, rotate as give_new_key,
+    unwrap_retired,
 };
 
+use super::name::{claim_if_known, pass_on};
 use super::{duration, end_session, refusals, start_session, tries, until};
 use crate::console::{Console, Stop};
 use crate::context::Context;
@@ -19,8 +23,15 @@ pub(crate) fn rotate(
     let length = duration(&arguments.duration)?;
     let secret = generate().map_err(|error| failure::no_randomness(&error))?;
     let dir = &context.layout.puddle_dir;
+    // What the old key claims, the new one is to claim, and only the old one can give it back.
+    let claimed = claim_if_known(context, &public.key);
+    let old = RefCell::new(None);
     let attempt = |passphrase: &Passphrase| {
-        give_new_key(dir, passphrase, &secret, Cost::STANDARD, show::now_ms())
+        let rotated = give_new_key(dir, passphrase, &secret, Cost::STANDARD, show::now_ms())?;
+        if claimed.is_some() {
+            *old.borrow_mut() = unwrap_retired(dir, &rotated.retired.key, passphrase).ok();
+        }
+        Ok(rotated)
     };
     let wrong = |error: &RotateError| {
         matches!(
@@ -53,6 +64,9 @@ pub(crate) fn rotate(
     };
     if let Ok(line) = &session {
         console.line(line)?;
+    }
+    if let Some(name) = &claimed {
+        pass_on(context, name, old.into_inner(), console);
     }
     console.warning("your projects go by the old key until you hand them over");
     console.hint("hand them over:    vigo swarm gitback project reanchor --all");
