@@ -16,6 +16,7 @@ mod forgets;
 mod fresh;
 mod limits;
 mod members;
+mod names;
 mod options;
 mod refs;
 mod refused;
