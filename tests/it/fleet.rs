@@ -149,6 +149,7 @@ impl Hand {
             name: "mallory".to_owned(),
             projects: Vec::new(),
             roster: None,
+            ..Digests::default()
         };
         settled(self.runtime.block_on(self.client.digests(to, &ours)))
     }

@@ -17,6 +17,7 @@ mod forgets;
 mod fresh;
 mod limits;
 mod members;
+mod names;
 mod options;
 mod refs;
 mod refused;

@@ -1,6 +1,7 @@
 //! `vigo swarm puddle …`
 
 mod leave;
+mod name;
 mod names;
 mod passphrase;
 mod recovery;
@@ -24,6 +25,7 @@ use crate::context::Context;
 use crate::{ask, cli, failure, gate, renew, session as process, show, up};
 
 pub(crate) use leave::leave;
+pub(crate) use name::{claim_quietly, name};
 pub(crate) use names::names;
 pub(crate) use passphrase::rotate_passphrase;
 pub(crate) use recovery::recovery;
@@ -93,6 +95,9 @@ pub(crate) fn init(
         ))?;
     }
     up::offer(context, arguments.with_envoy, console)?;
+    if !arguments.no_unlock && !arguments.no_claim {
+        claim_quietly(context, console);
+    }
     if !made {
         recovery::say_what_is_missing(console);
         return Ok(());
