@@ -13,7 +13,7 @@ pub(super) struct Never {
 }
 
 /// Crates that are a function of their arguments.
-pub(super) const PURE: &[&str] = &["gitback-identity", "gitback-envelope"];
+pub(super) const PURE: &[&str] = &["gitback-identity", "gitback-envelope", "gitback-fleet"];
 
 /// Crates that are a function of their arguments too, but whose dependencies need the standard library: their source is
 /// read for what would make them anything else.
@@ -41,6 +41,7 @@ const OUTSIDE_WORLD: &[&str] = &[
 const PRODUCTION: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
+    "gitback-fleet",
     "gitback-gossip",
     "gitback-log",
     "gitback-pack",
@@ -57,6 +58,7 @@ const PRODUCTION: &[&str] = &[
 pub(super) const LIBRARIES: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
+    "gitback-fleet",
     "gitback-gossip",
     "gitback-log",
     "gitback-pack",
@@ -104,7 +106,7 @@ pub(super) const NEVER: &[Never] = &[
     },
     Never {
         from: &["gitback-identity"],
-        to: &["gitback-envelope"],
+        to: &["gitback-envelope", "gitback-fleet"],
         why: "keys know nothing of what they sign",
     },
     Never {
@@ -112,6 +114,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-pack",
             "gitback-gossip",
             "gitback-puddle",
@@ -125,6 +128,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-puddle",
             "gitback-helper",
@@ -137,6 +141,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-puddle",
             "gitback-peer",
@@ -146,6 +151,7 @@ pub(super) const NEVER: &[Never] = &[
     Never {
         from: &["gitback-puddle"],
         to: &[
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-pack",
             "gitback-helper",
@@ -157,6 +163,7 @@ pub(super) const NEVER: &[Never] = &[
     Never {
         from: &["gitback-peer"],
         to: &[
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-pack",
             "gitback-helper",
@@ -174,6 +181,7 @@ pub(super) const NEVER: &[Never] = &[
         from: &["git-remote-gitback"],
         to: &[
             "gitback-envoy",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-peer",
             "gitback-pack",
