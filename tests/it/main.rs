@@ -14,6 +14,7 @@ mod foothold;
 mod forged;
 mod forgets;
 mod fresh;
+mod leave;
 mod limits;
 mod members;
 mod options;
