@@ -15,6 +15,7 @@ mod foothold;
 mod forged;
 mod forgets;
 mod fresh;
+mod leave;
 mod limits;
 mod members;
 mod names;
