@@ -17,6 +17,7 @@ mod fresh;
 mod limits;
 mod members;
 mod options;
+mod pair;
 mod refs;
 mod refused;
 mod restore;

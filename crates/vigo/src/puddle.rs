@@ -1,8 +1,12 @@
 //! `vigo swarm puddle …`
 
+mod enrol;
+mod join;
 mod names;
+mod pair;
 mod refusals;
 mod rotate;
+mod unpaired;
 
 use std::time::Duration;
 
@@ -20,7 +24,9 @@ use crate::console::{Console, Stop};
 use crate::context::Context;
 use crate::{ask, cli, failure, renew, session as process, show, up};
 
+pub(crate) use join::join;
 pub(crate) use names::names;
+pub(crate) use pair::pair;
 pub(crate) use rotate::rotate;
 
 /// How often a passphrase can be typed before `unlock` gives up.
@@ -71,10 +77,7 @@ pub(crate) fn init(
     }
     up::offer(context, arguments.with_envoy, console)?;
     console.warning("if every machine is lost, or the passphrase forgotten, so is this key");
-    console.hint(format_args!(
-        "add a machine: copy {} there",
-        dir.join("identity.wrapped").display()
-    ));
+    console.hint("add a machine: vigo swarm puddle pair");
     Ok(())
 }
 
