@@ -153,7 +153,7 @@ fn a_stranger_is_refused_whatever_it_asks() {
     let client = stage.client(&stranger);
     let ours = Digests {
         name: "mallory".to_owned(),
-        projects: Vec::new(),
+        ..Digests::default()
     };
     let digests = stage
         .runtime

@@ -5,12 +5,14 @@ use std::io;
 use gitback_envelope::Reject;
 use gitback_helper::{Failure, LayoutError, chain, exit_code};
 use gitback_identity::{Address, AddressReject, Handle, PuddleName};
-use gitback_puddle::{ReadError, ResolveError};
+use gitback_puddle::{PickError, ReadError, ResolveError};
+use gitback_signer::names::{age, contested};
 use gitback_signer::{DraftReject, NoRandomness, SignError};
 
 use crate::open::Place;
 use crate::pump::PumpError;
-use crate::resolve::Own;
+use crate::resolve::{Other, Own};
+use crate::sign::now_ms;
 
 /// How much of a text from outside is repeated, in characters.
 const QUOTE_MAX: usize = 80;
@@ -88,8 +90,12 @@ pub(crate) fn puddle_unreadable(error: &ReadError) -> Failure {
         .hint("vigo swarm puddle status")
 }
 
-/// Why an address with a puddle's name in it means no project. `own` is the user's own name.
-pub(crate) fn name(error: &ResolveError, own: Option<&PuddleName>, handle: &Handle) -> Failure {
+/// Why an address with a puddle's name in it means no project. `own` is the user's own puddle.
+pub(crate) fn name(error: &ResolveError, own: Option<&Own>, handle: &Handle) -> Failure {
+    if let ResolveError::Contested { name, claimants } = error {
+        let now = now_ms();
+        return contested(name, claimants, &|then| age(then, now), Some(handle));
+    }
     let ResolveError::Unknown { name, near, picked } = error else {
         return Failure::new(exit_code::FAILED, "cannot look the puddle's name up")
             .because(chain(error))
@@ -99,17 +105,19 @@ pub(crate) fn name(error: &ResolveError, own: Option<&PuddleName>, handle: &Hand
     let failure = match (near, own, picked) {
         (Some(near), _, _) => failure.hint(format!("did you mean {near}?")),
         (None, Some(own), 0) => failure.because(format!(
-            "the only name known on this machine is your own, {own}"
+            "the only name known on this machine is your own, {}",
+            own.name
         )),
-        (None, Some(_), _) => {
-            failure.because("it is neither your own name nor one that you picked")
-        }
+        (None, Some(_), _) => failure
+            .because("it is neither your own name nor one that you picked, and nobody claims it"),
         (None, None, 0) => failure
             .because("you have no puddle on this machine, so no name is known")
             .hint(BRING_PUDDLE)
             .hint(MAKE_PUDDLE),
         (None, None, _) => failure
-            .because("you never picked that name, and have no puddle on this machine")
+            .because(
+                "nobody claims that name, you never picked it, and have no puddle on this machine",
+            )
             .hint(BRING_PUDDLE),
     };
     failure
@@ -119,6 +127,31 @@ pub(crate) fn name(error: &ResolveError, own: Option<&PuddleName>, handle: &Hand
         .hint(format!(
             "or use the full address: gitback://<project id>/{handle}"
         ))
+}
+
+/// The same where the daemon cannot be asked who claims the name.
+pub(crate) fn name_without_daemon(unknown: Failure, daemon: &Failure) -> Failure {
+    unknown.hint(format!(
+        "claims to it cannot be looked up: {} ({STATUS})",
+        daemon.what
+    ))
+}
+
+/// What to say more where a project of somebody's is not known, who is meant by name.
+pub(crate) fn by_another_key(failure: Failure, other: &Other, handle: &Handle) -> Failure {
+    failure.hint(format!(
+        "{} is {} to you; what was founded with an earlier key has another address: gitback://<project id>/{handle}",
+        other.name,
+        other.meant.key().fingerprint()
+    ))
+}
+
+/// Why it is not remembered whom a name meant. Whatever was asked for has been done.
+pub(crate) fn not_remembered(name: &PuddleName, error: &PickError) -> String {
+    format!(
+        "warning: whom {name} means is not remembered: {}",
+        chain(error)
+    )
 }
 
 pub(crate) fn push_wait_value(value: &str) -> Failure {

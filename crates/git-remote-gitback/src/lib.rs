@@ -181,7 +181,7 @@ impl<W: Write> Helper<'_, W> {
         let begun = Instant::now();
         let layout =
             Layout::choose(&self.surroundings.places).map_err(|error| failures::layout(&error))?;
-        let target = resolve(self.url, &layout.puddle_dir)?;
+        let meaning = resolve(self.url, &layout.puddle_dir)?;
         let push_wait_ms = match service {
             Service::UploadPack => None,
             Service::ReceivePack => push_wait::configured()?,
@@ -195,7 +195,7 @@ impl<W: Write> Helper<'_, W> {
             trace: self.surroundings.trace,
             uid: self.surroundings.places.uid,
         };
-        let stream = open(&layout, &target, &wish, &mut self.talk)?;
+        let stream = open(&layout, meaning, &wish, &mut self.talk)?;
         let opened = begun.elapsed();
         self.say(b"\n")?;
         let pumped = pump(input, stream, &mut self.output);

@@ -4,13 +4,17 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use gitback_helper::{
-    Client, ConnectError, Draft, Failure, Layout, Meanwhile, Patience, Reply, Request, Service,
-    VERSION, exit_code,
+    Called, Client, ConnectError, Draft, Failure, Layout, Meanwhile, Patience, Reply, Request,
+    Service, VERSION, exit_code,
 };
 use gitback_identity::{Address, Handle, Host, ProjectId, PuddleKey};
+use gitback_puddle::By;
+use gitback_puddle::names::learn;
+use gitback_signer::names::{called, passed_to, who_claims};
 
 use crate::failures;
-use crate::resolve::Target;
+use crate::resolve::{Meaning, Other, Target};
+use crate::sign::now_ms;
 use crate::talk::Talk;
 
 /// How long the daemon's queue of connections may be full before the user hears of it.
@@ -34,22 +38,58 @@ pub(crate) struct Wish {
     pub(crate) uid: u32,
 }
 
-/// Opens a stream for `target`. Has signed on the way what the daemon needs for it.
+/// Opens a stream for what an address means. Has signed on the way what the daemon needs for it.
 pub(crate) fn open(
     layout: &Layout,
-    target: &Target,
+    meaning: Meaning,
     wish: &Wish,
     talk: &mut Talk<'_>,
 ) -> Result<UnixStream, Failure> {
-    let client = connect(layout, talk)?;
-    Opening {
+    let connected = connect(layout, talk);
+    let (client, target) = match (connected, meaning) {
+        (Ok(client), Meaning::Known(target)) => (client, Ok(target)),
+        (Ok(mut client), Meaning::Unresolved(name)) => {
+            let status = match ask(&mut client, layout, talk, &who_claims(&name.name))? {
+                Reply::Names(status) => status,
+                other => return Err(other.unexpected()),
+            };
+            (client, name.with(&status))
+        }
+        (Err(failure), Meaning::Known(_)) => return Err(failure),
+        (Err(failure), Meaning::Unresolved(name)) => {
+            return Err(failures::name_without_daemon(name.failure(), &failure));
+        }
+    };
+    let target = target?;
+    let other = target.other.as_ref();
+    let called = other.and_then(|other| called(&other.name, &other.meant));
+    let opening = Opening {
         layout,
-        target,
+        target: &target,
         wish,
         talk,
         client,
+        called,
+    };
+    opening.run()
+}
+
+/// Asks one thing; passes on what the daemon says meanwhile, or that it says nothing.
+fn ask(
+    client: &mut Client,
+    layout: &Layout,
+    talk: &mut Talk<'_>,
+    request: &Request,
+) -> Result<Reply, Failure> {
+    let mut meanwhile = |meanwhile: Meanwhile<'_>| match meanwhile {
+        Meanwhile::Progress(text) => talk.remark(text),
+        Meanwhile::Silence(waited) => talk.remark(&still_waiting(waited)),
+    };
+    match client.call(request, &mut meanwhile) {
+        Ok(Reply::Failed(failure)) => Err(failure),
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(error.failure(layout)),
     }
-    .run()
 }
 
 /// One project that the address may mean.
@@ -65,6 +105,8 @@ pub(crate) struct Opening<'a, 't> {
     pub(crate) wish: &'a Wish,
     pub(crate) talk: &'a mut Talk<'t>,
     client: Client,
+    /// Told to the daemon once.
+    called: Option<Called>,
 }
 
 /// What came of asking for one project.
@@ -79,6 +121,52 @@ enum Asked {
 impl Opening<'_, '_> {
     /// What is here goes before what would have to be brought in.
     fn run(mut self) -> Result<UnixStream, Failure> {
+        let reached = self.reach();
+        let Some(other) = &self.target.other else {
+            reached?;
+            return self.into_stream();
+        };
+        reached.map_err(|failure| match failure.code {
+            exit_code::UNKNOWN => failures::by_another_key(failure, other, &self.target.handle),
+            _ => failure,
+        })?;
+        self.remember(other);
+        self.into_stream()
+    }
+
+    /// Pins a name that only one key claims, now that it was of use.
+    fn remember(&mut self, other: &Other) {
+        let (name, key) = (&other.name, other.meant.key());
+        if other.meant.by() != By::Claim {
+            return;
+        }
+        match learn(&self.layout.puddle_dir, name, key, now_ms()) {
+            Ok(true) => self.talk.remark(&format!(
+                "{name} is {} to you from now on; other claims will not change that",
+                key.fingerprint()
+            )),
+            Ok(false) => {}
+            Err(error) => self.talk.remark(&failures::not_remembered(name, &error)),
+        }
+    }
+
+    /// The projects that have passed to the puddle that is meant, and were founded by others: by its earlier keys, above
+    /// all. Nothing where the daemon does not say.
+    fn passed_on(&mut self) -> Vec<ProjectId> {
+        let Some(other) = &self.target.other else {
+            return Vec::new();
+        };
+        match self.ask(&passed_to(other.meant.key(), &self.target.handle)) {
+            Ok(Reply::Names(status)) => {
+                let ids = status.projects.iter();
+                ids.filter_map(|id| id.parse().ok()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Opens one of the projects that are meant.
+    fn reach(&mut self) -> Result<(), Failure> {
         let mut elsewhere = Vec::new();
         for project in self.target.candidates() {
             let place = Place {
@@ -87,14 +175,24 @@ impl Opening<'_, '_> {
             };
             self.renew(&place);
             match self.ask_for(place)? {
-                Asked::Open => return self.into_stream(),
+                Asked::Open => return Ok(()),
                 other => elsewhere.push(other),
+            }
+        }
+        for project in self.passed_on() {
+            let place = Place {
+                project,
+                handle: self.target.handle.clone(),
+            };
+            self.renew(&place);
+            if let Asked::Open = self.ask_for(place)? {
+                return Ok(());
             }
         }
         let mut refused = None;
         for asked in elsewhere {
             match self.bring(asked) {
-                Ok(()) => return self.into_stream(),
+                Ok(()) => return Ok(()),
                 Err(failure) if failure.code == exit_code::UNKNOWN => {
                     refused.get_or_insert(failure);
                 }
@@ -125,7 +223,8 @@ impl Opening<'_, '_> {
         let mut signed = false;
         let mut moves = 0;
         loop {
-            let reply = match self.ask(&self.request(&place)) {
+            let request = self.request(&place);
+            let reply = match self.ask(&request) {
                 Ok(reply) => reply,
                 Err(failure) if failure.code == exit_code::UNKNOWN => {
                     return Ok(Asked::Unknown(failure));
@@ -168,7 +267,7 @@ impl Opening<'_, '_> {
         stream.map_err(|error| failures::stream(&error))
     }
 
-    fn request(&self, place: &Place) -> Request {
+    fn request(&mut self, place: &Place) -> Request {
         Request::Open {
             version: VERSION,
             service: self.wish.service,
@@ -180,21 +279,13 @@ impl Opening<'_, '_> {
             quiet: self.talk.is_quiet(),
             progress: self.wish.progress && !self.talk.is_quiet(),
             trace: self.wish.trace,
+            called: self.called.take(),
         }
     }
 
     /// Asks one thing; passes on what the daemon says meanwhile, or that it says nothing.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
-        let talk = &mut *self.talk;
-        let mut meanwhile = |meanwhile: Meanwhile<'_>| match meanwhile {
-            Meanwhile::Progress(text) => talk.remark(text),
-            Meanwhile::Silence(waited) => talk.remark(&still_waiting(waited)),
-        };
-        match self.client.call(request, &mut meanwhile) {
-            Ok(Reply::Failed(failure)) => Err(failure),
-            Ok(reply) => Ok(reply),
-            Err(error) => Err(error.failure(self.layout)),
-        }
+        ask(&mut self.client, self.layout, self.talk, request)
     }
 }
 

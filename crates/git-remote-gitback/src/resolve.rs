@@ -3,9 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use gitback_helper::Failure;
+use gitback_helper::{Failure, NamesStatus};
 use gitback_identity::{Address, Handle, Host, ProjectId, PuddleKey, PuddleName};
-use gitback_puddle::{Public, ReadError, read_public, resolve as resolve_name};
+use gitback_puddle::{
+    Public, ReadError, ResolveError, Resolved, read_public, resolve as resolve_name,
+};
+use gitback_signer::names::resolve_by;
 
 use crate::failures;
 
@@ -20,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) handle: Handle,
     /// Whether the address names a puddle. Then it follows a project that moves.
     pub(crate) by_name: bool,
+    /// Whom the address names, if it is another puddle than the user's own.
+    pub(crate) other: Option<Other>,
     /// The puddle of the user who asks, if they have one on this machine.
     pub(crate) own: Option<Own>,
 }
@@ -31,6 +36,57 @@ pub(crate) struct Own {
     pub(crate) key: PuddleKey,
 }
 
+/// Another puddle that is meant by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Other {
+    pub(crate) name: PuddleName,
+    pub(crate) meant: Resolved,
+}
+
+/// What is known of an address without the daemon.
+#[derive(Debug)]
+pub(crate) enum Meaning {
+    Known(Target),
+    Unresolved(Unresolved),
+}
+
+/// A name that is neither the user's own nor pinned: the daemon may know who claims it.
+#[derive(Debug)]
+pub(crate) struct Unresolved {
+    pub(crate) name: PuddleName,
+    handle: Handle,
+    own: Option<Own>,
+    unknown: ResolveError,
+}
+
+impl Unresolved {
+    /// Finds out what it means, with the claims that the daemon knows.
+    pub(crate) fn with(self, status: &NamesStatus) -> Result<Target, Failure> {
+        match resolve_by(self.unknown, status) {
+            Ok(meant) => Ok(target(meant, self.name, self.handle, self.own)),
+            Err(error) => Err(failures::name(&error, self.own.as_ref(), &self.handle)),
+        }
+    }
+
+    /// That it means nothing, as far as is known without the daemon.
+    pub(crate) fn failure(&self) -> Failure {
+        failures::name(&self.unknown, self.own.as_ref(), &self.handle)
+    }
+}
+
+/// What is meant by the project `handle` of whoever has that name.
+fn target(meant: Resolved, name: PuddleName, handle: Handle, own: Option<Own>) -> Target {
+    let others = meant.projects(&handle).skip(1);
+    Target {
+        project: ProjectId::derive(meant.key(), &handle),
+        others: others.map(|(project, _)| project).collect(),
+        by_name: true,
+        other: (!meant.is_own()).then_some(Other { name, meant }),
+        handle,
+        own,
+    }
+}
+
 impl Target {
     /// Every project that it may mean, in the order in which to try them.
     pub(crate) fn candidates(&self) -> Vec<ProjectId> {
@@ -39,8 +95,8 @@ impl Target {
     }
 }
 
-/// Finds out what `url` means. A puddle's name is known when it is the user's own, or was picked.
-pub(crate) fn resolve(url: &OsString, puddle_dir: &Path) -> Result<Target, Failure> {
+/// Finds out what `url` means. A puddle's name is known when it is the user's own, or is pinned.
+pub(crate) fn resolve(url: &OsString, puddle_dir: &Path) -> Result<Meaning, Failure> {
     let text = url.to_string_lossy();
     let address: Address = text
         .parse()
@@ -51,34 +107,34 @@ pub(crate) fn resolve(url: &OsString, puddle_dir: &Path) -> Result<Target, Failu
         Err(error) => return Err(failures::puddle_unreadable(&error)),
     };
     let handle = address.handle().clone();
-    let (project, others) = match address.host() {
-        Host::Project(project) => (*project, Vec::new()),
-        Host::Puddle(name) => named(name, &handle, public.as_ref(), puddle_dir)?,
+    let to_own = |public: &Public| Own {
+        name: public.name.clone(),
+        key: public.key,
     };
-    Ok(Target {
-        project,
-        others,
-        handle,
-        by_name: matches!(address.host(), Host::Puddle(_)),
-        own: public.map(|public| Own {
-            name: public.name,
-            key: public.key,
-        }),
-    })
-}
-
-/// What the user means by a project of the puddle `name`, and what else it may be.
-fn named(
-    name: &PuddleName,
-    handle: &Handle,
-    own: Option<&Public>,
-    puddle_dir: &Path,
-) -> Result<(ProjectId, Vec<ProjectId>), Failure> {
-    let resolved = resolve_name(puddle_dir, own, name)
-        .map_err(|error| failures::name(&error, own.map(|own| &own.name), handle))?;
-    let first = ProjectId::derive(resolved.key(), handle);
-    let others = resolved.projects(handle).skip(1);
-    Ok((first, others.map(|(project, _)| project).collect()))
+    let own = public.as_ref().map(to_own);
+    let name = match address.host() {
+        Host::Puddle(name) => name.clone(),
+        Host::Project(project) => {
+            return Ok(Meaning::Known(Target {
+                project: *project,
+                others: Vec::new(),
+                handle,
+                by_name: false,
+                other: None,
+                own,
+            }));
+        }
+    };
+    match resolve_name(puddle_dir, public.as_ref(), &name) {
+        Ok(meant) => Ok(Meaning::Known(target(meant, name, handle, own))),
+        Err(unknown @ ResolveError::Unknown { .. }) => Ok(Meaning::Unresolved(Unresolved {
+            name,
+            handle,
+            own,
+            unknown,
+        })),
+        Err(error) => Err(failures::name(&error, own.as_ref(), &handle)),
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +167,10 @@ mod tests {
     }
 
     fn target(url: &str, home: &TempDir) -> Target {
-        resolve(&url.into(), home.path()).expect("a target")
+        match resolve(&url.into(), home.path()).expect("a meaning") {
+            Meaning::Known(target) => target,
+            Meaning::Unresolved(unresolved) => panic!("{unresolved:?}"),
+        }
     }
 
     fn notes_of(seed: u8) -> ProjectId {
@@ -137,6 +196,29 @@ mod tests {
         assert_eq!((target.project, target.others.len()), (notes_of(9), 0));
         assert!(target.by_name);
         assert_eq!(target.own.map(|own| own.key), Some(key(3)));
+    }
+
+    #[test]
+    fn a_name_that_is_neither_own_nor_pinned_is_left_to_the_daemon() {
+        let home = home();
+        let meaning = resolve(&"gitback://alice/notes".into(), home.path()).expect("a meaning");
+        let Meaning::Unresolved(unresolved) = meaning else {
+            panic!("{meaning:?}");
+        };
+        let claim = gitback_helper::ClaimStatus {
+            name: Some("alice".to_owned()),
+            puddle: key(9).to_string(),
+            counter: 1,
+            since_ms: 1,
+        };
+        let status = NamesStatus {
+            claims: vec![claim],
+            ..NamesStatus::default()
+        };
+        let target = unresolved.with(&status).expect("claimed by one");
+        assert_eq!((target.project, target.by_name), (notes_of(9), true));
+        let other = target.other.expect("another puddle");
+        assert_eq!(other.meant.by(), gitback_puddle::By::Claim);
     }
 
     #[test]

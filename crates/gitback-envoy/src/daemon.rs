@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gitback_envelope::{EnvelopeId, Incarnation, Tip};
+use gitback_fleet::Role;
 use gitback_gossip::Input;
 use gitback_helper::{AcceptError, Layout, Listener};
 use gitback_identity::{EnvoyKey, PublicKey, PuddleKey, SecretKey};
@@ -21,10 +22,12 @@ use crate::cell::{Cell, State};
 use crate::changes::Changes;
 use crate::config::Config;
 use crate::fault::Fault;
+use crate::fleet::{Fleet, FleetFault};
 use crate::fresh::Turns;
 use crate::heal::Heal;
 use crate::lan::LanHandle;
 use crate::maintenance::Maintenance;
+use crate::names::Names;
 use crate::peers::Neighbour;
 use crate::receipts::Receipts;
 use crate::service::Surface;
@@ -67,6 +70,9 @@ pub enum RunError {
     /// There is no usable envoy key.
     #[error("cannot load the envoy key")]
     Key(#[source] key::KeyError),
+    /// What is known of the fleet cannot be loaded.
+    #[error("cannot load the fleet")]
+    Fleet(#[source] FleetFault),
     /// The projects' folders cannot be used.
     #[error("cannot open the projects")]
     Projects(#[source] Fault),
@@ -108,7 +114,8 @@ pub(crate) struct Envoy {
     key: SecretKey,
     public: EnvoyKey,
     store: Store,
-    neighbours: Vec<Arc<Neighbour>>,
+    fleet: Fleet,
+    neighbours: Mutex<Arc<Vec<Arc<Neighbour>>>>,
     client: Client,
     handle: Handle,
     heal: Heal,
@@ -121,6 +128,7 @@ pub(crate) struct Envoy {
     port: u16,
     changes: Arc<Changes>,
     maintenance: Maintenance,
+    names: Names,
 }
 
 impl Envoy {
@@ -152,21 +160,47 @@ impl Envoy {
         &self.store
     }
 
-    pub(crate) fn neighbours(&self) -> &[Arc<Neighbour>] {
-        &self.neighbours
+    /// The fleet that this envoy is in, if it is.
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
-    pub(crate) fn neighbour(&self, key: &EnvoyKey) -> Option<&Arc<Neighbour>> {
-        self.neighbours
-            .iter()
-            .find(|neighbour| neighbour.key() == key)
+    /// What the configuration makes of this envoy where it holds the key of its fleet's authority.
+    pub(crate) fn role(&self) -> Role {
+        self.config.role()
+    }
+
+    /// Which envoy of the fleet enrols others, by name and key.
+    pub(crate) fn authority(&self) -> Option<(String, EnvoyKey)> {
+        let roster = self.fleet.roster()?;
+        let mut live = roster.live(clock::now_ms());
+        let one = live.find(|one| one.role().is_authority())?;
+        Some((one.name().to_owned(), *one.envoy()))
+    }
+
+    /// The other envoys, as they are known at this moment.
+    pub(crate) fn neighbours(&self) -> Arc<Vec<Arc<Neighbour>>> {
+        let neighbours = self.neighbours.lock();
+        Arc::clone(&neighbours.expect("no thread panics with the peers"))
+    }
+
+    /// Replaces the other envoys by those that are known now.
+    pub(crate) fn set_neighbours(&self, neighbours: Vec<Arc<Neighbour>>) {
+        let known = self.neighbours.lock();
+        *known.expect("no thread panics with the peers") = Arc::new(neighbours);
+    }
+
+    pub(crate) fn neighbour(&self, key: &EnvoyKey) -> Option<Arc<Neighbour>> {
+        let neighbours = self.neighbours();
+        let mut found = neighbours.iter().filter(|neighbour| neighbour.key() == key);
+        found.next().cloned()
     }
 
     /// The envoys of the fleet that may hold the project, by what is known here now.
     pub(crate) fn partners(&self, cell: &Cell) -> Vec<Arc<Neighbour>> {
         let state = cell.lock();
         let may = |neighbour: &&Arc<Neighbour>| access::may_ask(self, &state, neighbour.key());
-        self.neighbours.iter().filter(may).cloned().collect()
+        self.neighbours().iter().filter(may).cloned().collect()
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -175,6 +209,10 @@ impl Envoy {
 
     /// The count of what has changed that status shows.
     pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    pub(crate) fn shared_changes(&self) -> &Arc<Changes> {
         &self.changes
     }
 
@@ -190,6 +228,11 @@ impl Envoy {
     /// What looks after the repositories.
     pub(crate) fn maintenance(&self) -> &Maintenance {
         &self.maintenance
+    }
+
+    /// Which claims to names are known.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Whose turn it is to move a ref.
@@ -257,6 +300,8 @@ impl Envoy {
         Digests {
             name: self.name().to_owned(),
             projects: self.store.all().into_iter().filter_map(shown).collect(),
+            roster: self.fleet.digest(),
+            names: Some(self.names.book().digest()),
         }
     }
 
@@ -318,16 +363,12 @@ pub fn run(
         what: "without randomness",
         source: error.into(),
     })?;
+    let fleet = Fleet::open(&layout.identity_dir).map_err(RunError::Fleet)?;
     let envoy = Arc::new(Envoy {
-        neighbours: config
-            .peers()
-            .iter()
-            .cloned()
-            .map(|peer| Neighbour::new(peer, Arc::clone(&changes)))
-            .map(Arc::new)
-            .collect(),
+        fleet,
+        neighbours: Mutex::default(),
         client: Client::new(&key).map_err(RunError::Client)?,
-        heal: Heal::new(public, seed, &config),
+        heal: Heal::new(public, seed, config.contact_interval()),
         turns: Turns::new(public),
         receipts: Receipts::default(),
         relays: Semaphore::new(fanout::RELAYS_MAX),
@@ -337,6 +378,7 @@ pub fn run(
         started_ms: clock::now_ms(),
         port: local_address.port(),
         config,
+        names: Names::open(&layout.state_dir),
         layout,
         uid,
         key,
@@ -344,6 +386,7 @@ pub fn run(
         changes,
         maintenance: Maintenance::default(),
     });
+    envoy.begin_fleet();
     let threads = Threads::start(&envoy, listener)?;
     tracing::info!(name = envoy.name(), key = %envoy.public, address = %local_address, "envoy runs");
     ready(local_address);

@@ -8,6 +8,7 @@ mod failures;
 mod fleet;
 mod history;
 mod line;
+mod names;
 mod ref_log;
 mod removal;
 mod restore;
@@ -166,6 +167,19 @@ fn answer(
             history::page(envoy, &state, skip)
         }
         Request::Renewals { puddle } => drafts::renewals(envoy, uid, parse_puddle(&puddle)?)?,
+        Request::ClaimName { claim } => names::claim(envoy, uid, &claim)?,
+        Request::Names {
+            name,
+            puddle,
+            handle,
+        } => {
+            let asked = names::Asked {
+                name: name.as_deref(),
+                puddle: puddle.as_deref(),
+                handle: handle.as_deref(),
+            };
+            names::list(envoy, uid, &asked)?
+        }
         Request::PickLine { project, delegate } => {
             line::pick(envoy, uid, &parse_id(&project)?, &delegate)?
         }
@@ -180,7 +194,7 @@ fn answer(
         | Request::Ticket { .. }
         | Request::JoinByTicket { .. }
         | Request::Fleet
-        | Request::RemoveEnvoy { .. } => fleet::answer(envoy, uid, request)?,
+        | Request::RemoveEnvoy { .. } => fleet::answer(envoy, uid, request, progress)?,
         Request::Projects => Reply::Projects(projects(envoy, uid)),
         Request::Project { project } => {
             let id = parse_id(&project)?;
@@ -269,6 +283,7 @@ fn open(
         quiet,
         progress: _,
         trace,
+        called,
     } = request
     else {
         return Err(failures::failed("no stream was asked for"));
@@ -287,6 +302,9 @@ fn open(
         puddle: puddle.as_deref().map(parse_puddle).transpose()?,
         service,
     };
+    if let Some(called) = called {
+        names::warn_of_rivals(envoy, &called, progress);
+    }
     // Whoever uses a project that was purged here has it here again.
     let revived = removal::revive(envoy, uid, &asked.id)?;
     let (cell, standing) = match admit(envoy, &asked)? {

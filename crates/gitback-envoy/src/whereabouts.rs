@@ -69,6 +69,7 @@ pub(crate) fn watch(envoy: &Arc<Envoy>, stop: &Receiver<()>) {
                 number,
             });
         }
+        envoy.fleet().tend(envoy);
         let interval = LOOK_EVERY.min(envoy.config().contact_interval() * 10);
         if stop.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
             return;

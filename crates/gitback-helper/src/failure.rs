@@ -178,6 +178,7 @@ impl Reply {
             Self::Enrolled { .. } => "enrolled",
             Self::Ticket { .. } => "ticket",
             Self::Fleet(_) => "fleet",
+            Self::Names(_) => "names",
             Self::Failed(failure) => return failure,
         };
         Failure::new(

@@ -44,6 +44,7 @@ mod frame;
 mod history;
 mod layout;
 mod message;
+mod names;
 mod server;
 mod slots;
 mod status;
@@ -59,9 +60,10 @@ pub use frame::{FRAME_MAX, FrameError, REQUEST_MAX};
 pub use history::{RefEvent, Restored};
 pub use layout::{Environment, Layout, LayoutError, Mode, SYSTEM_SOCKET};
 pub use message::{
-    DRAFTS_MAX, Draft, GRANT_LIFE, LOG_PAGE_MAX, Renewal, Reply, Request, RequestReject, Role,
-    SYNC_WAIT_MAX, Scope, Service, VERSION, Wish,
+    Called, DRAFTS_MAX, Draft, GRANT_LIFE, LOG_PAGE_MAX, Renewal, Reply, Request, RequestReject,
+    Role, SYNC_WAIT_MAX, Scope, Service, VERSION, Wish,
 };
+pub use names::{ClaimStatus, NamesStatus};
 pub use server::{
     AcceptError, BindError, Connection, Limits, Listener, REQUESTS_MAX, ReadError, Stopper,
 };

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    EnvoyCard, EnvoyStatus, Failure, FleetStatus, LogEntry, ProjectStatus, RefEvent, Removal,
-    Removing, Restored, Scrub, SyncStatus,
+    EnvoyCard, EnvoyStatus, Failure, FleetStatus, LogEntry, NamesStatus, ProjectStatus, RefEvent,
+    Removal, Removing, Restored, Scrub, SyncStatus,
 };
 
 /// The version of the conversation, sent in [`Request::Open`].
@@ -75,6 +75,10 @@ pub enum Request {
         /// The user wants to see where the time goes. Left out when it is false.
         #[serde(default, skip_serializing_if = "is_false")]
         trace: bool,
+        /// By what name the user means the project's founder, where that is another puddle than the user's own: the
+        /// daemon says if others claim that name. Left out otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        called: Option<Called>,
     },
     /// Asks for the drafts of what would make a wish come true, each in its place on its chain.
     Draft {
@@ -118,6 +122,20 @@ pub enum Request {
     Renewals {
         /// The key of the puddle that will sign, 64 hex digits.
         puddle: String,
+    },
+    /// Hands in a puddle's claim to a name, or its release. It spreads through the fleet.
+    ClaimName {
+        /// The sealed claim in hex.
+        claim: String,
+    },
+    /// Asks which claims to names are known.
+    Names {
+        /// Only those to this name; all if absent.
+        name: Option<String>,
+        /// Only that of the puddle with this key, 64 hex digits, also if it was released; all that are live if absent.
+        puddle: Option<String>,
+        /// With `puddle`: which projects of this handle have passed to that puddle.
+        handle: Option<String>,
     },
     /// Settles on this envoy which of two delegations of one hop is followed.
     PickLine {
@@ -234,6 +252,16 @@ pub enum Request {
         /// The project id, 64 hex digits.
         project: String,
     },
+}
+
+/// A name, and whom the user means by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    /// The name.
+    pub name: String,
+    /// The key of the puddle, 64 hex digits.
+    pub puddle: String,
 }
 
 /// What a puddle wishes to sign about a project.
@@ -439,6 +467,8 @@ pub enum Reply {
         /// One for each project.
         items: Vec<Renewal>,
     },
+    /// What is known of names.
+    Names(NamesStatus),
     /// The request was refused or went wrong.
     Failed(Failure),
 }

@@ -20,7 +20,7 @@
 //! tokio::spawn(server.run(&mars, service, std::future::pending()));
 //!
 //! let venus = Client::new(&SecretKey::from_seed(&[2; 32]))?;
-//! let ours = Digests { name: "venus".into(), projects: Vec::new() };
+//! let ours = Digests { name: "venus".into(), ..Digests::default() };
 //! let theirs = venus.digests(&to, &ours).await?;
 //! assert_eq!(theirs.name, "mars");
 //! # Ok(())
@@ -49,6 +49,6 @@ pub use server::Server;
 pub use service::{Caller, Service};
 pub use tls::{TlsFault, strangers};
 pub use wire::{
-    Digests, Fresh, FreshAnswer, Handoff, PackInfo, PushAnswer, PushHeader, SyncAnswer,
-    SyncRequest, Tip,
+    Digests, Fresh, FreshAnswer, Handoff, HeldClaim, Names, NamesAnswer, PackInfo, PushAnswer,
+    PushHeader, SyncAnswer, SyncRequest, Tip,
 };

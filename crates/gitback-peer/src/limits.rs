@@ -67,9 +67,22 @@ pub const ASKED_IDS_MAX: usize = 4096;
 pub const HELD_IDS_MAX: usize = 1024;
 /// Longest JSON list of ids, in bytes; [`ASKED_IDS_MAX`] fit.
 pub const IDS_BODY_MAX: usize = 320 * KIB;
+/// Most claims to names, and most claims in short, in one `names` request or answer.
+pub const CLAIMS_MAX: usize = 512;
+/// Longest claim to a name, in bytes.
+pub const CLAIM_MAX: usize = 512;
+/// Longest body of a `names` request or answer, in bytes; so many claims fit in hex, with as many in short.
+pub const NAMES_MAX: usize = 704 * KIB;
 /// A list of at most so many projects is sent to `digests` at once; of a longer one its summary
 /// first.
 pub const SUMMARY_ABOVE: usize = 16;
+
+/// Longest roster of a fleet, in either direction, in bytes.
+pub const ROSTER_MAX: usize = 464 * KIB;
+/// Longest petition for an envoy to be enrolled, in bytes.
+pub const PETITION_MAX: usize = 4 * KIB;
+/// Longest answer to it, in bytes.
+pub const WELCOME_MAX: usize = 512 * KIB;
 
 /// Longest body of a refusal that a client reads, in bytes.
 pub const REFUSAL_MAX: usize = 64 * KIB;

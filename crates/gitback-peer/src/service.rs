@@ -7,7 +7,9 @@ use gitback_identity::{EnvoyKey, ProjectId};
 
 use crate::push::PushBody;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::wire::{Digests, Fresh, FreshAnswer, PushAnswer, SyncAnswer, SyncRequest};
+use crate::wire::{
+    Digests, Fresh, FreshAnswer, Names, NamesAnswer, PushAnswer, SyncAnswer, SyncRequest,
+};
 
 /// Who asks. The key was proven in the TLS handshake; what it may do is the service's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,15 @@ pub trait Service: Send + Sync + 'static {
         Err(not_offered())
     }
 
+    /// Takes claims to names in, and answers with those that the caller lacks.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn names(&self, _caller: &Caller, _theirs: Names) -> Result<NamesAnswer, Refusal> {
+        Err(not_offered())
+    }
+
     /// Says what is held here, and whether a push of this envoy goes first.
     ///
     /// # Errors
@@ -142,6 +153,26 @@ pub trait Service: Send + Sync + 'static {
         _project: &ProjectId,
         _ids: Vec<[u8; 32]>,
     ) -> Result<Vec<Vec<u8>>, Refusal> {
+        Err(not_offered())
+    }
+
+    /// Takes the roster of a fleet as the caller has it, and gives it as it is here; both are at most
+    /// [`ROSTER_MAX`](crate::limits::ROSTER_MAX) bytes and prove themselves.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn roster(&self, _caller: &Caller, _theirs: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        Err(not_offered())
+    }
+
+    /// Enrols an envoy: a petition of at most [`PETITION_MAX`](crate::limits::PETITION_MAX) bytes,
+    /// answered by at most [`WELCOME_MAX`](crate::limits::WELCOME_MAX).
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn enrol(&self, _caller: &Caller, _petition: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         Err(not_offered())
     }
 

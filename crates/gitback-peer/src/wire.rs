@@ -7,6 +7,7 @@
 
 mod digests;
 mod heal;
+mod names;
 mod push;
 
 use gitback_identity::hex;
@@ -25,6 +26,7 @@ pub use heal::{Fresh, FreshAnswer};
 pub(crate) use heal::{
     decode_ids, decode_messages, decode_page, encode_ids, encode_messages, encode_page,
 };
+pub use names::{HeldClaim, Names, NamesAnswer};
 pub use push::{Handoff, PackInfo, PushHeader};
 
 /// The last envelope of one branch of one chain, as a holder knows it.

@@ -1,7 +1,8 @@
 //! What the user calls other people's puddles: `names.json`.
 //!
-//! A name is what somebody claims; which key it means is picked here, once, by
-//! the user. [`crate::resolve`] joins this with the user's own name.
+//! A name is what somebody claims; which key it means is pinned here, once: picked
+//! by the user, or learned by the first use. [`crate::resolve`] joins this with the
+//! user's own name.
 //!
 //! Source: docs/spec/puddle.md §5.
 
@@ -17,25 +18,39 @@ use crate::files::{self, Lock, WriteError};
 use crate::wrapped::pretty;
 use crate::{Public, ReadError, read_public, read_retired};
 
-/// The most names that can be picked.
+/// The most names that can be pinned.
 pub const NAMES_MAX: usize = 256;
 
-const FILE: &str = "names.json";
+pub(crate) const FILE: &str = "names.json";
 const MODE: u32 = 0o600;
-/// The only version there is.
-const VERSION: u32 = 1;
+/// The version that is written.
+const VERSION: u32 = 2;
+/// In which every name was picked.
+const FIRST_VERSION: u32 = 1;
 
-/// The names that were picked for other people's puddles.
+/// The names that are pinned to other people's puddles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names(BTreeMap<PuddleName, Picked>);
 
-/// What was picked for one name.
+/// What one name is pinned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Picked {
     /// Whom the name means.
     pub key: PuddleKey,
-    /// When it was picked, in milliseconds since 1970; for display.
+    /// When it was pinned, in milliseconds since 1970; for display.
     pub picked_ms: u64,
+    /// How.
+    pub how: How,
+}
+
+/// How a name came to mean a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// The user said so.
+    Picked,
+    /// It was used while only that key claimed it.
+    Used,
 }
 
 /// Why a name was not picked.
@@ -57,7 +72,7 @@ pub enum PickError {
         own: PuddleName,
     },
     /// There are [`NAMES_MAX`] names.
-    #[error("{NAMES_MAX} names are picked, which is the most there can be")]
+    #[error("{NAMES_MAX} names are known, which is the most there can be")]
     Full,
     /// The puddle or the names cannot be read.
     #[error("cannot read the names")]
@@ -72,7 +87,7 @@ pub enum PickError {
 #[non_exhaustive]
 pub enum ForgetError {
     /// Nobody picked it.
-    #[error("the name {name} was never picked")]
+    #[error("the name {name} is not known")]
     Unknown {
         /// The name.
         name: PuddleName,
@@ -101,6 +116,35 @@ struct FormEntry {
     name: String,
     public_key: String,
     picked_ms: u64,
+    how: How,
+}
+
+/// An entry of the first version.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirstEntry {
+    name: String,
+    public_key: String,
+    picked_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirstForm {
+    #[serde(rename = "version")]
+    _version: u32,
+    names: Vec<FirstEntry>,
+}
+
+impl From<FirstEntry> for FormEntry {
+    fn from(entry: FirstEntry) -> Self {
+        Self {
+            name: entry.name,
+            public_key: entry.public_key,
+            picked_ms: entry.picked_ms,
+            how: How::Picked,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -109,19 +153,25 @@ struct Probe {
 }
 
 impl Names {
-    /// The key that `name` means, if it was picked. Does not know the user's
+    /// The key that `name` is pinned to. Does not know the user's
     /// own name: [`crate::resolve`] does.
     #[must_use]
     pub fn resolve(&self, name: &PuddleName) -> Option<PuddleKey> {
         self.0.get(name).map(|picked| picked.key)
     }
 
-    /// What was picked for whom, by name.
+    /// What `name` is pinned to, and how that came.
+    #[must_use]
+    pub fn pin(&self, name: &PuddleName) -> Option<&Picked> {
+        self.0.get(name)
+    }
+
+    /// What is pinned to whom, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&PuddleName, &Picked)> {
         self.0.iter()
     }
 
-    /// The name that was picked for `key`; the first by the alphabet if there
+    /// The name that is pinned to `key`; the first by the alphabet if there
     /// are several.
     #[must_use]
     pub fn name_of(&self, key: &PuddleKey) -> Option<&PuddleName> {
@@ -135,7 +185,7 @@ impl Names {
         self.0.len()
     }
 
-    /// Whether no name was picked.
+    /// Whether no name is pinned.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -176,12 +226,15 @@ pub fn pick(
     let lock = Lock::take(dir).map_err(PickError::Write)?;
     let mut names = read(dir).map_err(PickError::Read)?;
     let before = names.resolve(name);
-    if before == Some(*key) {
+    // What was learned by use is what the user says from now on.
+    let is_picked = |pin: &Picked| pin.key == *key && pin.how == How::Picked;
+    if names.pin(name).is_some_and(is_picked) {
         return Ok(before);
     }
     let picked = Picked {
         key: *key,
         picked_ms: now_ms,
+        how: How::Picked,
     };
     names.0.insert(name.clone(), picked);
     if names.len() > NAMES_MAX {
@@ -189,6 +242,38 @@ pub fn pick(
     }
     write(&lock, &names).map_err(PickError::Write)?;
     Ok(before)
+}
+
+/// Pins `name` to `key` because it was used, unless it is pinned already, to
+/// whomever. Gives whether it was not. Durable when this returns.
+///
+/// # Errors
+///
+/// As [`pick`].
+pub fn learn(
+    dir: &Path,
+    name: &PuddleName,
+    key: &PuddleKey,
+    now_ms: u64,
+) -> Result<bool, PickError> {
+    refuse_own(dir, name, key)?;
+    files::private_dir(dir).map_err(|fault| PickError::Write(fault.into()))?;
+    let lock = Lock::take(dir).map_err(PickError::Write)?;
+    let mut names = read(dir).map_err(PickError::Read)?;
+    if names.pin(name).is_some() {
+        return Ok(false);
+    }
+    let used = Picked {
+        key: *key,
+        picked_ms: now_ms,
+        how: How::Used,
+    };
+    names.0.insert(name.clone(), used);
+    if names.len() > NAMES_MAX {
+        return Err(PickError::Full);
+    }
+    write(&lock, &names).map_err(PickError::Write)?;
+    Ok(true)
 }
 
 /// Forgets `name`, and gives the key that it meant. Durable when this returns.
@@ -249,6 +334,7 @@ fn write(lock: &Lock, names: &Names) -> Result<(), WriteError> {
         name: name.to_string(),
         public_key: picked.key.to_string(),
         picked_ms: picked.picked_ms,
+        how: picked.how,
     });
     let form = Form {
         version: VERSION,
@@ -262,28 +348,36 @@ fn decode(path: PathBuf, bytes: &[u8]) -> Result<Names, ReadError> {
         Ok(probe) => probe,
         Err(error) => return Err(damaged(path, error.to_string())),
     };
-    if probe.version != u64::from(VERSION) {
-        return Err(ReadError::UnknownVersion {
-            path,
-            version: probe.version,
-        });
-    }
-    entries(bytes).map_err(|why| damaged(path, why))
+    let entries = match probe.version {
+        first if first == u64::from(FIRST_VERSION) => {
+            let form = serde_json::from_slice(bytes);
+            form.map(|form: FirstForm| form.names.into_iter().map(FormEntry::from).collect())
+        }
+        version if version == u64::from(VERSION) => {
+            serde_json::from_slice(bytes).map(|form: Form| form.names)
+        }
+        version => return Err(ReadError::UnknownVersion { path, version }),
+    };
+    let entries = match entries {
+        Ok(entries) => entries,
+        Err(error) => return Err(damaged(path, error.to_string())),
+    };
+    names_of(entries).map_err(|why| damaged(path, why))
 }
 
-fn entries(bytes: &[u8]) -> Result<Names, String> {
-    let form: Form = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if form.names.len() > NAMES_MAX {
+fn names_of(entries: Vec<FormEntry>) -> Result<Names, String> {
+    if entries.len() > NAMES_MAX {
         return Err(format!("it has more than {NAMES_MAX} names"));
     }
     let mut names = BTreeMap::new();
-    for (number, entry) in form.names.iter().enumerate() {
+    for (number, entry) in entries.iter().enumerate() {
         let bad = |field: &str| format!("the field {field} of entry {number} is not valid");
         let name: PuddleName = entry.name.parse().map_err(|_| bad("name"))?;
         let key: PublicKey = entry.public_key.parse().map_err(|_| bad("public_key"))?;
         let picked = Picked {
             key: PuddleKey::new(key),
             picked_ms: entry.picked_ms,
+            how: entry.how,
         };
         if names.insert(name, picked).is_some() {
             return Err(format!("entry {number} has the name of another"));

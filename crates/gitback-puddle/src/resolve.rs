@@ -6,7 +6,7 @@ use std::path::Path;
 use gitback_identity::{Handle, ProjectId, PuddleKey, PuddleName};
 use thiserror::Error;
 
-use crate::names::{self, nearest};
+use crate::names::{self, How, nearest};
 use crate::{Public, ReadError, read_retired};
 
 /// The keys that a name means on this machine.
@@ -14,22 +14,50 @@ use crate::{Public, ReadError, read_retired};
 pub struct Resolved {
     key: PuddleKey,
     earlier: Vec<PuddleKey>,
-    own: bool,
+    by: By,
+}
+
+/// How a name came to mean a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// It is the user's own.
+    Own,
+    /// It is pinned in `names.json`.
+    Pin(How),
+    /// Only that key claims it, and it was never used.
+    Claim,
+}
+
+/// Somebody who claims a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimant {
+    /// The puddle's key.
+    pub key: PuddleKey,
+    /// Since when the envoy that was asked has known of it, in milliseconds since 1970; for display.
+    pub since_ms: u64,
 }
 
 /// Why a name means nothing.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ResolveError {
-    /// Neither the user nor anybody whom the user has picked is called that.
+    /// Neither the user nor anybody to whom a name is pinned is called that.
     #[error("no puddle is called {name}")]
     Unknown {
         /// The name.
         name: PuddleName,
         /// A known name that may have been meant.
         near: Option<PuddleName>,
-        /// How many names were picked.
+        /// How many names are pinned.
         picked: usize,
+    },
+    /// Several keys claim it, and the user never used it.
+    #[error("{} keys claim the name {name}", .claimants.len())]
+    Contested {
+        /// The name.
+        name: PuddleName,
+        /// Who claims it; at least two.
+        claimants: Vec<Claimant>,
     },
     /// The retired keys or the names cannot be read.
     #[error("cannot read the names")]
@@ -59,11 +87,11 @@ pub fn resolve(
         return Ok(Resolved {
             key: own.key,
             earlier: retired.iter().map(|public| public.key).collect(),
-            own: true,
+            by: By::Own,
         });
     }
     let names = names::read(dir).map_err(ResolveError::Read)?;
-    let Some(key) = names.resolve(name) else {
+    let Some(pin) = names.pin(name) else {
         let known = names.iter().map(|(name, _)| name);
         let own = own.map(|own| &own.name);
         return Err(ResolveError::Unknown {
@@ -73,10 +101,46 @@ pub fn resolve(
         });
     };
     Ok(Resolved {
-        key,
+        key: pin.key,
         earlier: Vec::new(),
-        own: false,
+        by: By::Pin(pin.how),
     })
+}
+
+/// Goes on where [`resolve`] has ended with `unknown`: with those who claim the
+/// name, as the envoy of this machine knows them, and a name that is claimed and
+/// is like it.
+///
+/// # Errors
+///
+/// [`ResolveError::Contested`] if there are several; [`ResolveError::Unknown`]
+/// if there is nobody; any other `unknown` as it is.
+///
+/// Source: docs/spec/puddle.md §5.
+pub fn resolve_claimed(
+    unknown: ResolveError,
+    claimants: &[Claimant],
+    claimed_near: Option<PuddleName>,
+) -> Result<Resolved, ResolveError> {
+    let ResolveError::Unknown { name, near, picked } = unknown else {
+        return Err(unknown);
+    };
+    match claimants {
+        [] => Err(ResolveError::Unknown {
+            near: nearest(&name, near.iter().chain(&claimed_near)),
+            name,
+            picked,
+        }),
+        [only] => Ok(Resolved {
+            key: only.key,
+            earlier: Vec::new(),
+            by: By::Claim,
+        }),
+        several => Err(ResolveError::Contested {
+            name,
+            claimants: several.to_vec(),
+        }),
+    }
 }
 
 impl Resolved {
@@ -89,7 +153,13 @@ impl Resolved {
     /// Whether the name is the user's own.
     #[must_use]
     pub const fn is_own(&self) -> bool {
-        self.own
+        matches!(self.by, By::Own)
+    }
+
+    /// How the name came to mean that key.
+    #[must_use]
+    pub const fn by(&self) -> By {
+        self.by
     }
 
     /// Every key that a project of this name may have been founded with: the

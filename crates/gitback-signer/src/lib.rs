@@ -5,6 +5,8 @@
 //! session or by a key in hand ([`Signer`]), makes the few statements that need no daemon
 //! ([`Author`]), and keeps in the user's home what proves a membership ([`home`]).
 //!
+//! It also says what a name means, with the claims that the daemon knows ([`names`]).
+//!
 //! What it never does: talk to the daemon, print, prompt, or sign what was not approved: an
 //! [`Approved`] is made by looking at a draft, or here.
 //!
@@ -33,6 +35,7 @@
 mod author;
 mod draft;
 pub mod home;
+pub mod names;
 mod signer;
 
 pub use author::{Author, NoRandomness, fresh_incarnation, grant};

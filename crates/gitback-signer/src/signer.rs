@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gitback_envelope::{Reject, Verified};
+use gitback_envelope::{NameClaim, Reject, Verified, VerifiedClaim};
 use gitback_identity::{PuddleKey, SecretKey, Signature};
 use gitback_puddle::session::{self, CallError, ConnectError};
 use thiserror::Error;
@@ -101,6 +101,20 @@ impl Signer {
         };
         let statement = approved.into_statement();
         statement.seal(signature).map_err(SignError::Envelope)
+    }
+
+    /// Has a claim to a name signed, or its release, and seals it.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`] if it is not signed, or is not this key's claim.
+    pub fn claim(&self, claim: &NameClaim) -> Result<VerifiedClaim, SignError> {
+        let signature = match &self.by {
+            By::Session(session) => session.claim_name(&claim.encode_body()),
+            By::Secret(secret) => Ok(secret.sign(&claim.signing_bytes())),
+        };
+        let signature = signature.map_err(SignError::Call)?;
+        claim.seal(&signature).map_err(SignError::Envelope)
     }
 
     /// Has the acceptance of a delegation to this key signed.

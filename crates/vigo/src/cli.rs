@@ -7,12 +7,16 @@ use clap::{Args, Parser, Subcommand};
 mod gitback;
 mod pairing;
 mod project;
+mod puddle;
 
 pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Scrub, Sync};
 pub(crate) use pairing::{PuddleJoin, PuddlePair};
 pub(crate) use project::{
     Invite, Join, Leave, Named, PickLine, PolicyChange, Project, ProjectInit, ProjectStatus,
     Reanchor, Refound, Revoke, Role, Scope, Ungrant,
+};
+pub(crate) use puddle::{
+    PuddleInit, PuddleLeave, PuddleRotate, Recovery, RotatePassphrase, Session, Unlock, Unlocked,
 };
 
 /// Your git projects on every machine you use.
@@ -80,6 +84,11 @@ pub(crate) enum Command {
     /// The daemon of this machine
     #[command(subcommand)]
     Envoy(Envoy),
+    /// Have this machine join a fleet, by a ticket
+    ///
+    /// A ticket is made on another machine, by `vigo envoy ticket`, and works
+    /// once. The daemon of this machine must run.
+    Join(FleetJoin),
     /// What the machines of a fleet share: puddles and projects
     #[command(subcommand)]
     Swarm(Swarm),
@@ -106,6 +115,44 @@ pub(crate) enum Envoy {
     Run(EnvoyRun),
     /// Show how this envoy and its peers are
     Status(Json),
+    /// Make a ticket by which another machine can join the fleet
+    ///
+    /// The first ticket founds the fleet: this machine then holds the key of
+    /// its authority, which enrols the others and renews that by itself. A
+    /// ticket works once, for one machine. Whoever has it can use it.
+    Ticket(EnvoyTicket),
+    /// List the envoys of the fleet
+    List(Json),
+    /// Take an envoy out of the fleet, for good
+    ///
+    /// Every other envoy refuses its key from then on, as soon as it hears of
+    /// it. What the machine holds stays on it, and so does what members have
+    /// granted to it: `vigo swarm gitback project ungrant` ends that.
+    Remove(EnvoyRemove),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FleetJoin {
+    /// The ticket: one word that begins with vigo1
+    pub(crate) ticket: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyTicket {
+    /// How long the ticket can be used, such as 30m or 1h; up to 30 days
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    pub(crate) duration: String,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyRemove {
+    /// Its name, or the beginning of its key
+    pub(crate) envoy: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Default, Args)]
@@ -167,8 +214,16 @@ pub(crate) enum Puddle {
     ///
     /// Done once, on one machine; the other machines get a copy of the file
     /// ~/.vigo-puddle/identity.wrapped. An existing puddle is never
-    /// overwritten. Nobody can bring back a lost key or passphrase.
+    /// overwritten. Nobody can bring back a lost key or passphrase, unless its
+    /// recovery words were written down: --from-recovery makes the same key
+    /// of them again.
     Init(PuddleInit),
+    /// Print 24 words from which the key can be made again
+    ///
+    /// To be written on paper. Whoever has them has your key, without any
+    /// passphrase. They stand for the present key: what you founded under an
+    /// earlier one and did not hand over is not brought back by them.
+    Recovery(Recovery),
     /// Unlock the puddle for some time
     ///
     /// Starts a process of yours that holds the key in memory and signs for
@@ -196,56 +251,26 @@ pub(crate) enum Puddle {
     /// projects go by it until `vigo swarm gitback project reanchor --all` has
     /// handed them over. Your other machines need the new files.
     Rotate(PuddleRotate),
+    /// Change the passphrase
+    ///
+    /// Wraps the present key, and the earlier ones that have the same
+    /// passphrase, under another one. The keys stay what they are, and so does
+    /// a puddle that is unlocked. Your other machines, and copies of the
+    /// files that somebody has, keep the old passphrase.
+    #[command(name = "rotate-passphrase")]
+    RotatePassphrase(RotatePassphrase),
+    /// Remove your puddle from this machine
+    ///
+    /// Takes back, in every project, that this machine's envoy signs for you;
+    /// locks the puddle; and deletes your key and what is kept about your
+    /// projects from your home. Copies of projects stay on the machine.
+    Leave(PuddleLeave),
     /// Whom you mean by a name: other people's puddles
     #[command(subcommand)]
     Names(Names),
     /// Hold the unlocked key; started by unlock
     #[command(hide = true)]
     Session(Session),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PuddleInit {
-    /// The name that people type in addresses
-    ///
-    /// 2 to 32 lowercase letters, digits and dashes, beginning with a letter.
-    /// Asked for on the terminal if it is left out.
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-    /// How long the puddle stays unlocked, such as 90m or 8h
-    #[arg(
-        long = "for",
-        value_name = "TIME",
-        default_value = "8h",
-        conflicts_with = "no_unlock"
-    )]
-    pub(crate) duration: String,
-    /// Leave the new puddle locked
-    #[arg(long)]
-    pub(crate) no_unlock: bool,
-    #[command(flatten)]
-    pub(crate) with_envoy: WithEnvoy,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PuddleRotate {
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-    /// How long the new key stays unlocked, such as 90m or 8h
-    #[arg(
-        long = "for",
-        value_name = "TIME",
-        default_value = "8h",
-        conflicts_with = "no_unlock"
-    )]
-    pub(crate) duration: String,
-    /// Leave the new key locked
-    #[arg(long)]
-    pub(crate) no_unlock: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -271,29 +296,6 @@ pub(crate) enum Names {
         /// The name
         name: String,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Unlock {
-    /// How long, such as 90m or 8h
-    #[arg(long = "for", value_name = "TIME", default_value = "8h")]
-    pub(crate) duration: String,
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Session {
-    /// Where to listen
-    #[arg(long)]
-    pub(crate) socket: PathBuf,
-    /// The puddle's name
-    #[arg(long)]
-    pub(crate) name: String,
-    /// For how long, in milliseconds
-    #[arg(long)]
-    pub(crate) for_ms: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -359,7 +361,9 @@ impl Command {
     /// Whether errors are wanted as JSON.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
-            Self::Envoy(Envoy::Status(json))
+            Self::Envoy(
+                Envoy::Status(json) | Envoy::List(json) | Envoy::Ticket(EnvoyTicket { json, .. }),
+            )
             | Self::Swarm(
                 Swarm::Puddle(Puddle::Status(json) | Puddle::Names(Names::List(json)))
                 | Swarm::Gitback(
@@ -375,11 +379,15 @@ impl Command {
             Self::Swarm(Swarm::Gitback(Gitback::Project(verb))) => verb.wants_json(),
             Self::Up(_)
             | Self::Down
-            | Self::Envoy(Envoy::Key | Envoy::Run(_))
+            | Self::Join(_)
+            | Self::Envoy(Envoy::Key | Envoy::Run(_) | Envoy::Remove(_))
             | Self::Swarm(Swarm::Puddle(
                 Puddle::Init(_)
                 | Puddle::Pair(_)
                 | Puddle::Join(_)
+                | Puddle::Recovery(_)
+                | Puddle::RotatePassphrase(_)
+                | Puddle::Leave(_)
                 | Puddle::Unlock(_)
                 | Puddle::Lock
                 | Puddle::Rotate(_)

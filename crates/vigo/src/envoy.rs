@@ -11,10 +11,13 @@ use tracing_subscriber::EnvFilter;
 use crate::console::{Console, Stop};
 use crate::context::{Context, Daemon};
 use crate::show::{self, Table};
-use crate::{cli, failure};
+use crate::{cli, failure, fleet};
 
 /// What is logged where `VIGO_LOG` does not say.
 const LOG_DEFAULT: &str = "info";
+
+/// How another machine comes in.
+const ADD_MACHINE: &str = "to add a machine: vigo envoy ticket, and there: vigo join TICKET";
 
 /// Prints the public key.
 pub(crate) fn key(context: &Context, console: &mut Console<'_>) -> Result<(), Stop> {
@@ -97,10 +100,12 @@ pub(crate) fn status(
     json: cli::Json,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let status = ask(&mut context.daemon()?, console)?;
+    let mut daemon = context.daemon()?;
+    let status = ask(&mut daemon, console)?;
     if json.json {
         return console.json(&status);
     }
+    let (fleet, of_fleet) = fleet::summary(&mut daemon, console)?;
     console.line(format_args!(
         "Envoy {}, version {}, {}",
         show::plain(&status.name),
@@ -110,17 +115,22 @@ pub(crate) fn status(
     console.line(format_args!("  Key       {}", show::plain(&status.key)))?;
     console.line(format_args!("  Listens   {}", show::plain(&status.listen)))?;
     let running = status.now_ms.saturating_sub(status.started_ms);
+    console.line(format_args!("  Fleet     {fleet}"))?;
     console.line(format_args!("  Running   for {}", show::span(running)))?;
     console.line(format_args!("  Disk      {} % free", status.free_percent))?;
     console.line(format_args!("  Projects  {}", status.projects))?;
     console.line("")?;
     if status.peers.is_empty() {
-        return console.line(format_args!(
-            "No peers. Name the other machines in {}",
-            context.layout.config_file.display()
-        ));
+        console.line("No peers")?;
+        fleet::warn(&of_fleet, console);
+        if !fleet::is_removed(&of_fleet) {
+            console.hint(ADD_MACHINE);
+        }
+        return Ok(());
     }
-    console.line(peers(&status).render())
+    console.line(peers(&status).render())?;
+    fleet::warn(&of_fleet, console);
+    Ok(())
 }
 
 /// Asks the daemon how it is.

@@ -42,6 +42,7 @@ fn a_clone_says_what_it_wants_and_gets_it() {
             quiet: true,
             progress: false,
             trace: false,
+            called: None,
         }]
     );
 }

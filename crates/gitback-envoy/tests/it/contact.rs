@@ -50,7 +50,11 @@ impl Service for Parrot {
         let projects = shows.project.iter().map(|id| (*id, shows.digest)).collect();
         self.note(Asked::Digests);
         let name = "venus".to_owned();
-        Ok(Digests { name, projects })
+        Ok(Digests {
+            name,
+            projects,
+            ..Digests::default()
+        })
     }
 
     fn sync(&self, _: &Caller, _: &ProjectId, _: SyncRequest) -> Result<SyncAnswer, Refusal> {

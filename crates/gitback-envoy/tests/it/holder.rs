@@ -253,6 +253,7 @@ impl Service for Holder {
         Ok(Digests {
             name: "venus".to_owned(),
             projects: vec![(self.held.project, self.held.digest)],
+            ..Digests::default()
         })
     }
 

@@ -374,6 +374,7 @@ impl World {
             quiet: true,
             progress: false,
             trace: false,
+            called: None,
         }
     }
 
@@ -438,6 +439,7 @@ impl World {
         let shown = Digests {
             name: "venus".to_owned(),
             projects: vec![(self.project, digest)],
+            ..Digests::default()
         };
         let answer = self.runtime.block_on(client.digests(&to, &shown));
         answer.expect("the peer is known");

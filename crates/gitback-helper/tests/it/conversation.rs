@@ -22,6 +22,7 @@ fn open() -> Request {
         quiet: false,
         progress: true,
         trace: false,
+        called: None,
     }
 }
 

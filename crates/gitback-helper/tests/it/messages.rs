@@ -32,6 +32,7 @@ fn requests_have_the_written_form() {
             quiet: true,
             progress: false,
             trace: false,
+            called: None,
         },
     );
     check(

@@ -4,10 +4,12 @@ use gitback_identity::ProjectId;
 
 use super::{CallError, Client, PeerAddress, protocol, unsendable};
 use crate::limits::{
-    ASKED_IDS_MAX, FRESH_MAX, HELD_IDS_MAX, RECONCILE_MAX, REFUSAL_MAX, SYNC_ANSWER_MAX,
+    ASKED_IDS_MAX, FRESH_MAX, HELD_IDS_MAX, NAMES_MAX, RECONCILE_MAX, REFUSAL_MAX, SYNC_ANSWER_MAX,
 };
 use crate::reject::Reject;
-use crate::wire::{Fresh, FreshAnswer, decode_page, encode_ids, encode_messages};
+use crate::wire::{
+    Fresh, FreshAnswer, Names, NamesAnswer, decode_page, encode_ids, encode_messages,
+};
 
 impl Client {
     /// Hands gossip messages over, in their order: at most
@@ -38,6 +40,18 @@ impl Client {
         let path = format!("/swarm/gitback/fresh/{project}");
         let answer = self.query(to, path, body, FRESH_MAX).await?;
         FreshAnswer::decode(&answer).map_err(protocol)
+    }
+
+    /// Says which claims to names are known here, brings some, and asks for those that are not.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`] that says what went wrong.
+    pub async fn names(&self, to: &PeerAddress, ours: &Names) -> Result<NamesAnswer, CallError> {
+        let body = ours.encode().map_err(unsendable)?;
+        let path = "/swarm/puddle/names".to_owned();
+        let answer = self.query(to, path, body, NAMES_MAX).await?;
+        NamesAnswer::decode(&answer).map_err(protocol)
     }
 
     /// Carries one message of a reconciliation there and brings the next one back; both are at most

@@ -11,12 +11,16 @@ use crate::limits::{DIGESTS_MAX, NAME_MAX, PROJECTS_MAX};
 use crate::reject::Reject;
 
 /// What an envoy holds: a digest for each project it shares with the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Digests {
     /// The envoy's display name, at most [`NAME_MAX`] bytes, no control characters.
     pub name: String,
     /// A project and the digest of its folded envelopes.
     pub projects: Vec<(ProjectId, [u8; 32])>,
+    /// The digest of the roster of its fleet, if it is in one.
+    pub roster: Option<[u8; 32]>,
+    /// Of the claims to names that it knows, where it takes part in spreading them.
+    pub names: Option<[u8; 32]>,
 }
 
 /// What a caller asks `digests` with.
@@ -30,6 +34,10 @@ pub(crate) enum Comparison {
         name: String,
         /// [`Digests::summary`] of its list.
         summary: [u8; 32],
+        /// The digest of the roster of its fleet, if it is in one.
+        roster: Option<[u8; 32]>,
+        /// [`Digests::names`] of the caller.
+        names: Option<[u8; 32]>,
     },
 }
 
@@ -44,6 +52,10 @@ pub(crate) enum Compared {
         name: String,
         /// Whether its list has the caller's summary.
         same: bool,
+        /// The digest of the roster of its fleet, if it is in one.
+        roster: Option<[u8; 32]>,
+        /// [`Digests::names`] of the holder.
+        names: Option<[u8; 32]>,
     },
 }
 
@@ -56,6 +68,10 @@ struct DigestsBody {
     summary: Option<Hex<32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     same: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    roster: Option<Hex<32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    names: Option<Hex<32>>,
 }
 
 impl Digests {
@@ -88,6 +104,8 @@ impl Digests {
         Ok(DigestsBody {
             name: self.name.clone(),
             projects: Some(pairs.collect()),
+            roster: self.roster.map(Hex),
+            names: self.names.map(Hex),
             ..DigestsBody::default()
         })
     }
@@ -97,11 +115,18 @@ impl Comparison {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
         let body = match self {
             Self::Full(digests) => digests.body()?,
-            Self::Summary { name, summary } => {
+            Self::Summary {
+                name,
+                summary,
+                roster,
+                names,
+            } => {
                 check_name(name)?;
                 DigestsBody {
                     name: name.clone(),
                     summary: Some(Hex(*summary)),
+                    roster: roster.map(Hex),
+                    names: names.map(Hex),
                     ..DigestsBody::default()
                 }
             }
@@ -111,15 +136,19 @@ impl Comparison {
 
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
+        let roster = body.roster.map(|digest| digest.0);
+        let names = body.names.map(|digest| digest.0);
         match (body.projects, body.summary) {
             (None, Some(summary)) => {
                 check_name(&body.name)?;
                 Ok(Self::Summary {
                     name: body.name,
                     summary: summary.0,
+                    roster,
+                    names,
                 })
             }
-            (projects, _) => full(body.name, projects).map(Self::Full),
+            (projects, _) => full(body.name, projects, roster, names).map(Self::Full),
         }
     }
 }
@@ -128,11 +157,18 @@ impl Compared {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
         let body = match self {
             Self::Full(digests) => digests.body()?,
-            Self::Summary { name, same } => {
+            Self::Summary {
+                name,
+                same,
+                roster,
+                names,
+            } => {
                 check_name(name)?;
                 DigestsBody {
                     name: name.clone(),
                     same: Some(*same),
+                    roster: roster.map(Hex),
+                    names: names.map(Hex),
                     ..DigestsBody::default()
                 }
             }
@@ -142,20 +178,29 @@ impl Compared {
 
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
+        let roster = body.roster.map(|digest| digest.0);
+        let names = body.names.map(|digest| digest.0);
         match (body.projects, body.same) {
             (None, Some(same)) => {
                 check_name(&body.name)?;
                 Ok(Self::Summary {
                     name: body.name,
                     same,
+                    roster,
+                    names,
                 })
             }
-            (projects, _) => full(body.name, projects).map(Self::Full),
+            (projects, _) => full(body.name, projects, roster, names).map(Self::Full),
         }
     }
 }
 
-fn full(name: String, projects: Option<Vec<(Hex<32>, Hex<32>)>>) -> Result<Digests, Reject> {
+fn full(
+    name: String,
+    projects: Option<Vec<(Hex<32>, Hex<32>)>>,
+    roster: Option<[u8; 32]>,
+    names: Option<[u8; 32]>,
+) -> Result<Digests, Reject> {
     let projects = projects.ok_or(Reject::Malformed {
         what: "the list of digests",
     })?;
@@ -165,6 +210,8 @@ fn full(name: String, projects: Option<Vec<(Hex<32>, Hex<32>)>>) -> Result<Diges
         projects: pairs
             .map(|(project, digest)| (ProjectId::from_bytes(&project.0), digest.0))
             .collect(),
+        roster,
+        names,
     };
     digests.check()?;
     Ok(digests)

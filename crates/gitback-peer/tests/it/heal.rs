@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gitback_identity::ProjectId;
+use gitback_peer::limits::CLAIMS_MAX;
 use gitback_peer::{
-    CallError, Digests, Fresh, FreshAnswer, Handoff, Limits, PushAnswer, RefusalKind,
+    CallError, Digests, Fresh, FreshAnswer, Handoff, HeldClaim, Limits, Names, NamesAnswer,
+    PushAnswer, RefusalKind,
 };
 
 use crate::raw;
@@ -20,6 +22,7 @@ fn many(name: &str, count: u8) -> Digests {
         projects: (0..count)
             .map(|number| (ProjectId::from_bytes(&[number; 32]), [number; 32]))
             .collect(),
+        ..Digests::default()
     }
 }
 
@@ -91,6 +94,79 @@ async fn a_service_without_a_list_compares_in_full() {
     let stage = Stage::open(Script::default()).await;
     let theirs = client().digests(&stage.address(), &many("venus", 40)).await;
     assert_eq!(theirs.expect("an answer"), digests("mars"));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn what_is_known_of_names_goes_along_with_either_form() {
+    for count in [3, 40] {
+        let named = |digests: Digests, seed: u8| Digests {
+            names: Some([seed; 32]),
+            ..digests
+        };
+        let ours = named(many("mars", count), 7);
+        let shown = ours.clone();
+        let script = Script {
+            listed: Box::new(move |_| Ok(Some(shown.clone()))),
+            digests: Box::new(move |_, theirs| {
+                assert_eq!(theirs.names, Some([5; 32]));
+                Ok(ours.clone())
+            }),
+            ..Script::default()
+        };
+        let stage = Stage::open(script).await;
+        let asked = named(many("venus", count), 5);
+        let theirs = client().digests(&stage.address(), &asked).await;
+        assert_eq!(theirs.expect("an answer").names, Some([7; 32]));
+        stage.close().await;
+    }
+}
+
+#[tokio::test]
+async fn claims_to_names_go_there_and_back() {
+    let script = Script {
+        names: Box::new(|_, theirs| {
+            Ok(NamesAnswer {
+                to: theirs.to,
+                claims: theirs.claims,
+                wants: theirs.have.iter().map(|one| one.puddle).collect(),
+            })
+        }),
+        ..Script::default()
+    };
+    let stage = Stage::open(script).await;
+    let have = HeldClaim {
+        puddle: [1; 32],
+        counter: u64::MAX,
+        digest: [2; 32],
+    };
+    let ours = Names {
+        from: None,
+        to: Some([9; 32]),
+        have: vec![have],
+        claims: vec![vec![1, 2, 3]],
+    };
+    let answer = client().names(&stage.address(), &ours).await;
+    let expected = NamesAnswer {
+        to: Some([9; 32]),
+        claims: vec![vec![1, 2, 3]],
+        wants: vec![[1; 32]],
+    };
+    assert_eq!(answer.expect("an answer"), expected);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn more_claims_than_there_may_be_are_not_sent_and_refusals_are_told() {
+    let stage = Stage::open(Script::default()).await;
+    let many = Names {
+        claims: vec![Vec::new(); CLAIMS_MAX + 1],
+        ..Names::default()
+    };
+    let error = client().names(&stage.address(), &many).await;
+    assert!(matches!(error, Err(CallError::Unsendable { .. })));
+    let error = client().names(&stage.address(), &Names::default()).await;
+    assert!(matches!(error, Err(CallError::Refused(refusal)) if refusal == forbidden()));
     stage.close().await;
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gitback_identity::{EnvoyKey, ProjectId, SecretKey};
 use gitback_peer::{
-    Caller, Client, Digests, Fresh, FreshAnswer, Limits, Part, PeerAddress, PushAnswer, PushBody,
-    Refusal, RefusalKind, Server, Service, SyncAnswer, SyncRequest, TlsFault,
+    Caller, Client, Digests, Fresh, FreshAnswer, Limits, Names, NamesAnswer, Part, PeerAddress,
+    PushAnswer, PushBody, Refusal, RefusalKind, Server, Service, SyncAnswer, SyncRequest, TlsFault,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -36,6 +36,7 @@ pub(crate) fn digests(name: &str) -> Digests {
     Digests {
         name: name.to_owned(),
         projects: vec![(project(), [3; 32])],
+        ..Digests::default()
     }
 }
 
@@ -72,6 +73,7 @@ type OnMessages = dyn Fn(&Caller, Vec<Vec<u8>>) -> Result<(), Refusal> + Send + 
 type OnFresh = dyn Fn(&Caller, Fresh) -> Result<FreshAnswer, Refusal> + Send + Sync;
 type OnBytes = dyn Fn(&Caller, Vec<u8>) -> Result<Vec<u8>, Refusal> + Send + Sync;
 type OnAsked = dyn Fn(&Caller, Vec<[u8; 32]>) -> Result<Vec<Vec<u8>>, Refusal> + Send + Sync;
+type OnNames = dyn Fn(&Caller, Names) -> Result<NamesAnswer, Refusal> + Send + Sync;
 type OnHeld = dyn Fn(&Caller, Vec<[u8; 32]>) -> Result<(), Refusal> + Send + Sync;
 
 /// A service that does what a test says, and counts how often it was asked.
@@ -88,6 +90,7 @@ pub(crate) struct Script {
     pub(crate) reconcile: Box<OnBytes>,
     pub(crate) envelopes: Box<OnAsked>,
     pub(crate) held: Box<OnHeld>,
+    pub(crate) names: Box<OnNames>,
 }
 
 impl Default for Script {
@@ -105,6 +108,7 @@ impl Default for Script {
             reconcile: Box::new(|_, _| Err(forbidden())),
             envelopes: Box::new(|_, _| Err(forbidden())),
             held: Box::new(|_, _| Err(forbidden())),
+            names: Box::new(|_, _| Err(forbidden())),
         }
     }
 }
@@ -203,6 +207,11 @@ impl Service for Script {
         self.called();
         assert_eq!(*asked, project());
         (self.envelopes)(caller, ids)
+    }
+
+    fn names(&self, caller: &Caller, theirs: Names) -> Result<NamesAnswer, Refusal> {
+        self.called();
+        (self.names)(caller, theirs)
     }
 
     fn held(&self, caller: &Caller, asked: &ProjectId, ids: Vec<[u8; 32]>) -> Result<(), Refusal> {

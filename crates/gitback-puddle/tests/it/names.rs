@@ -3,9 +3,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use gitback_identity::{Handle, ProjectId, PuddleKey, PuddleName, SecretKey};
-use gitback_puddle::names::{self, ForgetError, NAMES_MAX, PickError, forget, pick};
+use gitback_puddle::names::{self, ForgetError, How, NAMES_MAX, PickError, forget, learn, pick};
 use gitback_puddle::{
-    ReadError, ResolveError, Resolved, read_public, read_retired, resolve, rotate,
+    By, Claimant, ReadError, ResolveError, Resolved, read_public, read_retired, resolve,
+    resolve_claimed, rotate,
 };
 
 use crate::{NOW_MS, cheap, home, make, passphrase, secret};
@@ -156,6 +157,11 @@ fn refuses_names_that_it_would_not_have_written() {
         file(&alice.replace(&key(1).to_string(), &"00".repeat(32))),
         file(&alice.replace("\"picked_ms\":1", "\"picked_ms\":1,\"more\":1")),
         file(&format!("{alice},{alice}")),
+        // What the second version says more, and the first did not.
+        file(&alice.replace("\"picked_ms\":1", "\"picked_ms\":1,\"how\":\"used\"")),
+        file(&alice).replace("\"version\":1", "\"version\":2"),
+        file(&alice.replace("\"picked_ms\":1", "\"picked_ms\":1,\"how\":\"heard\""))
+            .replace("\"version\":1", "\"version\":2"),
     ] {
         let error = refused(damaged.as_bytes());
         assert!(
@@ -163,9 +169,9 @@ fn refuses_names_that_it_would_not_have_written() {
             "{damaged} {error:?}"
         );
     }
-    let later = refused(b"{\"version\":2,\"people\":[]}");
+    let later = refused(b"{\"version\":3,\"people\":[]}");
     assert!(
-        matches!(later, ReadError::UnknownVersion { version: 2, .. }),
+        matches!(later, ReadError::UnknownVersion { version: 3, .. }),
         "{later:?}"
     );
     let long = refused(&[b' '; 70_000]);
@@ -278,4 +284,112 @@ fn a_name_that_nobody_has_comes_with_the_one_that_was_meant() {
     assert_eq!(near("alicee").as_deref(), Some("alice"));
     assert_eq!(near("dna").as_deref(), Some("dan"));
     assert_eq!(near("bob"), None);
+}
+
+#[test]
+fn names_of_the_first_version_were_picked_and_are_written_anew() {
+    let (_home, dir) = home();
+    fs::create_dir(&dir).expect("a directory");
+    let path = dir.join("names.json");
+    let first = format!(
+        "{{\"version\":1,\"names\":[{{\"name\":\"alice\",\"public_key\":\"{}\",\"picked_ms\":5}}]}}",
+        key(1)
+    );
+    fs::write(&path, &first).expect("a file");
+    let pin = |text: &str| {
+        *names::read(&dir)
+            .expect("read")
+            .pin(&name(text))
+            .expect("pinned")
+    };
+    let alice = pin("alice");
+    assert_eq!(
+        (alice.key, alice.picked_ms, alice.how),
+        (key(1), 5, How::Picked)
+    );
+    assert_eq!(
+        fs::read_to_string(&path).expect("the file"),
+        first,
+        "reading changes nothing"
+    );
+
+    assert!(learn(&dir, &name("bob"), &key(2), 6).expect("learned"));
+    assert_eq!((pin("alice"), pin("bob").how), (alice, How::Used));
+    let written = fs::read_to_string(&path).expect("the file");
+    assert!(written.contains("\"version\": 2"), "{written}");
+}
+
+#[test]
+fn what_is_learned_by_use_replaces_nothing_and_gives_way_to_a_pick() {
+    let (_home, dir) = home();
+    let own = make(&dir);
+    let alice = name("alice");
+    let pin = || {
+        *names::read(&dir)
+            .expect("read")
+            .pin(&alice)
+            .expect("pinned")
+    };
+    assert!(learn(&dir, &alice, &key(1), NOW_MS).expect("learned"));
+    assert!(!learn(&dir, &alice, &key(2), NOW_MS).expect("left alone"));
+    assert_eq!((pin().key, pin().how), (key(1), How::Used));
+    let meant = meaning(&dir, "alice").expect("known");
+    assert_eq!((meant.key(), meant.by()), (&key(1), By::Pin(How::Used)));
+
+    assert_eq!(
+        pick(&dir, &alice, &key(1), NOW_MS + 1).expect("picked"),
+        Some(key(1))
+    );
+    assert_eq!((pin().how, pin().picked_ms), (How::Picked, NOW_MS + 1));
+    assert_eq!(
+        pick(&dir, &alice, &key(2), NOW_MS + 2).expect("picked"),
+        Some(key(1))
+    );
+    assert!(!learn(&dir, &alice, &key(1), NOW_MS + 3).expect("left alone"));
+    assert_eq!(pin().key, key(2));
+
+    for (name, key) in [(own.name, key(3)), (name("bob"), own.key)] {
+        learn(&dir, &name, &key, NOW_MS).expect_err("one's own");
+    }
+    assert_eq!(names::read(&dir).expect("read").len(), 1);
+}
+
+#[test]
+fn a_name_that_is_pinned_nowhere_means_its_only_claimant() {
+    let (_home, dir) = home();
+    make(&dir);
+    picked(&dir, "alicia", 4);
+    let unknown = || meaning(&dir, "alice").expect_err("not known here");
+    let claimant = |seed| Claimant {
+        key: key(seed),
+        since_ms: NOW_MS,
+    };
+    let one = resolve_claimed(unknown(), &[claimant(1)], None).expect("one");
+    assert_eq!(
+        (one.key(), one.by(), one.is_own()),
+        (&key(1), By::Claim, false)
+    );
+    let two = resolve_claimed(unknown(), &[claimant(1), claimant(2)], None);
+    assert!(
+        matches!(&two, Err(ResolveError::Contested { claimants, .. }) if claimants.len() == 2),
+        "{two:?}"
+    );
+    let near = |claimed: Option<&str>| match resolve_claimed(unknown(), &[], claimed.map(name)) {
+        Err(ResolveError::Unknown {
+            near, picked: 1, ..
+        }) => near,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(near(None), Some(name("alicia")));
+    assert_eq!(
+        near(Some("alic")),
+        Some(name("alic")),
+        "one slip goes before two"
+    );
+    let other = ResolveError::Contested {
+        name: name("alice"),
+        claimants: Vec::new(),
+    };
+    let other = resolve_claimed(other, &[claimant(1)], None);
+    assert!(matches!(other, Err(ResolveError::Contested { .. })));
 }

@@ -1,8 +1,9 @@
 //! The daemon as a unit of systemd.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -78,7 +79,18 @@ impl Manager {
         let program = context.facts.program.as_ref();
         let program =
             program.ok_or_else(|| fault("this program does not know its own file".to_owned()))?;
-        let text = self.text(program, context).ok_or_else(|| {
+        let mut path = context.facts.path.clone().unwrap_or_default();
+        if !self.of_user {
+            if let Err(whose) = is_roots_alone(program) {
+                return Err(foreign_program(program, &whose));
+            }
+            // What root runs is looked for where only root puts things.
+            let dirs: Vec<PathBuf> = std::env::split_paths(&path)
+                .filter(|dir| is_roots_alone(dir).is_ok())
+                .collect();
+            path = std::env::join_paths(dirs).unwrap_or_default();
+        }
+        let text = self.text(program, &path).ok_or_else(|| {
             fault(format!(
                 "the name of {} cannot stand in one",
                 program.display()
@@ -184,19 +196,11 @@ impl Manager {
         command.args(arguments).stdin(Stdio::null()).output()
     }
 
-    /// The unit's text; none when the program's path cannot be written there.
-    fn text(&self, program: &Path, context: &Context) -> Option<String> {
-        let program = program.to_str().filter(|path| {
-            !path
-                .chars()
-                .any(|one| one.is_control() || matches!(one, '"' | '\\' | '%' | '$'))
-        })?;
+    /// The unit's text; none when the paths cannot be written there.
+    fn text(&self, program: &Path, path: &OsStr) -> Option<String> {
+        let program = plain(program.as_os_str())?;
         // git and its helper are looked for where they are now.
-        let path = context.facts.path.as_ref()?.to_str().filter(|path| {
-            !path
-                .chars()
-                .any(|one| one.is_control() || matches!(one, '"' | '\\' | '%' | '$'))
-        })?;
+        let path = plain(path)?;
         let mut lines = String::from(HEAD);
         lines.push_str("[Unit]\n");
         lines.push_str("Description=gitback envoy: keeps and replicates git projects\n");
@@ -228,6 +232,43 @@ impl Manager {
         }
         Some(lines)
     }
+}
+
+/// A text that means itself in a unit.
+///
+/// Source: systemd.syntax(7) and systemd.unit(5), specifiers.
+fn plain(text: &OsStr) -> Option<&str> {
+    let special = |one: char| one.is_control() || matches!(one, '"' | '\\' | '%' | '$');
+    text.to_str().filter(|text| !text.chars().any(special))
+}
+
+/// Whether nobody but root can change what lies at `path`, or put something else there. If not, which part of it
+/// others can change.
+fn is_roots_alone(path: &Path) -> Result<(), PathBuf> {
+    // Through links, to where it really is.
+    let path = fs::canonicalize(path).map_err(|_| path.to_owned())?;
+    let roots_alone = |part: &&Path| {
+        fs::metadata(part).is_ok_and(|meta| meta.uid() == 0 && meta.mode() & 0o022 == 0)
+    };
+    match path.ancestors().find(|part| !roots_alone(part)) {
+        Some(part) => Err(part.to_owned()),
+        None => Ok(()),
+    }
+}
+
+fn foreign_program(program: &Path, whose: &Path) -> Failure {
+    let what = format!(
+        "root would run {}, which others can change",
+        program.display()
+    );
+    Failure::new(exit_code::NOT_PERMITTED, what)
+        .because(format!("not only root can write {}", whose.display()))
+        .hint(format!(
+            "put it where only root can: sudo install {} /usr/local/bin/",
+            program.display()
+        ))
+        .hint("then: sudo /usr/local/bin/vigo up")
+        .hint("or run an envoy of your own, without sudo: vigo up")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The routes of the small messages by which a fleet stays in step.
 //!
-//! Source: docs/spec/peer.md §5.6 to §5.10.
+//! Source: docs/spec/peer.md §5.6 to §5.11.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use gitback_identity::ProjectId;
 
 use super::{App, FRAMES, JSON, own_fault, project_id, typed};
 use crate::limits::{
-    ASKED_IDS_MAX, FRESH_MAX, GOSSIP_MAX, HELD_IDS_MAX, IDS_BODY_MAX, RECONCILE_MAX,
+    ASKED_IDS_MAX, FRESH_MAX, GOSSIP_MAX, HELD_IDS_MAX, IDS_BODY_MAX, NAMES_MAX, RECONCILE_MAX,
     SMALL_BODY_FACTOR,
 };
 use crate::refusal::Refusal;
@@ -19,9 +19,9 @@ use crate::reject::Reject;
 use crate::server::Visit;
 use crate::server::stream::collect;
 use crate::service::{Caller, Service};
-use crate::wire::{Fresh, decode_ids, decode_messages, encode_page};
+use crate::wire::{Fresh, Names, decode_ids, decode_messages, encode_page};
 
-const OCTETS: &str = "application/octet-stream";
+pub(super) const OCTETS: &str = "application/octet-stream";
 
 pub(super) async fn gossip(
     State(app): State<Arc<App>>,
@@ -46,6 +46,20 @@ pub(super) async fn fresh(
     let question = Fresh::decode(&whole(&app, request, FRESH_MAX, "the question").await?)?;
     let job = move |service: &dyn Service, caller: &Caller| {
         let answer = service.fresh(caller, &project, question)?;
+        answer.encode().map_err(own_fault)
+    };
+    let answer = app.run(&visit, job).await?;
+    Ok(typed(JSON, Body::from(answer)))
+}
+
+pub(super) async fn names(
+    State(app): State<Arc<App>>,
+    Extension(visit): Extension<Arc<Visit>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let names = Names::decode(&whole(&app, request, NAMES_MAX, "the claims").await?)?;
+    let job = move |service: &dyn Service, caller: &Caller| {
+        let answer = service.names(caller, names)?;
         answer.encode().map_err(own_fault)
     };
     let answer = app.run(&visit, job).await?;
@@ -113,7 +127,7 @@ async fn asked(
     Ok((project, decode_ids(&body, most)?))
 }
 
-async fn whole(
+pub(super) async fn whole(
     app: &App,
     request: Request,
     limit: usize,

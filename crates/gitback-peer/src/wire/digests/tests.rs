@@ -16,12 +16,15 @@ fn digests_round_trip_and_look_as_specified() {
     let digests = Digests {
         name: "mars".to_owned(),
         projects: vec![(ProjectId::from_bytes(&[1; 32]), [0xab; 32])],
+        roster: None,
+        names: Some([0xcd; 32]),
     };
     let json = full(&digests).encode().expect("small");
     let expected = format!(
-        r#"{{"name":"mars","projects":[["{}","{}"]]}}"#,
+        r#"{{"name":"mars","projects":[["{}","{}"]],"names":"{}"}}"#,
         "01".repeat(32),
-        "ab".repeat(32)
+        "ab".repeat(32),
+        "cd".repeat(32)
     );
     assert_eq!(String::from_utf8_lossy(&json), expected);
     assert_eq!(decode(&json).expect("own bytes"), digests);
@@ -32,6 +35,8 @@ fn the_most_projects_fit() {
     let digests = Digests {
         name: "n".repeat(NAME_MAX),
         projects: vec![(ProjectId::from_bytes(&[0xff; 32]), [0xff; 32]); PROJECTS_MAX],
+        roster: Some([0xff; 32]),
+        names: Some([0xff; 32]),
     };
     assert_eq!(
         decode(&full(&digests).encode().expect("fits")).expect("own bytes"),
@@ -73,6 +78,7 @@ fn a_summary_says_the_list_in_any_order_and_nothing_else() {
     let digests = |name: &str, projects| Digests {
         name: name.to_owned(),
         projects,
+        ..Digests::default()
     };
     let summary = digests("mars", vec![pair(1), pair(2)]).summary();
     assert_eq!(digests("venus", vec![pair(2), pair(1)]).summary(), summary);
@@ -92,14 +98,23 @@ fn the_short_forms_round_trip_and_look_as_specified() {
     let asked = Comparison::Summary {
         name: "mars".to_owned(),
         summary: [0xab; 32],
+        roster: Some([0xef; 32]),
+        names: Some([0xcd; 32]),
     };
     let json = asked.encode().expect("small");
-    let expected = format!(r#"{{"name":"mars","summary":"{}"}}"#, "ab".repeat(32));
+    let expected = format!(
+        r#"{{"name":"mars","summary":"{}","roster":"{}","names":"{}"}}"#,
+        "ab".repeat(32),
+        "ef".repeat(32),
+        "cd".repeat(32)
+    );
     assert_eq!(String::from_utf8_lossy(&json), expected);
     assert_eq!(Comparison::decode(&json).expect("own bytes"), asked);
     let answer = Compared::Summary {
         name: "venus".to_owned(),
         same: true,
+        roster: None,
+        names: None,
     };
     let json = answer.encode().expect("small");
     assert_eq!(json, br#"{"name":"venus","same":true}"#);

@@ -26,7 +26,8 @@ fn context(dir: &Path, uid: u32) -> Context {
 fn text(context: &Context) -> String {
     let manager = Manager::find(context).expect("a manager");
     let program = context.facts.program.clone().expect("a program");
-    manager.text(&program, context).expect("a unit")
+    let path = context.facts.path.clone().unwrap_or_default();
+    manager.text(&program, &path).expect("a unit")
 }
 
 #[test]
@@ -103,7 +104,11 @@ fn a_path_that_systemd_would_read_differently_is_refused() {
         "/opt/$x/vigo",
         "/opt/a\nb/vigo",
     ] {
-        assert_eq!(manager.text(Path::new(path), &context), None, "{path}");
+        assert_eq!(
+            manager.text(Path::new(path), OsStr::new("/bin")),
+            None,
+            "{path}"
+        );
     }
 }
 
@@ -178,4 +183,32 @@ fn a_unit_that_had_to_be_started_again_has_failed() {
         fs::write(dir.path().join("shown"), shown).expect("written");
         assert_eq!(manager.failed(&context), failed, "{shown}");
     }
+}
+
+#[test]
+fn root_runs_nothing_that_others_can_change() {
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(is_roots_alone(Path::new("/bin/sh")), Ok(()));
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = dir.path().join("vigo");
+    fs::write(&program, "").expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+    // Below a directory into which everybody may put things.
+    assert!(is_roots_alone(&program).is_err());
+    assert!(is_roots_alone(&dir.path().join("missing")).is_err());
+
+    let mut context = context(dir.path(), 0);
+    context.facts.program = Some(program);
+    let failure = Manager::find(&context)
+        .expect("a manager")
+        .install(&context)
+        .expect_err("refused");
+    assert_eq!(failure.code, exit_code::NOT_PERMITTED);
+    assert!(
+        failure
+            .hints
+            .iter()
+            .any(|hint| hint.contains("sudo install")),
+        "{failure}"
+    );
 }
