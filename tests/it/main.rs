@@ -20,6 +20,7 @@ mod limits;
 mod members;
 mod names;
 mod options;
+mod pair;
 mod refs;
 mod refused;
 mod restore;

@@ -54,7 +54,7 @@ pub use host::{
     AllowError, Asking, Ended, Host, HostFault, Installed, InstalledOutcome, News, PORT, listen,
 };
 pub use message::FLEET_MAX;
-pub use nearby::{Announcement, Found, NearbyError, announce, find};
+pub use nearby::{Announcement, Found, NearbyError, announce, find, own_addresses};
 pub use proof::{Challenge, ProofFault};
 pub use terms::{Clock, LIFE, LIFE_MAX, TRIES_MAX, Terms};
 pub use who::{HostIntroduction, Introduction, NAME_MAX};

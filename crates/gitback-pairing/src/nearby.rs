@@ -22,6 +22,8 @@ const EVENTS_MAX: usize = 1024;
 /// For how long more is heard after the first host was.
 const SETTLE: Duration = Duration::from_secs(1);
 const NAME_BYTES: usize = 8;
+/// Addresses of this machine that are shown.
+const OWN_MAX: usize = 2;
 
 /// Says that a host is here, until it is dropped.
 pub struct Announcement(ServiceDaemon);
@@ -70,6 +72,24 @@ pub fn announce(port: u16) -> Result<Announcement, NearbyError> {
 /// [`NearbyError`] if that cannot begin.
 pub fn find(patience: Duration) -> Result<Vec<Found>, NearbyError> {
     find_on(Network::Lan, patience)
+}
+
+/// Where another machine reaches a host that listens at `address`: that address, or if it means all of them, the first few that
+/// are not this machine's alone.
+#[must_use]
+pub fn own_addresses(address: SocketAddr) -> Vec<SocketAddr> {
+    if !address.ip().is_unspecified() {
+        return vec![address];
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let ips = interfaces.iter().map(if_addrs::Interface::ip);
+    let reachable = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+    };
+    let ips: BTreeSet<IpAddr> = ips.filter(reachable).collect();
+    let ips = ips.into_iter().take(OWN_MAX);
+    ips.map(|ip| SocketAddr::new(ip, address.port())).collect()
 }
 
 fn announce_on(network: Network, port: u16) -> Result<Announcement, NearbyError> {

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod gitback;
+mod pairing;
 mod project;
 mod puddle;
 
 pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Scrub, Sync};
+pub(crate) use pairing::{PuddleJoin, PuddlePair};
 pub(crate) use project::{
     Invite, Join, Leave, Named, PickLine, PolicyChange, Project, ProjectInit, ProjectStatus,
     Reanchor, Refound, Revoke, Role, Scope, Ungrant,
@@ -231,6 +233,18 @@ pub(crate) enum Puddle {
     Lock,
     /// Show the puddle's key and whether it is unlocked
     Status(Json),
+    /// Bring the puddle to another machine: show a code of six words
+    ///
+    /// Waits for one machine on which `vigo swarm puddle join` is run and the
+    /// code is typed, and asks you before it gets anything. It gets the key as
+    /// it lies here, under your passphrase, which is never sent; and its envoy
+    /// is taken into the fleet of this one.
+    Pair(PuddlePair),
+    /// Get your puddle from another machine, by the code that it shows
+    ///
+    /// Looks for a machine on this network on which `vigo swarm puddle pair`
+    /// waits. A puddle that is here already is never replaced.
+    Join(PuddleJoin),
     /// Give the puddle a new key, under the same name and passphrase
     ///
     /// For when somebody may have got hold of the old key. It is kept: your
@@ -410,6 +424,8 @@ impl Command {
             | Self::Envoy(Envoy::Key | Envoy::Run(_) | Envoy::Remove(_))
             | Self::Swarm(Swarm::Puddle(
                 Puddle::Init(_)
+                | Puddle::Pair(_)
+                | Puddle::Join(_)
                 | Puddle::Recovery(_)
                 | Puddle::RotatePassphrase(_)
                 | Puddle::Leave(_)

@@ -22,7 +22,7 @@ pub(crate) use gitback_helper::chain;
 
 const UNLOCK: &str = "vigo swarm puddle unlock";
 const MAKE_PUDDLE: &str = "make one:        vigo swarm puddle init";
-const BRING_PUDDLE: &str = "or bring yours:  copy identity.wrapped into ~/.vigo-puddle";
+const BRING_PUDDLE: &str = "or bring yours:  vigo swarm puddle join";
 const ENVOY_STATUS: &str = "vigo envoy status";
 
 pub(crate) fn output(error: &io::Error) -> Failure {

@@ -111,6 +111,8 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
             Puddle::Unlock(arguments) => puddle::unlock(&context()?, &arguments, console),
             Puddle::Lock => puddle::lock(&context()?, console),
             Puddle::Status(json) => puddle::status(&context()?, json, console),
+            Puddle::Pair(arguments) => puddle::pair(&context()?, &arguments, console),
+            Puddle::Join(arguments) => puddle::join(&context()?, &arguments, console),
             Puddle::Rotate(arguments) => puddle::rotate(&context()?, &arguments, console),
             Puddle::RotatePassphrase(arguments) => {
                 puddle::rotate_passphrase(&context()?, &arguments, console)

@@ -1,12 +1,16 @@
 //! `vigo swarm puddle …`
 
+mod enrol;
+mod join;
 mod leave;
 mod name;
 mod names;
+mod pair;
 mod passphrase;
 mod recovery;
 mod refusals;
 mod rotate;
+mod unpaired;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,9 +28,11 @@ use crate::console::{Console, Stop};
 use crate::context::Context;
 use crate::{ask, cli, failure, gate, renew, session as process, show, up};
 
+pub(crate) use join::join;
 pub(crate) use leave::leave;
 pub(crate) use name::{claim_quietly, name};
 pub(crate) use names::names;
+pub(crate) use pair::pair;
 pub(crate) use passphrase::rotate_passphrase;
 pub(crate) use recovery::recovery;
 pub(crate) use rotate::rotate;
@@ -104,10 +110,7 @@ pub(crate) fn init(
     }
     console.warning("if every machine is lost, or the passphrase forgotten, so is this key");
     console.hint("write down recovery words: vigo swarm puddle recovery");
-    console.hint(format_args!(
-        "add a machine: copy {} there",
-        dir.join("identity.wrapped").display()
-    ));
+    console.hint("add a machine:             vigo swarm puddle pair");
     Ok(())
 }
 
