@@ -19,6 +19,7 @@ mod leave;
 mod limits;
 mod members;
 mod names;
+mod newcomer;
 mod options;
 mod pair;
 mod refs;
