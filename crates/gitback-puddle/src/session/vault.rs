@@ -7,6 +7,7 @@ use std::fs;
 use std::hint::black_box;
 use std::io::{self, Read};
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gitback_identity::SecretKey;
 use region::LockGuard;
@@ -19,6 +20,9 @@ const STACK: usize = 40 * 1024;
 const PAGE: usize = 4096;
 /// How much of the stack of its callers. With the vault's page that is less than the 64 KiB that any user may lock.
 const STACK_ABOVE: usize = 8 * 1024;
+
+/// Set where [`harden`] could not lock the stack.
+static STACK_SWAPPABLE: AtomicBool = AtomicBool::new(false);
 
 /// What was achieved against other processes of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +63,12 @@ pub fn close() -> Closed {
 /// All of the process cannot be locked: a user may lock less than the program's size, and then nothing would be.
 #[inline(never)]
 pub fn harden() -> Hardened {
-    Hardened {
+    let hardened = Hardened {
         closed: close(),
         stack_locked: lock_stack(),
-    }
+    };
+    STACK_SWAPPABLE.store(!hardened.stack_locked, Ordering::Relaxed);
+    hardened
 }
 
 /// A secret key on a page of its own, which is locked into memory as far as the system allows, and wiped at the end.
@@ -114,10 +120,10 @@ impl Vault {
         Ok(vault)
     }
 
-    /// Whether the secret's page is never swapped out.
+    /// Whether the secret is never swapped out: its page, and the stack of a process that was to be hardened.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.lock.is_some()
+        self.lock.is_some() && !STACK_SWAPPABLE.load(Ordering::Relaxed)
     }
 
     /// The secret.
