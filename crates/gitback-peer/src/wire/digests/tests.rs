@@ -124,6 +124,7 @@ fn the_short_forms_round_trip_and_look_as_specified() {
             name: "mars".to_owned(),
             summary: [0xab; 32],
             roster: Some(roster),
+            names: None,
         };
         let json = with.encode().expect("small");
         assert_eq!(Comparison::decode(&json).expect("own bytes"), with);
@@ -131,6 +132,7 @@ fn the_short_forms_round_trip_and_look_as_specified() {
             name: "mars".to_owned(),
             projects: Vec::new(),
             roster: Some(roster),
+            names: None,
         };
         let json = full(&list).encode().expect("small");
         assert_eq!(decode(&json).expect("own bytes"), list);
