@@ -249,7 +249,7 @@ impl<'a, 'c> Errand<'a, 'c> {
         let rivals: Vec<String> = rivals
             .map(|rival| {
                 let age = show::span(now.saturating_sub(rival.since_ms));
-                format!("{} (for {age})", rival.key.fingerprint())
+                format!("{} (known here for {age})", rival.key.fingerprint())
             })
             .collect();
         if !rivals.is_empty() {
