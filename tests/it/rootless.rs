@@ -181,3 +181,34 @@ fn an_ordinary_user_runs_a_daemon_of_their_own() {
     }
     user.does(&vigo, &["swarm", "puddle", "lock"]);
 }
+
+#[test]
+fn an_ordinary_user_is_up_by_one_command() {
+    if Path::new("/var/run/vigo/gitback.sock").exists() {
+        return skip("a daemon of root runs on this machine, and users go there");
+    }
+    let user = Up(User::at_home());
+    let vigo = user.0.vigo();
+    let Some(up) = user.0.types(&vigo, &["up", "--no-service"]) else {
+        return;
+    };
+    says(
+        &done(up).stdout,
+        &["Envoy mars runs", "data/vigo/envoy.log"],
+    );
+    let status = user.0.does(&vigo, &["envoy", "status", "--json"]);
+    says(&status.stdout, &["\"user\""]);
+    let down = user.0.does(&vigo, &["down"]);
+    says(&down.stdout, &["Envoy mars has ended"]);
+}
+
+/// A user whose daemon ends with the test, however that ends.
+struct Up(User);
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        if let Some(down) = self.0.types(&self.0.vigo(), &["down"]) {
+            let _ = down.run();
+        }
+    }
+}

@@ -298,7 +298,8 @@ impl Fleet {
             .envoys
             .iter()
             .position(|one| one.name() == envoy.name());
-        let others = others.filter(|(_, other)| other.name() != envoy.name());
+        let knows = self.options.peers;
+        let others = others.filter(|(_, other)| knows && other.name() != envoy.name());
         let peers = others.map(|(to, other)| {
             let link = own.and_then(|own| self.links.get(&(own, to)));
             let address = link.map_or_else(|| other.address(), Link::address);

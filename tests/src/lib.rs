@@ -30,6 +30,7 @@ mod person;
 mod process;
 mod stop;
 mod stragglers;
+mod terminal;
 
 pub use account::{Account, Breach, Evidence, Replica, Statement, Told, breaches};
 pub use binaries::{Binaries, Profile};
@@ -43,6 +44,7 @@ pub use person::Person;
 pub use process::{Invocation, OUTPUT_MAX, Outcome, Talk};
 pub use stop::Stop;
 pub use stragglers::{Straggler, end_stragglers, stragglers};
+pub use terminal::Terminal;
 
 use std::time::{Duration, Instant};
 

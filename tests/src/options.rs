@@ -29,6 +29,7 @@ pub struct Options {
     pub(crate) links: bool,
     pub(crate) net: bool,
     pub(crate) addresses: bool,
+    pub(crate) peers: bool,
 }
 
 impl Options {
@@ -46,6 +47,7 @@ impl Options {
             links: false,
             net: false,
             addresses: true,
+            peers: true,
         }
     }
 
@@ -96,6 +98,13 @@ impl Options {
     #[must_use]
     pub fn without_addresses(mut self) -> Self {
         self.addresses = false;
+        self
+    }
+
+    /// Tells no envoy of the others: they have to come together by enrolment.
+    #[must_use]
+    pub fn strangers(mut self) -> Self {
+        self.peers = false;
         self
     }
 

@@ -20,8 +20,7 @@ const QUOTE_MAX: usize = 80;
 const STATUS: &str = "vigo envoy status";
 const ADDRESS_FORM: &str =
     "an address is gitback://<puddle>/<handle> or gitback://<project id>/<handle>";
-const BRING_PUDDLE: &str =
-    "bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle";
+const BRING_PUDDLE: &str = "bring your puddle to this machine: vigo swarm puddle join";
 const MAKE_PUDDLE: &str = "or make a new puddle: vigo swarm puddle init";
 const UNLOCK: &str = "vigo swarm puddle unlock";
 

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gitback_fleet::Role;
 use gitback_identity::EnvoyKey;
 use gitback_pack::Limits;
 use serde::Deserialize;
@@ -44,10 +45,21 @@ pub struct Config {
     push_check: Duration,
     lan_discovery: bool,
     advertise: Option<Vec<String>>,
+    enrol_through: EnrolThrough,
     catch_up_max_bytes: u64,
     packs: Limits,
     member_max_bytes: Option<u64>,
     peers: Vec<Peer>,
+}
+
+/// Through whom an envoy that holds the key of its fleet's authority takes in others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EnrolThrough {
+    /// Every envoy of the fleet, for its users.
+    Members,
+    /// Its own users, and tickets.
+    Authority,
 }
 
 /// Another envoy of the fleet: what it is called, its key, and where it listens.
@@ -107,6 +119,7 @@ struct Raw {
     push_check_ms: Option<u64>,
     lan_discovery: Option<bool>,
     advertise: Option<Vec<String>>,
+    enrol_through: Option<EnrolThrough>,
     catch_up_max_bytes: Option<u64>,
     pack_max_bytes: Option<u64>,
     pack_max_objects: Option<u32>,
@@ -193,6 +206,7 @@ impl Config {
             push_check: bounded("push_check_ms", raw.push_check_ms, 1_000, 0)?,
             lan_discovery: raw.lan_discovery.unwrap_or(true),
             advertise: raw.advertise.map(advertised).transpose()?,
+            enrol_through: raw.enrol_through.unwrap_or(EnrolThrough::Members),
             catch_up_max_bytes: catch_up_max(raw.catch_up_max_bytes)?,
             packs,
             member_max_bytes: packs::of_one_member(raw.member_max_bytes)?,
@@ -226,6 +240,14 @@ impl Config {
 
     pub(crate) fn min_free_percent(&self) -> u8 {
         self.min_free_percent
+    }
+
+    /// What this envoy is to its fleet where it holds the authority's key.
+    pub(crate) const fn role(&self) -> Role {
+        match self.enrol_through {
+            EnrolThrough::Members => Role::Authority,
+            EnrolThrough::Authority => Role::StrictAuthority,
+        }
     }
 
     pub(crate) fn contact_interval(&self) -> Duration {

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use gitback_envelope::Verified;
 use gitback_gossip::{Difference, Failure, News};
 use gitback_identity::ProjectId;
-use gitback_peer::CallError;
+use gitback_peer::{CallError, Digests};
 
 use crate::access::{self, Partner};
 use crate::catch_up::{CatchUpError, catch_up, classify, classify_call};
 use crate::cell::Cell;
 use crate::daemon::{Envoy, chain};
+use crate::fleet;
 use crate::names;
 use crate::peers::Neighbour;
-use crate::service::{PURGED, UNKNOWN_PROJECT};
+use crate::service::{NOT_OF_THE_FLEET, PURGED, REMOVED, UNKNOWN_PROJECT};
 
 /// Most requests to be invited again that are handed to a peer at one time.
 const REQUESTS_MAX: usize = 16;
@@ -30,10 +31,12 @@ pub(crate) fn compare(
     neighbour: &Neighbour,
 ) -> Result<Vec<Difference>, Failure> {
     neighbour.note_contact_begins();
-    let (to, ours) = (neighbour.address(), envoy.digests(neighbour.key()));
-    let compared = match envoy.handle().block_on(envoy.client().digests(&to, &ours)) {
+    let compared = match show(envoy, neighbour) {
         Ok(theirs) => {
             neighbour.note_answer();
+            if envoy.fleet().differs(theirs.roster) {
+                agree(envoy, neighbour, theirs.roster);
+            }
             names::exchange(envoy, neighbour, theirs.names);
             Ok(differences(envoy, neighbour, &theirs.projects))
         }
@@ -46,6 +49,45 @@ pub(crate) fn compare(
     };
     neighbour.note_contact_ends();
     compared
+}
+
+/// Asks a peer what it holds. One that does not know this envoy, or no longer does, is asked who is of the fleet: it
+/// may not have heard of this envoy yet, or has heard that it was removed.
+fn show(envoy: &Arc<Envoy>, neighbour: &Neighbour) -> Result<Digests, CallError> {
+    let ask = || {
+        let (to, ours) = (neighbour.address(), envoy.digests(neighbour.key()));
+        envoy.handle().block_on(envoy.client().digests(&to, &ours))
+    };
+    let refused = match ask() {
+        Err(CallError::Refused(refusal))
+            if refusal.code == NOT_OF_THE_FLEET || refusal.code == REMOVED =>
+        {
+            CallError::Refused(refusal)
+        }
+        other => return other,
+    };
+    match fleet::exchange(envoy, neighbour) {
+        // What was said before both knew the same counts no longer, unless this envoy was removed.
+        Ok(_) if envoy.neighbour(neighbour.key()).is_some() => ask(),
+        _ => Err(refused),
+    }
+}
+
+/// Comes to know the same as a peer of who is of the fleet. A peer of another fleet is asked once for each roster.
+fn agree(envoy: &Envoy, neighbour: &Neighbour, theirs: Option<[u8; 32]>) {
+    if neighbour.seen().useless_roster == theirs {
+        return;
+    }
+    match fleet::exchange(envoy, neighbour) {
+        Ok(true) => tracing::info!(peer = neighbour.name(), "told what is new in the fleet"),
+        Ok(false) => {}
+        Err(error) => {
+            if error.is_final() {
+                neighbour.seen().useless_roster = theirs;
+            }
+            tracing::debug!(peer = neighbour.name(), error = %chain(&error), "rosters stay different");
+        }
+    }
 }
 
 /// Where what a peer shows is not what is here, as far as there is something to ask of it.

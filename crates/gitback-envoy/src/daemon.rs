@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gitback_envelope::{EnvelopeId, Incarnation, Tip};
+use gitback_fleet::{Enrolment, Role};
 use gitback_gossip::Input;
 use gitback_helper::{AcceptError, Layout, Listener};
 use gitback_identity::{EnvoyKey, PublicKey, PuddleKey, SecretKey};
@@ -21,6 +22,7 @@ use crate::cell::{Cell, State};
 use crate::changes::Changes;
 use crate::config::Config;
 use crate::fault::Fault;
+use crate::fleet::{Fleet, FleetFault};
 use crate::fresh::Turns;
 use crate::heal::Heal;
 use crate::lan::LanHandle;
@@ -68,6 +70,9 @@ pub enum RunError {
     /// There is no usable envoy key.
     #[error("cannot load the envoy key")]
     Key(#[source] key::KeyError),
+    /// What is known of the fleet cannot be loaded.
+    #[error("cannot load the fleet")]
+    Fleet(#[source] FleetFault),
     /// The projects' folders cannot be used.
     #[error("cannot open the projects")]
     Projects(#[source] Fault),
@@ -109,7 +114,8 @@ pub(crate) struct Envoy {
     key: SecretKey,
     public: EnvoyKey,
     store: Store,
-    neighbours: Vec<Arc<Neighbour>>,
+    fleet: Fleet,
+    neighbours: Mutex<Arc<Vec<Arc<Neighbour>>>>,
     client: Client,
     handle: Handle,
     heal: Heal,
@@ -118,6 +124,8 @@ pub(crate) struct Envoy {
     relays: Semaphore,
     sends: Semaphore,
     started_ms: u64,
+    /// On which it listens for peers.
+    port: u16,
     changes: Arc<Changes>,
     maintenance: Maintenance,
     names: Names,
@@ -152,21 +160,52 @@ impl Envoy {
         &self.store
     }
 
-    pub(crate) fn neighbours(&self) -> &[Arc<Neighbour>] {
-        &self.neighbours
+    /// The fleet that this envoy is in, if it is.
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
-    pub(crate) fn neighbour(&self, key: &EnvoyKey) -> Option<&Arc<Neighbour>> {
-        self.neighbours
-            .iter()
-            .find(|neighbour| neighbour.key() == key)
+    /// What the configuration makes of this envoy where it holds the key of its fleet's authority.
+    pub(crate) fn role(&self) -> Role {
+        self.config.role()
+    }
+
+    /// Which envoy of the fleet enrols others. Where the key was carried to another one, one that answers.
+    pub(crate) fn authority(&self) -> Option<Enrolment> {
+        let roster = self.fleet.roster()?;
+        let live = roster.live(clock::now_ms());
+        let holders = live.filter(|one| one.role().is_authority());
+        let best = holders.max_by_key(|one| {
+            let neighbour = self.neighbour(one.envoy());
+            let is_present = neighbour.is_some_and(|neighbour| neighbour.is_present());
+            (is_present, one.number())
+        });
+        best.cloned()
+    }
+
+    /// The other envoys, as they are known at this moment.
+    pub(crate) fn neighbours(&self) -> Arc<Vec<Arc<Neighbour>>> {
+        let neighbours = self.neighbours.lock();
+        Arc::clone(&neighbours.expect("no thread panics with the peers"))
+    }
+
+    /// Replaces the other envoys by those that are known now.
+    pub(crate) fn set_neighbours(&self, neighbours: Vec<Arc<Neighbour>>) {
+        let known = self.neighbours.lock();
+        *known.expect("no thread panics with the peers") = Arc::new(neighbours);
+    }
+
+    pub(crate) fn neighbour(&self, key: &EnvoyKey) -> Option<Arc<Neighbour>> {
+        let neighbours = self.neighbours();
+        let mut found = neighbours.iter().filter(|neighbour| neighbour.key() == key);
+        found.next().cloned()
     }
 
     /// The envoys of the fleet that may hold the project, by what is known here now.
     pub(crate) fn partners(&self, cell: &Cell) -> Vec<Arc<Neighbour>> {
         let state = cell.lock();
         let may = |neighbour: &&Arc<Neighbour>| access::may_ask(self, &state, neighbour.key());
-        self.neighbours.iter().filter(may).cloned().collect()
+        self.neighbours().iter().filter(may).cloned().collect()
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -175,6 +214,10 @@ impl Envoy {
 
     /// The count of what has changed that status shows.
     pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    pub(crate) fn shared_changes(&self) -> &Arc<Changes> {
         &self.changes
     }
 
@@ -221,6 +264,10 @@ impl Envoy {
         self.started_ms
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn state_dir(&self) -> &Path {
         &self.layout.state_dir
     }
@@ -258,6 +305,7 @@ impl Envoy {
         Digests {
             name: self.name().to_owned(),
             projects: self.store.all().into_iter().filter_map(shown).collect(),
+            roster: self.fleet.digest(),
             names: Some(self.names.book().digest()),
         }
     }
@@ -320,16 +368,12 @@ pub fn run(
         what: "without randomness",
         source: error.into(),
     })?;
+    let fleet = Fleet::open(&layout.identity_dir).map_err(RunError::Fleet)?;
     let envoy = Arc::new(Envoy {
-        neighbours: config
-            .peers()
-            .iter()
-            .cloned()
-            .map(|peer| Neighbour::new(peer, Arc::clone(&changes)))
-            .map(Arc::new)
-            .collect(),
+        fleet,
+        neighbours: Mutex::default(),
         client: Client::new(&key).map_err(RunError::Client)?,
-        heal: Heal::new(public, seed, &config),
+        heal: Heal::new(public, seed, config.contact_interval()),
         turns: Turns::new(public),
         receipts: Receipts::default(),
         relays: Semaphore::new(fanout::RELAYS_MAX),
@@ -337,6 +381,7 @@ pub fn run(
         public,
         handle: runtime.handle().clone(),
         started_ms: clock::now_ms(),
+        port: local_address.port(),
         config,
         names: Names::open(&layout.state_dir),
         layout,
@@ -346,7 +391,8 @@ pub fn run(
         changes,
         maintenance: Maintenance::default(),
     });
-    let threads = Threads::start(&envoy, listener, local_address.port())?;
+    envoy.begin_fleet();
+    let threads = Threads::start(&envoy, listener)?;
     tracing::info!(name = envoy.name(), key = %envoy.public, address = %local_address, "envoy runs");
     ready(local_address);
     let served =
@@ -399,7 +445,7 @@ struct Threads {
 }
 
 impl Threads {
-    fn start(envoy: &Arc<Envoy>, listener: Listener, port: u16) -> Result<Self, RunError> {
+    fn start(envoy: &Arc<Envoy>, listener: Listener) -> Result<Self, RunError> {
         let stopper = listener.stopper();
         let conversations = Arc::new(Mutex::new(0));
         let mut joins = Vec::new();
@@ -436,7 +482,7 @@ impl Threads {
         )?);
         let (telling, stop) = channel();
         let host = Arc::clone(envoy);
-        let watch = move || whereabouts::watch(&host, port, &stop);
+        let watch = move || whereabouts::watch(&host, &stop);
         joins.push(spawn("whereabouts", Box::new(watch))?);
         Ok(Self {
             stopper,
@@ -444,7 +490,7 @@ impl Threads {
             conversations,
             watching,
             telling,
-            lan: look_around(envoy, port),
+            lan: look_around(envoy),
         })
     }
 
@@ -474,7 +520,7 @@ impl Threads {
 }
 
 /// Looks for the fleet on the local network, if there is one and it is wanted.
-fn look_around(envoy: &Arc<Envoy>, port: u16) -> Option<LanHandle> {
+fn look_around(envoy: &Arc<Envoy>) -> Option<LanHandle> {
     let config = envoy.config();
     if !config.lan_discovery() || config.listen().ip().is_loopback() {
         return None;
@@ -485,7 +531,7 @@ fn look_around(envoy: &Arc<Envoy>, port: u16) -> Option<LanHandle> {
             envoy.heal().tell(Input::Sighted { key, address });
         }
     };
-    let started = lan::start(*envoy.public(), port, on_sighting);
+    let started = lan::start(*envoy.public(), envoy.port(), on_sighting);
     started
         .inspect_err(|error| {
             tracing::warn!(error = %chain(error), "other envoys on the local network are not found");

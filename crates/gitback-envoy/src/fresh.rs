@@ -138,8 +138,8 @@ pub(crate) fn check<'a>(
                         turns.turn().answered(now, ticket, &question, Reply::Gone);
                         continue;
                     };
-                    open.insert(question.partner, Arc::clone(peer));
-                    ask(envoy, cell, &refs, peer, question, &sender);
+                    open.insert(question.partner, Arc::clone(&peer));
+                    ask(envoy, cell, &refs, &peer, question, &sender);
                 }
             }
             Pass::Until(at) => {

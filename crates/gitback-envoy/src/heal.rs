@@ -15,7 +15,6 @@ use gitback_peer::CallError;
 
 use crate::catch_up::classify_call;
 use crate::cell::{Cell, State};
-use crate::config::Config;
 use crate::contact;
 use crate::daemon::Envoy;
 use crate::fanout;
@@ -39,19 +38,11 @@ struct Inner {
 }
 
 impl Heal {
-    /// A node that knows the configured peers.
-    pub(crate) fn new(me: EnvoyKey, seed: [u8; 32], config: &Config) -> Self {
+    /// A node that knows nobody yet.
+    pub(crate) fn new(me: EnvoyKey, seed: [u8; 32], contact_interval: Duration) -> Self {
         let begun = Instant::now();
-        let tick = Millis(u64::try_from(config.contact_interval().as_millis()).unwrap_or(u64::MAX));
-        let mut node = Node::new(me, seed, Settings::with_tick(tick), Millis(0));
-        for peer in config.peers() {
-            let input = Input::Peer {
-                key: peer.key,
-                name: peer.name.clone(),
-                addresses: peer.address.iter().cloned().collect(),
-            };
-            node.handle(Millis(0), input);
-        }
+        let tick = Millis(u64::try_from(contact_interval.as_millis()).unwrap_or(u64::MAX));
+        let node = Node::new(me, seed, Settings::with_tick(tick), Millis(0));
         Self {
             inner: Mutex::new(Inner {
                 node,
@@ -234,7 +225,7 @@ fn in_turn<T>(
     let handle = envoy.handle().clone();
     handle.spawn_blocking(move || {
         let outcome = match envoy.neighbour(&peer) {
-            Some(neighbour) => catch_unwind(AssertUnwindSafe(|| work(&envoy, neighbour)))
+            Some(neighbour) => catch_unwind(AssertUnwindSafe(|| work(&envoy, &neighbour)))
                 .unwrap_or_else(|_| Err(Failure::Ours("it failed here".to_owned()))),
             None => Err(unknown()),
         };
@@ -243,7 +234,7 @@ fn in_turn<T>(
 }
 
 fn unknown() -> Failure {
-    Failure::Ours("it is not in the configuration".to_owned())
+    Failure::Ours("it is no peer any more".to_owned())
 }
 
 /// Sends gossip messages, a bounded number at a time, in order.

@@ -23,7 +23,7 @@ pub enum KeyError {
     },
     /// The file does not hold 64 hex digits.
     #[error(
-        "{path} does not hold an envoy key; restore it from a backup, or move it away to become a new envoy"
+        "{path} does not hold a key; restore it from a backup, or move it away to begin with a new one"
     )]
     Malformed {
         /// The file.
@@ -42,7 +42,29 @@ pub enum KeyError {
 ///
 /// [`KeyError`]; a damaged file is never replaced.
 pub fn envoy_key(identity_dir: &Path) -> Result<SecretKey, KeyError> {
-    let path = identity_dir.join("envoy.key");
+    load_or_make(identity_dir, "envoy.key")
+}
+
+/// The file of the key of a fleet's authority, of the same shape as the envoy's.
+pub(crate) const AUTHORITY_FILE: &str = "authority.key";
+
+/// Loads the key of a fleet's authority, if it is here.
+pub(crate) fn authority_key(identity_dir: &Path) -> Result<Option<SecretKey>, KeyError> {
+    match read(&identity_dir.join(AUTHORITY_FILE)) {
+        Err(KeyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// The same, making it when there is none.
+pub(crate) fn make_authority_key(identity_dir: &Path) -> Result<SecretKey, KeyError> {
+    load_or_make(identity_dir, AUTHORITY_FILE)
+}
+
+fn load_or_make(identity_dir: &Path, name: &str) -> Result<SecretKey, KeyError> {
+    let path = identity_dir.join(name);
     match read(&path) {
         Err(KeyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
         other => return other,
@@ -62,7 +84,7 @@ pub fn envoy_key(identity_dir: &Path) -> Result<SecretKey, KeyError> {
         .map_err(io("create", identity_dir))?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|_| KeyError::Randomness)?;
-    let fresh = identity_dir.join(format!("envoy.key.{}", std::process::id()));
+    let fresh = identity_dir.join(format!("{name}.{}", std::process::id()));
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)

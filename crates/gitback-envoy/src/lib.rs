@@ -23,6 +23,7 @@ mod daemon;
 mod disk;
 mod fanout;
 mod fault;
+mod fleet;
 mod fresh;
 mod given_up;
 mod heal;
@@ -49,4 +50,5 @@ pub use config::{
 };
 pub use daemon::{Options, RunError, run};
 pub use fault::Fault;
+pub use fleet::FleetFault;
 pub use key::{KeyError, envoy_key};

@@ -5,6 +5,7 @@ mod bootstrap;
 mod carry;
 mod drafts;
 mod failures;
+mod fleet;
 mod history;
 mod line;
 mod names;
@@ -186,6 +187,14 @@ fn answer(
             carry::carry_over(envoy, uid, &parse_id(&from)?, &parse_id(&to)?)?
         }
         Request::Envoy => Reply::Envoy(status::envoy(envoy)),
+        Request::Card
+        | Request::EnrolRequest { .. }
+        | Request::Enrol { .. }
+        | Request::JoinFleet { .. }
+        | Request::Ticket { .. }
+        | Request::JoinByTicket { .. }
+        | Request::Fleet
+        | Request::RemoveEnvoy { .. } => fleet::answer(envoy, uid, request, progress)?,
         Request::Projects => Reply::Projects(projects(envoy, uid)),
         Request::Project { project } => {
             let id = parse_id(&project)?;

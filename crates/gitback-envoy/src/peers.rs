@@ -25,7 +25,7 @@ pub(crate) const CATCHING_UP: &str = "catching up";
 /// Pushes sent to one peer at the same time, at most: a slow user holds as much there as here.
 const RELAYS_MAX: usize = 8;
 
-/// One configured peer, shared by the threads that talk to it.
+/// Another envoy of the fleet, configured or enrolled, shared by the threads that talk to it.
 #[derive(Debug)]
 pub(crate) struct Neighbour {
     peer: Peer,
@@ -57,6 +57,8 @@ pub(crate) struct Seen {
     heard: BTreeSet<EnvelopeId>,
     /// It was asked something that cannot wait, and has not answered anything since.
     unresponsive: bool,
+    /// The digest of a roster of its that brought the fleet nothing: it is of another one.
+    pub(crate) useless_roster: Option<[u8; 32]>,
     /// How many comparisons with it have begun, and the number of the last one that has ended.
     pub(crate) contacts_begun: u64,
     pub(crate) contacts_done: u64,
@@ -89,9 +91,8 @@ pub(crate) struct Holding {
 }
 
 impl Neighbour {
-    /// What is noted of it counts as a change in `changes`.
-    pub(crate) fn new(peer: Peer, changes: Arc<Changes>) -> Self {
-        let addresses = peer.address.iter().cloned().collect();
+    /// A peer that may be reached at these addresses. What is noted of it counts as a change in `changes`.
+    pub(crate) fn at(peer: Peer, addresses: Vec<String>, changes: Arc<Changes>) -> Self {
         Self {
             peer,
             places: Mutex::new(Places {
@@ -120,6 +121,14 @@ impl Neighbour {
             key: self.peer.key,
             address: address.unwrap_or_default(),
         }
+    }
+
+    /// Where it may be reached, the one in use first.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let places = self.places();
+        let mut addresses = places.addresses.clone();
+        addresses.rotate_left(places.at.min(places.addresses.len()));
+        addresses
     }
 
     /// Notes where it may be reached, the best first. The one in use stays in use while it is among them.

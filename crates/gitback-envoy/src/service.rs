@@ -1,5 +1,6 @@
 //! What this envoy answers to other envoys.
 
+mod fleet;
 mod intake;
 mod reconcile;
 mod token;
@@ -17,11 +18,13 @@ use gitback_peer::{
 
 use crate::access::{self, Partner};
 use crate::cell::{Cell, State};
+use crate::clock;
 use crate::contact;
 use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::fault::Fault;
 use crate::names::{self, Refused};
 use crate::peers::Neighbour;
+pub(crate) use fleet::{NOT_OF_THE_FLEET, REMOVED};
 use intake::Intake;
 
 /// Most object ids named in a `need` answer.
@@ -59,7 +62,7 @@ impl Service for Surface {
             .neighbour(&caller.key)
             .ok_or_else(|| stranger(envoy, &caller.key))?;
         neighbour.note_answer();
-        let differences = contact::differences(envoy, neighbour, &theirs.projects);
+        let differences = contact::differences(envoy, &neighbour, &theirs.projects);
         envoy.heal().tell(Input::Shown {
             by: caller.key,
             differences,
@@ -237,10 +240,18 @@ impl Service for Surface {
     ) -> Result<Vec<Vec<u8>>, Refusal> {
         self.answer_envelopes(caller, project, &ids)
     }
+
+    fn roster(&self, caller: &Caller, theirs: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        self.answer_roster(&caller.key, &theirs)
+    }
+
+    fn enrol(&self, caller: &Caller, petition: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        self.answer_enrol(caller, &petition)
+    }
 }
 
 impl Surface {
-    fn neighbour(&self, key: &EnvoyKey) -> Result<&Arc<Neighbour>, Refusal> {
+    fn neighbour(&self, key: &EnvoyKey) -> Result<Arc<Neighbour>, Refusal> {
         let neighbour = self.0.neighbour(key);
         neighbour.ok_or_else(|| stranger(&self.0, key))
     }
@@ -281,11 +292,19 @@ fn not_a_partner(envoy: &Envoy, state: &State, key: &EnvoyKey) -> Refusal {
 }
 
 fn stranger(envoy: &Envoy, key: &EnvoyKey) -> Refusal {
+    if let Some(at_ms) = envoy.fleet().removed_ms(key) {
+        let day = clock::day(at_ms, clock::now_ms());
+        let reason = format!(
+            "{key} was removed from the fleet of {} on {day}",
+            envoy.name()
+        );
+        return refusal(RefusalKind::Forbidden, REMOVED, reason);
+    }
     let reason = format!(
-        "{} does not know the envoy {key}: it is in no [[peers]] of its envoy.toml, and no member has granted it",
+        "{} does not know the envoy {key}: it is not enrolled, in no [[peers]] of its envoy.toml, and no member has granted it",
         envoy.name()
     );
-    refusal(RefusalKind::Forbidden, "not-of-the-fleet", reason)
+    refusal(RefusalKind::Forbidden, NOT_OF_THE_FLEET, reason)
 }
 
 fn unknown(envoy: &Envoy, project: &ProjectId) -> Refusal {

@@ -44,10 +44,10 @@ impl Told {
 }
 
 /// Makes a record when there is something new to tell, until `stop` closes.
-pub(crate) fn watch(envoy: &Arc<Envoy>, port: u16, stop: &Receiver<()>) {
+pub(crate) fn watch(envoy: &Arc<Envoy>, stop: &Receiver<()>) {
     let mut told: Option<Told> = None;
     loop {
-        let (addresses, now_ms) = (own_addresses(envoy, port), clock::now_ms());
+        let (addresses, now_ms) = (own_addresses(envoy), clock::now_ms());
         envoy.heal().tell(Input::WallClock { unix_ms: now_ms });
         let is_news = told.as_ref().map_or(!addresses.is_empty(), |told| {
             told.is_outdated(&addresses, now_ms)
@@ -69,6 +69,7 @@ pub(crate) fn watch(envoy: &Arc<Envoy>, port: u16, stop: &Receiver<()>) {
                 number,
             });
         }
+        envoy.fleet().tend(envoy);
         let interval = LOOK_EVERY.min(envoy.config().contact_interval() * 10);
         if stop.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
             return;
@@ -77,8 +78,8 @@ pub(crate) fn watch(envoy: &Arc<Envoy>, port: u16, stop: &Receiver<()>) {
 }
 
 /// What is configured; else where it listens; else, if that is everywhere, what the interfaces say.
-fn own_addresses(envoy: &Envoy, port: u16) -> Vec<String> {
-    let listen = envoy.config().listen();
+pub(crate) fn own_addresses(envoy: &Envoy) -> Vec<String> {
+    let (listen, port) = (envoy.config().listen(), envoy.port());
     if let Some(advertised) = envoy.config().advertise() {
         return advertised.to_vec();
     }

@@ -120,15 +120,15 @@ impl ConnectError {
             Self::NotRunning { .. } => silent().because("nothing listens there").hint(match layout
                 .mode
             {
-                Mode::Root => "start it as root: vigo envoy run",
-                Mode::User | Mode::RootDir => "start it: vigo envoy run",
+                Mode::Root => "start it: sudo vigo up",
+                Mode::User | Mode::RootDir => "start it: vigo up",
             }),
             Self::NotPermitted { .. } => Failure::new(
                 exit_code::NOT_PERMITTED,
                 format!("you may not use {socket}"),
             )
             .because("it belongs to another user's daemon")
-            .hint("start your own: vigo envoy run"),
+            .hint("start your own: vigo up"),
             Self::Busy { .. } => silent().because(chain(self)).hint("try again in a moment"),
             Self::Address(_) | Self::Socket { .. } => {
                 Failure::new(exit_code::UNREACHABLE, chain(self)).hint(STATUS)
@@ -173,6 +173,11 @@ impl Reply {
             Self::Removals { .. } => "removals",
             Self::Scrubbed { .. } => "scrubbed",
             Self::Renewals { .. } => "renewals",
+            Self::Card(_) => "card",
+            Self::EnrolRequest { .. } => "enrol_request",
+            Self::Enrolled { .. } => "enrolled",
+            Self::Ticket { .. } => "ticket",
+            Self::Fleet(_) => "fleet",
             Self::Names(_) => "names",
             Self::Failed(failure) => return failure,
         };

@@ -39,6 +39,7 @@ mod address;
 mod client;
 mod copies;
 mod failure;
+mod fleet;
 mod frame;
 mod history;
 mod layout;
@@ -54,6 +55,7 @@ pub use copies::{
     ContactStatus, LACKING_NAMED_MAX, Removal, Removing, Scrub, ScrubSource, SyncStatus,
 };
 pub use failure::{Failure, chain, exit_code};
+pub use fleet::{EnvoyCard, FleetEnvoy, FleetStatus};
 pub use frame::{FRAME_MAX, FrameError, REQUEST_MAX};
 pub use history::{RefEvent, Restored};
 pub use layout::{Environment, Layout, LayoutError, Mode, SYSTEM_SOCKET};

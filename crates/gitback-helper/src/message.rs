@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    EnvoyStatus, Failure, LogEntry, NamesStatus, ProjectStatus, RefEvent, Removal, Removing,
-    Restored, Scrub, SyncStatus,
+    EnvoyCard, EnvoyStatus, Failure, FleetStatus, LogEntry, NamesStatus, ProjectStatus, RefEvent,
+    Removal, Removing, Restored, Scrub, SyncStatus,
 };
 
 /// The version of the conversation, sent in [`Request::Open`].
@@ -209,6 +209,42 @@ pub enum Request {
     },
     /// Asks how this envoy and its peers are.
     Envoy,
+    /// Asks who this envoy is and of which fleet, to bring it together with others.
+    Card,
+    /// Asks for a request to be enrolled, signed by this envoy.
+    EnrolRequest {
+        /// What the enroller chose to know the request again: 32 bytes, 64 hex digits.
+        challenge: String,
+    },
+    /// Has the fleet of this envoy take in another one.
+    Enrol {
+        /// That envoy's signed request in hex.
+        request: String,
+        /// The challenge that the request has to answer, 64 hex digits.
+        challenge: String,
+    },
+    /// Has this envoy join the fleet that enrolled it.
+    JoinFleet {
+        /// What the enroller answered, in hex.
+        enrolment: String,
+    },
+    /// Asks for a ticket by which one machine can join the fleet.
+    Ticket {
+        /// For how long, in milliseconds.
+        valid_ms: u64,
+    },
+    /// Has this envoy join the fleet that gave out a ticket.
+    JoinByTicket {
+        /// The ticket as it was printed.
+        ticket: String,
+    },
+    /// Asks who is of the fleet.
+    Fleet,
+    /// Takes an envoy out of the fleet, for good.
+    RemoveEnvoy {
+        /// Its name, or its key or the beginning of it, 64 hex digits at the most.
+        envoy: String,
+    },
     /// Asks for every project that the caller may see.
     Projects,
     /// Asks for one project in detail.
@@ -371,6 +407,29 @@ pub enum Reply {
     },
     /// How this envoy is.
     Envoy(EnvoyStatus),
+    /// Who this envoy is and of which fleet.
+    Card(EnvoyCard),
+    /// A request to be enrolled, signed by this envoy.
+    EnrolRequest {
+        /// The request in hex.
+        request: String,
+    },
+    /// Another envoy was taken into the fleet.
+    Enrolled {
+        /// What that envoy hands to its daemon by [`Request::JoinFleet`], in hex.
+        enrolment: String,
+        /// Remarks for the user, one line each.
+        notes: Vec<String>,
+    },
+    /// A ticket by which one machine can join the fleet, once.
+    Ticket {
+        /// The ticket: one word of letters and digits.
+        ticket: String,
+        /// When it ends, Unix milliseconds.
+        expires_ms: u64,
+    },
+    /// Who is of the fleet.
+    Fleet(FleetStatus),
     /// The projects that the caller may see.
     Projects(#[serde(with = "listed")] Vec<ProjectStatus>),
     /// One project.
@@ -456,7 +515,9 @@ impl Request {
         let request = serde_json::from_slice(payload).map_err(|source| RequestReject { source })?;
         // serde lets anything pass beside the tag of a message that has no fields.
         let bare = match &request {
-            Self::Envoy | Self::Projects => serde_json::from_slice::<Bare>(payload).map(drop),
+            Self::Envoy | Self::Projects | Self::Card | Self::Fleet => {
+                serde_json::from_slice::<Bare>(payload).map(drop)
+            }
             Self::Draft {
                 wish: Wish::Grant | Wish::Leave | Wish::ReinviteAll | Wish::Rejoin,
                 ..

@@ -28,6 +28,7 @@ extern crate alloc;
 mod address;
 mod fingerprint;
 pub mod hex;
+pub mod host_port;
 mod key;
 mod name;
 mod project;

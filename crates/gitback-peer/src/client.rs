@@ -3,6 +3,7 @@
 mod call;
 mod dial;
 mod feed;
+mod fleet;
 mod heal;
 mod outgoing;
 mod pool;
@@ -171,18 +172,21 @@ impl Client {
             let summary = Comparison::Summary {
                 name: ours.name.clone(),
                 summary: ours.summary(),
+                roster: ours.roster,
                 names: ours.names,
             };
             match self.compare(to, &summary).await? {
                 Compared::Summary {
                     name,
                     same: true,
+                    roster,
                     names,
                 } => {
                     let projects = ours.projects.clone();
                     return Ok(Digests {
                         name,
                         projects,
+                        roster,
                         names,
                     });
                 }

@@ -47,7 +47,7 @@ pub use refusal::{Refusal, RefusalKind};
 pub use reject::Reject;
 pub use server::Server;
 pub use service::{Caller, Service};
-pub use tls::TlsFault;
+pub use tls::{TlsFault, strangers};
 pub use wire::{
     Digests, Fresh, FreshAnswer, Handoff, HeldClaim, Names, NamesAnswer, PackInfo, PushAnswer,
     PushHeader, SyncAnswer, SyncRequest, Tip,

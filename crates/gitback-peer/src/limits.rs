@@ -77,6 +77,13 @@ pub const NAMES_MAX: usize = 704 * KIB;
 /// first.
 pub const SUMMARY_ABOVE: usize = 16;
 
+/// Longest roster of a fleet, in either direction, in bytes.
+pub const ROSTER_MAX: usize = 464 * KIB;
+/// Longest petition for an envoy to be enrolled, in bytes.
+pub const PETITION_MAX: usize = 4 * KIB;
+/// Longest answer to it, in bytes.
+pub const WELCOME_MAX: usize = 512 * KIB;
+
 /// Longest body of a refusal that a client reads, in bytes.
 pub const REFUSAL_MAX: usize = 64 * KIB;
 /// Longest code of a refusal, in bytes.

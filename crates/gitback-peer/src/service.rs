@@ -156,6 +156,26 @@ pub trait Service: Send + Sync + 'static {
         Err(not_offered())
     }
 
+    /// Takes the roster of a fleet as the caller has it, and gives it as it is here; both are at most
+    /// [`ROSTER_MAX`](crate::limits::ROSTER_MAX) bytes and prove themselves.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn roster(&self, _caller: &Caller, _theirs: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        Err(not_offered())
+    }
+
+    /// Enrols an envoy: a petition of at most [`PETITION_MAX`](crate::limits::PETITION_MAX) bytes,
+    /// answered by at most [`WELCOME_MAX`](crate::limits::WELCOME_MAX).
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn enrol(&self, _caller: &Caller, _petition: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        Err(not_offered())
+    }
+
     /// Takes a receipt: the envelopes of these ids, and all that they need, are durable at the
     /// caller. At most [`HELD_IDS_MAX`](crate::limits::HELD_IDS_MAX) ids.
     ///

@@ -5,21 +5,23 @@
 //!
 //! Source: docs/spec/peer.md §2; RFC 7250 (raw public keys), RFC 8410 (their encoding).
 
+pub mod strangers;
+
 use std::sync::{Arc, OnceLock};
 
 use gitback_identity::{EnvoyKey, SecretKey};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption, WantsClientCert};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{
     CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoClientAuth, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, PeerIncompatible,
-    ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName,
+    PeerIncompatible, ServerConfig, SignatureScheme,
 };
 use zeroize::Zeroizing;
 
@@ -78,14 +80,27 @@ impl Identity {
         let verifier = AnyEnvoy {
             provider: self.provider.clone(),
         };
+        self.server(Arc::new(verifier), ALPN)
+    }
+
+    /// Makes the configuration of a host in [`strangers`], which asks no client for a key.
+    fn host_config(&self, protocol: &[u8]) -> Result<ServerConfig, TlsFault> {
+        self.server(Arc::new(NoClientAuth), protocol)
+    }
+
+    fn server(
+        &self,
+        verifier: Arc<dyn ClientCertVerifier>,
+        protocol: &[u8],
+    ) -> Result<ServerConfig, TlsFault> {
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|source| TlsFault { source })?
-            .with_client_cert_verifier(Arc::new(verifier))
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
                 self.key.clone(),
             )));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
@@ -99,23 +114,32 @@ impl Identity {
     ) -> Result<(ClientConfig, Arc<Mismatch>), TlsFault> {
         let mismatch = Arc::new(Mismatch::default());
         let verifier = ThisEnvoy {
-            expected,
+            expected: Some(expected),
             mismatch: mismatch.clone(),
             provider: self.provider.clone(),
         };
-        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|source| TlsFault { source })?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
-                self.key.clone(),
-            )));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.enable_sni = false;
-        config.resumption = Resumption::disabled();
+        let mut config = client(verifier)?.with_client_cert_resolver(Arc::new(
+            AlwaysResolvesClientRawPublicKeys::new(self.key.clone()),
+        ));
+        limit_client(&mut config, ALPN);
         Ok((config, mismatch))
     }
+}
+
+fn client(verifier: ThisEnvoy) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsFault> {
+    let builder = ClientConfig::builder_with_provider(verifier.provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|source| TlsFault { source })?;
+    Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier)))
+}
+
+/// One application protocol, no name of the server, no resumption.
+fn limit_client(config: &mut ClientConfig, protocol: &[u8]) {
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.enable_sni = false;
+    config.resumption = Resumption::disabled();
 }
 
 /// What a server that is not the expected one showed.
@@ -231,10 +255,10 @@ impl ClientCertVerifier for AnyEnvoy {
     }
 }
 
-/// Accepts the one server that was dialled.
+/// Accepts the one server that was dialled; where none was named, any that proves a sound key.
 #[derive(Debug)]
 struct ThisEnvoy {
-    expected: EnvoyKey,
+    expected: Option<EnvoyKey>,
     mismatch: Arc<Mismatch>,
     provider: Arc<CryptoProvider>,
 }
@@ -249,7 +273,11 @@ impl ServerCertVerifier for ThisEnvoy {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let found = envoy_key(end_entity);
-        if intermediates.is_empty() && found == Some(self.expected) {
+        let is_wanted = match self.expected {
+            Some(expected) => found == Some(expected),
+            None => found.is_some(),
+        };
+        if intermediates.is_empty() && is_wanted {
             return Ok(ServerCertVerified::assertion());
         }
         // The first mismatch is the one to report; a handshake has only one.

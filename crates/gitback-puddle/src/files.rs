@@ -151,6 +151,12 @@ impl Lock {
         }
     }
 
+    /// Removes the lock's file, and so the right to change what is no more.
+    pub(crate) fn remove(self) -> Result<(), WriteError> {
+        let path = self.dir.join(LOCK);
+        Ok(fs::remove_file(&path).map_err(fault("remove", &path))?)
+    }
+
     /// The puddle's directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir

@@ -1,7 +1,8 @@
 //! One person's key: at rest, and in the session that signs with it.
 //!
 //! Decides how a puddle's secret lies on disk (wrapped by a passphrase, see
-//! [`create`] and [`unwrap`]), how it is replaced ([`rotate`]), whom a name
+//! [`create`] and [`unwrap`]), how it is replaced ([`rotate`]) and
+//! brought to another machine ([`export`], [`install`]), whom a name
 //! means on this machine ([`resolve`]), and what a running session signs: only
 //! well-formed statements of kinds it knows, by its own key. Never prompts,
 //! prints, or decides what an envelope means.
@@ -31,19 +32,33 @@ mod cost;
 mod files;
 pub mod names;
 mod passphrase;
+mod recovery;
+mod remove;
 mod resolve;
+mod rewrap;
 mod rotate;
 pub mod session;
 mod store;
+mod travel;
+pub mod tries;
 mod wrapped;
 
 pub use cost::{Cost, CostReject};
 pub use files::{FILE_MAX, WriteError};
 pub use names::{How, PickError};
 pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
+pub use recovery::{
+    RECOVERY_TEXT_MAX, RECOVERY_WORDS, WordsReject, count_recovery_words, from_recovery_words,
+    recovery_words,
+};
+pub use remove::{RemoveError, remove};
 pub use resolve::{By, Claimant, ResolveError, Resolved, resolve, resolve_claimed};
+pub use rewrap::{RewrapError, Rewrapped, rewrap, rewrap_retired};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
     CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, generate, mend,
     read_public, unwrap,
+};
+pub use travel::{
+    CARRIED_FILE_MAX, Carried, CarryReject, ExportError, InstallError, export, install,
 };

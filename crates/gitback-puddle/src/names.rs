@@ -21,7 +21,7 @@ use crate::{Public, ReadError, read_public, read_retired};
 /// The most names that can be pinned.
 pub const NAMES_MAX: usize = 256;
 
-const FILE: &str = "names.json";
+pub(crate) const FILE: &str = "names.json";
 const MODE: u32 = 0o600;
 /// The version that is written.
 const VERSION: u32 = 2;

@@ -16,7 +16,7 @@ use crate::{Cost, NoRandomness, Passphrase, Public, ReadError, UnwrapError, read
 pub const RETIRED_MAX: usize = 64;
 
 /// Where the retired keys are, each in a file of its own.
-const RETIRED: &str = "retired";
+pub(crate) const RETIRED: &str = "retired";
 const SUFFIX: &str = ".wrapped";
 /// How much of a key its file is named after, in bytes.
 const NAMED_BYTES: usize = 8;
@@ -205,7 +205,7 @@ impl Rotation {
 
 /// The current key's file, decoded and as it is; both files must be there to be
 /// replaced, and be what they seem.
-fn read_files(dir: &Path) -> Result<(Wrapped, Vec<u8>), ReadError> {
+pub(crate) fn read_files(dir: &Path) -> Result<(Wrapped, Vec<u8>), ReadError> {
     files::read_own(&dir.join(store::PUBLIC))?;
     let path = dir.join(WRAPPED);
     let Some(bytes) = files::read_own(&path)? else {
@@ -219,17 +219,36 @@ fn read_files(dir: &Path) -> Result<(Wrapped, Vec<u8>), ReadError> {
 }
 
 fn read_retired_wrapped(dir: &Path) -> Result<Vec<Wrapped>, ReadError> {
-    let paths = retired_paths(&dir.join(RETIRED))?;
-    if paths.is_empty() {
-        return Ok(Vec::new());
+    read_retired_files(dir).map(without_bytes)
+}
+
+/// The retired keys with their files, byte for byte.
+pub(crate) fn read_retired_files(dir: &Path) -> Result<Vec<(Wrapped, Vec<u8>)>, ReadError> {
+    let mut retired = files_in_retired(dir)?;
+    if retired.is_empty() {
+        return Ok(retired);
     }
     let current = match read_public(dir) {
         Ok(public) => Some(public.key),
         Err(ReadError::Missing { .. }) => None,
         Err(error) => return Err(error),
     };
+    retired.retain(|(wrapped, _)| Some(wrapped.key) != current);
+    Ok(retired)
+}
+
+/// All that is in `retired`, newest first, with a copy of the current key if there is one.
+pub(crate) fn retired_files(dir: &Path) -> Result<Vec<Wrapped>, ReadError> {
+    files_in_retired(dir).map(without_bytes)
+}
+
+fn without_bytes(files: Vec<(Wrapped, Vec<u8>)>) -> Vec<Wrapped> {
+    files.into_iter().map(|(wrapped, _)| wrapped).collect()
+}
+
+fn files_in_retired(dir: &Path) -> Result<Vec<(Wrapped, Vec<u8>)>, ReadError> {
     let mut retired = Vec::new();
-    for path in paths {
+    for path in retired_paths(&dir.join(RETIRED))? {
         // One that was removed in the meantime is as if it had never been listed.
         let Some(bytes) = files::read_own(&path)? else {
             continue;
@@ -239,16 +258,14 @@ fn read_retired_wrapped(dir: &Path) -> Result<Vec<Wrapped>, ReadError> {
             let why = format!("the key in it is {}", wrapped.key);
             return Err(ReadError::Damaged { path, why });
         }
-        if Some(wrapped.key) != current {
-            retired.push(wrapped);
-        }
+        retired.push((wrapped, bytes));
     }
-    retired.sort_by_key(|wrapped| (std::cmp::Reverse(wrapped.created_ms), wrapped.key));
+    retired.sort_by_key(|(wrapped, _)| (std::cmp::Reverse(wrapped.created_ms), wrapped.key));
     Ok(retired)
 }
 
 /// The files in `dir` that are named as those of retired keys are.
-fn retired_paths(dir: &Path) -> Result<Vec<PathBuf>, ReadError> {
+pub(crate) fn retired_paths(dir: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let fault = |source| ReadError::Io {
         action: "list",
         path: dir.to_owned(),
@@ -279,12 +296,30 @@ fn retired_paths(dir: &Path) -> Result<Vec<PathBuf>, ReadError> {
 
 fn is_named_after_a_key(path: &Path) -> bool {
     path.file_name()
-        .and_then(|name| name.to_str()?.strip_suffix(SUFFIX))
+        .and_then(|name| name.to_str())
+        .is_some_and(is_retired_name)
+}
+
+/// Whether the file of a retired key can have this name.
+pub(crate) fn is_retired_name(name: &str) -> bool {
+    name.strip_suffix(SUFFIX)
         .is_some_and(|digits| hex::decode_exact::<NAMED_BYTES>(digits).is_some())
 }
 
+/// Whether a writer of one of `names`, or of a retired key, uses this name until the file is whole.
+pub(crate) fn is_temporary(name: &str, names: &[&str]) -> bool {
+    let Some(stem) = name.strip_suffix(".new") else {
+        return false;
+    };
+    let is_known = |stem: &str| names.contains(&stem) || is_retired_name(stem);
+    let without_pid = stem
+        .rsplit_once('.')
+        .filter(|(_, pid)| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()));
+    is_known(stem) || without_pid.is_some_and(|(stem, _)| is_known(stem))
+}
+
 /// What the file of a retired key is called.
-fn file_name(key: &PuddleKey) -> String {
+pub(crate) fn file_name(key: &PuddleKey) -> String {
     let first = key.as_bytes().first_chunk::<NAMED_BYTES>();
     let digits = first.map(|bytes| hex::encode(bytes)).unwrap_or_default();
     format!("{digits}{SUFFIX}")

@@ -14,9 +14,11 @@ mod deadline;
 mod judge;
 mod message;
 mod server;
+mod vault;
 
 pub use client::{CallError, Client, ConnectError};
-pub use server::{Ended, Hardened, ServeError, Server, harden, serve};
+pub use server::{Ended, ServeError, Server, serve};
+pub use vault::{Closed, Hardened, Vault, close, harden};
 
 use gitback_identity::{PuddleKey, PuddleName};
 
@@ -34,4 +36,8 @@ pub struct Status {
     /// The end of the session by the wall clock at its start, in milliseconds
     /// since 1970; for display.
     pub until_ms: u64,
+    /// How long it lasts after the last signature, in milliseconds, if that is limited.
+    pub idle_ms: Option<u64>,
+    /// Whether the key is kept out of the swap.
+    pub memory_locked: bool,
 }

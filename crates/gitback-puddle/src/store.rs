@@ -18,7 +18,7 @@ pub(crate) const WRAPPED: &str = "identity.wrapped";
 pub(crate) const PUBLIC: &str = "identity.pub";
 /// Who may read the first, and who the second.
 pub(crate) const WRAPPED_MODE: u32 = 0o600;
-const PUBLIC_MODE: u32 = 0o644;
+pub(crate) const PUBLIC_MODE: u32 = 0o644;
 
 /// What anybody may know about a puddle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -345,7 +345,7 @@ pub(crate) fn replace_public(lock: &Lock, public: &Public) -> Result<(), WriteEr
     Ok(lock.replace(PUBLIC, PUBLIC_MODE, &encode_public(public))?)
 }
 
-fn encode_public(public: &Public) -> Vec<u8> {
+pub(crate) fn encode_public(public: &Public) -> Vec<u8> {
     pretty(&Form {
         name: public.name.to_string(),
         public_key: public.key.to_string(),

@@ -133,6 +133,39 @@ pub fn remove(projects_dir: &Path, project: &ProjectId, name: &str) {
     let _ = fs::remove_file(place(projects_dir, project).join(name));
 }
 
+/// Removes all that is kept about the project under one of `names`, and its directory, unless something else is in it.
+/// Gives what was left.
+#[must_use]
+pub fn forget(projects_dir: &Path, project: &ProjectId, names: &[&str]) -> Vec<PathBuf> {
+    let dir = place(projects_dir, project);
+    let is_known = |name: &str| {
+        let temporary = name.strip_suffix(".new").and_then(|stem| {
+            let (stem, pid) = stem.rsplit_once('.')?;
+            pid.bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then_some(stem)
+        });
+        names.contains(&name) || temporary.is_some_and(|stem| names.contains(&stem))
+    };
+    let paths = || {
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
+    };
+    for path in paths() {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(is_known) {
+            // What cannot be removed is named below.
+            let _ = fs::remove_file(&path);
+        }
+    }
+    if fs::remove_dir(&dir).is_ok() {
+        return Vec::new();
+    }
+    let mut left: Vec<PathBuf> = paths().collect();
+    left.sort();
+    left
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -184,6 +217,21 @@ mod tests {
             1,
             "nothing is left over"
         );
+    }
+
+    #[test]
+    fn a_project_is_forgotten_but_for_what_is_somebody_elses() {
+        let home = tempfile::tempdir().expect("a directory");
+        let id = ProjectId::from_bytes(&[7; 32]);
+        write(home.path(), &id, TOKEN, b"one").expect("written");
+        write(home.path(), &id, "token.4711.new", b"half").expect("written");
+        write(home.path(), &id, "mine", b"mine").expect("written");
+        let mine = place(home.path(), &id).join("mine");
+        assert_eq!(forget(home.path(), &id, &[TOKEN]), [mine.as_path()]);
+        assert!(!place(home.path(), &id).join(TOKEN).exists());
+        fs::remove_file(mine).expect("removed");
+        assert!(forget(home.path(), &id, &[TOKEN]).is_empty());
+        assert!(!knows(home.path(), &id));
     }
 
     #[test]

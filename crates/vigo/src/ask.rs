@@ -5,7 +5,9 @@ use std::path::Path;
 
 use gitback_helper::Failure;
 use gitback_identity::PuddleName;
-use gitback_puddle::{PASSPHRASE_MAX, Passphrase};
+use gitback_puddle::{
+    PASSPHRASE_MAX, Passphrase, RECOVERY_TEXT_MAX, RECOVERY_WORDS, count_recovery_words,
+};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::console::Console;
@@ -20,11 +22,16 @@ pub(crate) fn is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
+/// Whether a file's name means standard input.
+pub(crate) fn is_stdin(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
 /// The passphrase in `file`: its content without one newline at the end.
 pub(crate) fn passphrase_from(file: &Path) -> Result<Passphrase, Failure> {
     let fault = |error: io::Error| failure::passphrase_file(file, error.to_string());
-    if file == Path::new("-") {
-        return read_passphrase(&mut io::stdin().lock(), file);
+    if is_stdin(file) {
+        return read_passphrase(&mut raw_stdin().map_err(fault)?, file);
     }
     let mut opened = std::fs::File::open(file).map_err(fault)?;
     read_passphrase(&mut opened, file)
@@ -43,7 +50,20 @@ pub(crate) fn new_passphrase() -> Result<Passphrase, Failure> {
     if !is_terminal() {
         return Err(failure::no_terminal("a passphrase", PASSPHRASE_FLAG));
     }
-    let first = hidden("Passphrase: ")?;
+    twice("Passphrase: ")
+}
+
+/// Asks twice for a passphrase that takes the place of another.
+pub(crate) fn other_passphrase() -> Result<Passphrase, Failure> {
+    if !is_terminal() {
+        let flag = "--new-passphrase-file FILE (- is stdin)";
+        return Err(failure::no_terminal("the new passphrase", flag));
+    }
+    twice("New passphrase: ")
+}
+
+fn twice(prompt: &str) -> Result<Passphrase, Failure> {
+    let first = hidden(prompt)?;
     if first != hidden("Again: ")? {
         return Err(failure::passphrases_differ());
     }
@@ -81,6 +101,13 @@ pub(crate) fn yes(question: &str, console: &mut Console<'_>) -> Result<bool, Fai
     Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
 }
 
+/// Asks a question to which only `n` and `no` are a no.
+pub(crate) fn not_no(question: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
+    console.prompt(question);
+    let typed = line()?;
+    Ok(!matches!(typed.trim(), "n" | "N" | "no"))
+}
+
 /// Warns, and has `word` typed to be sure that it is meant.
 pub(crate) fn typed(word: &str, warning: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
     if !is_terminal() {
@@ -89,6 +116,62 @@ pub(crate) fn typed(word: &str, warning: &str, console: &mut Console<'_>) -> Res
     console.warning(warning);
     console.prompt(format_args!("Type {word} to confirm: "));
     Ok(line()?.trim() == word)
+}
+
+/// The recovery words in `file`, or typed on the terminal, in as many lines as they take.
+pub(crate) fn recovery_words(
+    file: Option<&Path>,
+    console: &mut Console<'_>,
+) -> Result<Zeroizing<String>, Failure> {
+    let fault = |error: io::Error| failure::words_file(file, error.to_string());
+    let Some(path) = file else {
+        if !is_terminal() {
+            return Err(failure::no_terminal(
+                "the recovery words",
+                "--words-file FILE (- is stdin)",
+            ));
+        }
+        console.progress(format_args!(
+            "Type the {RECOVERY_WORDS} words, in one line or several; four letters of each are enough."
+        ));
+        return typed_words(console);
+    };
+    let bytes = match is_stdin(path) {
+        true => read_bounded(&mut raw_stdin().map_err(fault)?, RECOVERY_TEXT_MAX),
+        false => std::fs::File::open(path)
+            .and_then(|mut file| read_bounded(&mut file, RECOVERY_TEXT_MAX)),
+    };
+    utf8(bytes.map_err(fault)?).map_err(|why| failure::words_file(file, why))
+}
+
+/// Reads until there are enough words, an empty line, or the end.
+fn typed_words(console: &mut Console<'_>) -> Result<Zeroizing<String>, Failure> {
+    let fault = |error: io::Error| failure::prompt(&error);
+    // A terminal gives one line at a time, and unlike the usual reader of stdin this one keeps nothing.
+    let mut terminal = raw_stdin().map_err(fault)?;
+    let mut bytes = Zeroizing::new(vec![0_u8; RECOVERY_TEXT_MAX]);
+    let mut text = Zeroizing::new(String::with_capacity(2 * RECOVERY_TEXT_MAX));
+    loop {
+        let count = count_recovery_words(&text);
+        if count >= RECOVERY_WORDS {
+            return Ok(text);
+        }
+        console.prompt(format_args!("Words from {}: ", count + 1));
+        let read = terminal.read(&mut bytes).map_err(fault)?;
+        let line = bytes.get(..read).unwrap_or_default();
+        let line = std::str::from_utf8(line)
+            .map_err(|_| failure::words_file(None, "they are not UTF-8"))?;
+        if line.trim().is_empty() || text.len() + line.len() > RECOVERY_TEXT_MAX {
+            text.push_str(line.trim());
+            return Ok(text);
+        }
+        text.push_str(line);
+    }
+}
+
+/// Standard input without a buffer, in which secrets would stay.
+pub(crate) fn raw_stdin() -> io::Result<std::fs::File> {
+    git_remote_gitback::unbuffered(io::stdin())
 }
 
 /// One line of the terminal.
@@ -107,11 +190,7 @@ fn hidden(prompt: &str) -> Result<Passphrase, Failure> {
 }
 
 fn read_passphrase(from: &mut impl Read, file: &Path) -> Result<Passphrase, Failure> {
-    // Room for everything at once, so that no copy is left behind by growing.
-    let most = PASSPHRASE_MAX + 2;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 1));
-    from.take(most as u64 + 1)
-        .read_to_end(&mut bytes)
+    let mut bytes = read_bounded(from, PASSPHRASE_MAX + 2)
         .map_err(|error| failure::passphrase_file(file, error.to_string()))?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
@@ -119,11 +198,26 @@ fn read_passphrase(from: &mut impl Read, file: &Path) -> Result<Passphrase, Fail
             bytes.pop();
         }
     }
-    let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|error| {
-        error.into_bytes().zeroize();
-        failure::passphrase_file(file, "it is not UTF-8")
-    })?;
-    Passphrase::new(text).map_err(failure::passphrase)
+    let mut text = utf8(bytes).map_err(|why| failure::passphrase_file(file, why))?;
+    Passphrase::new(std::mem::take(&mut *text)).map_err(failure::passphrase)
+}
+
+/// Reads to the end, and one byte more than `most` where there is more.
+fn read_bounded(from: &mut impl Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Room for everything at once, so that no copy is left behind by growing: also for the byte that shows the end.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 64));
+    from.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn utf8(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, &'static str> {
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            error.into_bytes().zeroize();
+            Err("it is not UTF-8")
+        }
+    }
 }
 
 #[cfg(test)]

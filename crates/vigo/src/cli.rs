@@ -5,12 +5,18 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod gitback;
+mod pairing;
 mod project;
+mod puddle;
 
 pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Scrub, Sync};
+pub(crate) use pairing::{PuddleJoin, PuddlePair};
 pub(crate) use project::{
     Invite, Join, Leave, Named, PickLine, PolicyChange, Project, ProjectInit, ProjectStatus,
     Reanchor, Refound, Revoke, Role, Scope, Ungrant,
+};
+pub(crate) use puddle::{
+    PuddleInit, PuddleLeave, PuddleRotate, Recovery, RotatePassphrase, Session, Unlock, Unlocked,
 };
 
 /// Your git projects on every machine you use.
@@ -57,16 +63,32 @@ Exit codes:
   15  the daemon does not answer
 
 Start here:
-  vigo envoy run                      (on each machine, as a service)
-  vigo swarm puddle init              (once)
+  vigo up                             (on each machine)
+  vigo swarm puddle init              (on the first one)
   vigo swarm gitback project init     (in a git repository)
   git push gitback main";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start this machine's envoy, and have it start with the machine
+    ///
+    /// Writes envoy.toml where there is none. With systemd the envoy becomes a
+    /// service: of the machine if you are root, your own otherwise. Without
+    /// systemd it runs in the background and writes envoy.log beside its state.
+    /// Where an envoy runs already, nothing is changed.
+    Up(Up),
+    /// End this machine's envoy, and let it not start again by itself
+    ///
+    /// What it keeps stays where it is.
+    Down,
     /// The daemon of this machine
     #[command(subcommand)]
     Envoy(Envoy),
+    /// Have this machine join a fleet, by a ticket
+    ///
+    /// A ticket is made on another machine, by `vigo envoy ticket`, and works
+    /// once. The daemon of this machine must run.
+    Join(FleetJoin),
     /// What the machines of a fleet share: puddles and projects
     #[command(subcommand)]
     Swarm(Swarm),
@@ -90,9 +112,90 @@ pub(crate) enum Envoy {
     /// Reads envoy.toml, says on stderr when it is ready, and ends cleanly on
     /// SIGTERM and SIGINT. The variable VIGO_LOG says what is logged, such as
     /// "debug" or "gitback_peer=trace,info".
-    Run,
+    Run(EnvoyRun),
     /// Show how this envoy and its peers are
     Status(Json),
+    /// Make a ticket by which another machine can join the fleet
+    ///
+    /// The first ticket founds the fleet: this machine then holds the key of
+    /// its authority, which enrols the others and renews that by itself. A
+    /// ticket works once, for one machine. Whoever has it can use it.
+    Ticket(EnvoyTicket),
+    /// List the envoys of the fleet
+    List(Json),
+    /// Take an envoy out of the fleet, for good
+    ///
+    /// Every other envoy refuses its key from then on, as soon as it hears of
+    /// it. What the machine holds stays on it, and so does what members have
+    /// granted to it: `vigo swarm gitback project ungrant` ends that.
+    Remove(EnvoyRemove),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FleetJoin {
+    /// The ticket: one word that begins with vigo1
+    pub(crate) ticket: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyTicket {
+    /// How long the ticket can be used, such as 30m or 1h; up to 30 days
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    pub(crate) duration: String,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyRemove {
+    /// Its name, or the beginning of its key
+    pub(crate) envoy: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Up {
+    /// What people call this machine; the host's name if it is left out
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Where other envoys reach this one, such as 0.0.0.0:1531
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// A user of this machine who may use the envoy, by number
+    ///
+    /// Can be given several times. Whoever runs this by sudo may use it anyway.
+    #[arg(long, value_name = "UID")]
+    pub(crate) allow_uid: Vec<u32>,
+    /// Run it in the background, also where systemd is
+    #[arg(long)]
+    pub(crate) no_service: bool,
+}
+
+impl Up {
+    /// Whether it says how the envoy should be.
+    pub(crate) const fn sets_something(&self) -> bool {
+        self.name.is_some() || self.listen.is_some() || !self.allow_uid.is_empty()
+    }
+}
+
+/// Whether to start an envoy where none runs.
+#[derive(Debug, Default, Clone, Copy, Args)]
+pub(crate) struct WithEnvoy {
+    /// Start this machine's envoy if none runs, without asking
+    #[arg(long)]
+    pub(crate) up: bool,
+    /// Do not start this machine's envoy, and do not ask
+    #[arg(long, conflicts_with = "up")]
+    pub(crate) no_up: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvoyRun {
+    /// Leave the terminal; given by `vigo up`
+    #[arg(long, hide = true)]
+    pub(crate) background: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,8 +214,16 @@ pub(crate) enum Puddle {
     ///
     /// Done once, on one machine; the other machines get a copy of the file
     /// ~/.vigo-puddle/identity.wrapped. An existing puddle is never
-    /// overwritten. Nobody can bring back a lost key or passphrase.
+    /// overwritten. Nobody can bring back a lost key or passphrase, unless its
+    /// recovery words were written down: --from-recovery makes the same key
+    /// of them again.
     Init(PuddleInit),
+    /// Print 24 words from which the key can be made again
+    ///
+    /// To be written on paper. Whoever has them has your key, without any
+    /// passphrase. They stand for the present key: what you founded under an
+    /// earlier one and did not hand over is not brought back by them.
+    Recovery(Recovery),
     /// Unlock the puddle for some time
     ///
     /// Starts a process of yours that holds the key in memory and signs for
@@ -122,12 +233,38 @@ pub(crate) enum Puddle {
     Lock,
     /// Show the puddle's key and whether it is unlocked
     Status(Json),
+    /// Bring the puddle to another machine: show a code of six words
+    ///
+    /// Waits for one machine on which `vigo swarm puddle join` is run and the
+    /// code is typed, and asks you before it gets anything. It gets the key as
+    /// it lies here, under your passphrase, which is never sent; and its envoy
+    /// is taken into the fleet of this one.
+    Pair(PuddlePair),
+    /// Get your puddle from another machine, by the code that it shows
+    ///
+    /// Looks for a machine on this network on which `vigo swarm puddle pair`
+    /// waits. A puddle that is here already is never replaced.
+    Join(PuddleJoin),
     /// Give the puddle a new key, under the same name and passphrase
     ///
     /// For when somebody may have got hold of the old key. It is kept: your
     /// projects go by it until `vigo swarm gitback project reanchor --all` has
     /// handed them over. Your other machines need the new files.
     Rotate(PuddleRotate),
+    /// Change the passphrase
+    ///
+    /// Wraps the present key, and the earlier ones that have the same
+    /// passphrase, under another one. The keys stay what they are, and so does
+    /// a puddle that is unlocked. Your other machines, and copies of the
+    /// files that somebody has, keep the old passphrase.
+    #[command(name = "rotate-passphrase")]
+    RotatePassphrase(RotatePassphrase),
+    /// Remove your puddle from this machine
+    ///
+    /// Takes back, in every project, that this machine's envoy signs for you;
+    /// locks the puddle; and deletes your key and what is kept about your
+    /// projects from your home. Copies of projects stay on the machine.
+    Leave(PuddleLeave),
     /// What others may call you: your claim to a name
     #[command(subcommand)]
     Name(Name),
@@ -137,54 +274,6 @@ pub(crate) enum Puddle {
     /// Hold the unlocked key; started by unlock
     #[command(hide = true)]
     Session(Session),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PuddleInit {
-    /// The name that people type in addresses
-    ///
-    /// 2 to 32 lowercase letters, digits and dashes, beginning with a letter.
-    /// Asked for on the terminal if it is left out.
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-    /// How long the puddle stays unlocked, such as 90m or 8h
-    #[arg(
-        long = "for",
-        value_name = "TIME",
-        default_value = "8h",
-        conflicts_with = "no_unlock"
-    )]
-    pub(crate) duration: String,
-    /// Leave the new puddle locked
-    #[arg(long)]
-    pub(crate) no_unlock: bool,
-    /// Claim no name
-    ///
-    /// Otherwise the puddle's name is claimed where a daemon answers, so that
-    /// others find you by it.
-    #[arg(long)]
-    pub(crate) no_claim: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PuddleRotate {
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-    /// How long the new key stays unlocked, such as 90m or 8h
-    #[arg(
-        long = "for",
-        value_name = "TIME",
-        default_value = "8h",
-        conflicts_with = "no_unlock"
-    )]
-    pub(crate) duration: String,
-    /// Leave the new key locked
-    #[arg(long)]
-    pub(crate) no_unlock: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -244,29 +333,6 @@ pub(crate) enum Names {
         /// The name
         name: String,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Unlock {
-    /// How long, such as 90m or 8h
-    #[arg(long = "for", value_name = "TIME", default_value = "8h")]
-    pub(crate) duration: String,
-    /// Read the passphrase from FILE, without its last newline; - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Session {
-    /// Where to listen
-    #[arg(long)]
-    pub(crate) socket: PathBuf,
-    /// The puddle's name
-    #[arg(long)]
-    pub(crate) name: String,
-    /// For how long, in milliseconds
-    #[arg(long)]
-    pub(crate) for_ms: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -332,7 +398,9 @@ impl Command {
     /// Whether errors are wanted as JSON.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
-            Self::Envoy(Envoy::Status(json))
+            Self::Envoy(
+                Envoy::Status(json) | Envoy::List(json) | Envoy::Ticket(EnvoyTicket { json, .. }),
+            )
             | Self::Swarm(
                 Swarm::Puddle(
                     Puddle::Status(json)
@@ -350,9 +418,17 @@ impl Command {
                 ),
             ) => json.json,
             Self::Swarm(Swarm::Gitback(Gitback::Project(verb))) => verb.wants_json(),
-            Self::Envoy(Envoy::Key | Envoy::Run)
+            Self::Up(_)
+            | Self::Down
+            | Self::Join(_)
+            | Self::Envoy(Envoy::Key | Envoy::Run(_) | Envoy::Remove(_))
             | Self::Swarm(Swarm::Puddle(
                 Puddle::Init(_)
+                | Puddle::Pair(_)
+                | Puddle::Join(_)
+                | Puddle::Recovery(_)
+                | Puddle::RotatePassphrase(_)
+                | Puddle::Leave(_)
                 | Puddle::Unlock(_)
                 | Puddle::Lock
                 | Puddle::Rotate(_)

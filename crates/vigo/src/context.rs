@@ -18,6 +18,15 @@ use crate::failure;
 const HASTE_CONNECT: Duration = Duration::from_secs(1);
 const HASTE_ANSWER: Duration = Duration::from_secs(10);
 
+/// It exists where systemd runs the machine.
+///
+/// Source: sd_booted(3).
+const SYSTEMD: &str = "/run/systemd/system";
+/// Has a file for each user whose services run without a login.
+///
+/// Source: loginctl(1), `enable-linger`.
+const LINGERING: &str = "/var/lib/systemd/linger";
+
 /// The facts of this process, collected once by the program.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -29,6 +38,14 @@ pub struct Facts {
     pub path: Option<OsString>,
     /// `VIGO_LOG`.
     pub log: Option<OsString>,
+    /// `SUDO_UID`: who became root for this command.
+    pub sudo_uid: Option<u32>,
+    /// Whether systemd runs this machine.
+    pub systemd: bool,
+    /// Whether systemd looks after services of this user.
+    pub systemd_of_user: bool,
+    /// Whether the user's services run while the user is not logged in.
+    pub lingers: bool,
     /// This program's file.
     pub program: Option<PathBuf>,
     /// Where the user is.
@@ -44,14 +61,28 @@ impl Facts {
         variable: &dyn Fn(&str) -> Option<OsString>,
         exists: &dyn Fn(&Path) -> bool,
     ) -> Self {
+        let places = Environment::from_lookup(None, uid, variable, exists);
+        let user = variable("USER").or_else(|| variable("LOGNAME"));
+        let manager = |dir: &PathBuf| exists(&dir.join("systemd").join("private"));
+        let lingering = |user: &OsString| exists(&Path::new(LINGERING).join(user));
         Self {
-            places: Environment::from_lookup(None, uid, variable, exists),
-            user: variable("USER").or_else(|| variable("LOGNAME")),
+            sudo_uid: variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
+            systemd: exists(Path::new(SYSTEMD)),
+            systemd_of_user: places.xdg_runtime_dir.as_ref().is_some_and(manager),
+            lingers: user.as_ref().is_some_and(lingering),
+            places,
+            user,
             path: variable("PATH"),
             log: variable("VIGO_LOG"),
             program: None,
             directory: PathBuf::from("."),
         }
+    }
+
+    /// The user's login name as far as it is known, for a command to type.
+    pub(crate) fn user_name(&self) -> String {
+        let known = self.user.as_ref().and_then(|user| user.to_str());
+        known.unwrap_or("$USER").to_owned()
     }
 }
 

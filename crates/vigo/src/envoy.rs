@@ -4,16 +4,20 @@ use std::sync::Mutex;
 
 use gitback_envoy::{Config, Options, envoy_key};
 use gitback_helper::{EnvoyStatus, Failure, PeerStatus, Reply, Request};
+use sd_notify::NotifyState;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use crate::console::{Console, Stop};
 use crate::context::{Context, Daemon};
 use crate::show::{self, Table};
-use crate::{cli, failure};
+use crate::{cli, failure, fleet};
 
 /// What is logged where `VIGO_LOG` does not say.
 const LOG_DEFAULT: &str = "info";
+
+/// How another machine comes in.
+const ADD_MACHINE: &str = "to add a machine: vigo envoy ticket, and there: vigo join TICKET";
 
 /// Prints the public key.
 pub(crate) fn key(context: &Context, console: &mut Console<'_>) -> Result<(), Stop> {
@@ -27,6 +31,8 @@ const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 /// From which size on, in bytes, memory is the system's again as soon as it is free; by itself the C library raises that
 /// with what it sees, to 32 MiB.
 const APART: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "262144");
+/// What a daemon tells the C library by its environment.
+pub(crate) const ALLOCATOR: [(&str, &str); 2] = [ARENAS, APART];
 
 /// Begins anew with settings that the C library reads at the start of a program only: with a place to allocate in for each
 /// of many threads, and what a large pack has taken kept for the next one, a daemon that has nothing to do holds many
@@ -44,13 +50,18 @@ fn begin_small() {
     };
     let mut again = std::process::Command::new(program);
     again.arg0(name).args(arguments);
-    again.env(ARENAS.0, ARENAS.1).env(APART.0, APART.1);
+    again.envs(ALLOCATOR);
     // Only a failure comes back.
     let _ = again.exec();
 }
 
 /// Is the daemon, until a signal ends it.
-pub(crate) fn run(context: Context) -> Result<(), Stop> {
+pub(crate) fn run(context: Context, arguments: &cli::EnvoyRun) -> Result<(), Stop> {
+    if arguments.background {
+        // A terminal that is closed must not end it. Fails only for a process that leads its group, and then there is
+        // no need.
+        let _ = rustix::process::setsid();
+    }
     begin_small();
     let path = &context.layout.config_file;
     let config = Config::load(path).map_err(|error| failure::envoy_config(&error, path))?;
@@ -69,6 +80,12 @@ pub(crate) fn run(context: Context) -> Result<(), Stop> {
             &mut std::io::stderr(),
             format_args!("envoy {name} ready on {address}\n"),
         );
+        // Nobody else is told where no service manager has asked for it.
+        let state = [
+            NotifyState::Ready,
+            NotifyState::Status(&format!("listens on {address}")),
+        ];
+        let _ = sd_notify::notify(&state);
     };
     let ended = gitback_envoy::run(options, ready, async {
         // The sender lives as long as the process.
@@ -83,10 +100,12 @@ pub(crate) fn status(
     json: cli::Json,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let status = ask(&mut context.daemon()?, console)?;
+    let mut daemon = context.daemon()?;
+    let status = ask(&mut daemon, console)?;
     if json.json {
         return console.json(&status);
     }
+    let (fleet, of_fleet) = fleet::summary(&mut daemon, console)?;
     console.line(format_args!(
         "Envoy {}, version {}, {}",
         show::plain(&status.name),
@@ -96,17 +115,22 @@ pub(crate) fn status(
     console.line(format_args!("  Key       {}", show::plain(&status.key)))?;
     console.line(format_args!("  Listens   {}", show::plain(&status.listen)))?;
     let running = status.now_ms.saturating_sub(status.started_ms);
+    console.line(format_args!("  Fleet     {fleet}"))?;
     console.line(format_args!("  Running   for {}", show::span(running)))?;
     console.line(format_args!("  Disk      {} % free", status.free_percent))?;
     console.line(format_args!("  Projects  {}", status.projects))?;
     console.line("")?;
     if status.peers.is_empty() {
-        return console.line(format_args!(
-            "No peers. Name the other machines in {}",
-            context.layout.config_file.display()
-        ));
+        console.line("No peers")?;
+        fleet::warn(&of_fleet, console);
+        if !fleet::is_removed(&of_fleet) {
+            console.hint(ADD_MACHINE);
+        }
+        return Ok(());
     }
-    console.line(peers(&status).render())
+    console.line(peers(&status).render())?;
+    fleet::warn(&of_fleet, console);
+    Ok(())
 }
 
 /// Asks the daemon how it is.

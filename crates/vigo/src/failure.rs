@@ -22,7 +22,7 @@ pub(crate) use gitback_helper::chain;
 
 const UNLOCK: &str = "vigo swarm puddle unlock";
 const MAKE_PUDDLE: &str = "make one:        vigo swarm puddle init";
-const BRING_PUDDLE: &str = "or bring yours:  copy identity.wrapped into ~/.vigo-puddle";
+const BRING_PUDDLE: &str = "or bring yours:  vigo swarm puddle join";
 const ENVOY_STATUS: &str = "vigo envoy status";
 
 pub(crate) fn output(error: &io::Error) -> Failure {
@@ -37,7 +37,7 @@ pub(crate) fn layout(error: &LayoutError) -> Failure {
 pub(crate) fn duration(text: &str, why: impl Into<String>) -> Failure {
     Failure::new(exit_code::USAGE, format!("\"{text}\" is no length of time"))
         .because(why)
-        .hint("--for 8h, --for 90m")
+        .hint("--for 8h, --for 90m, --idle 30m")
 }
 
 // The puddle.
@@ -85,17 +85,12 @@ pub(crate) fn puddle_exists(path: &Path, public: Option<&Public>) -> Failure {
 
 pub(crate) fn unwrap_puddle(error: &UnwrapError) -> Failure {
     match error {
-        UnwrapError::WrongPassphrase { name } => wrong_passphrase(name),
+        UnwrapError::NotRetired { .. } => {
+            Failure::new(exit_code::UNKNOWN, chain(error)).hint("vigo swarm puddle status")
+        }
         UnwrapError::Read(error) => read_puddle(error),
         _ => Failure::new(exit_code::FAILED, "cannot unlock the puddle").because(chain(error)),
     }
-}
-
-pub(crate) fn wrong_passphrase(name: &PuddleName) -> Failure {
-    Failure::new(
-        exit_code::LOCKED,
-        format!("wrong passphrase for {name}; it stays locked"),
-    )
 }
 
 pub(crate) fn puddle_name(text: &str, reject: &NameReject) -> Failure {
@@ -122,6 +117,20 @@ pub(crate) fn passphrases_differ() -> Failure {
 pub(crate) fn passphrase_file(path: &Path, why: impl Into<String>) -> Failure {
     let what = format!("cannot read the passphrase from {}", path.display());
     Failure::new(exit_code::FAILED, what).because(why)
+}
+
+pub(crate) fn words_file(path: Option<&Path>, why: impl Into<String>) -> Failure {
+    let what = match path {
+        Some(path) => format!("cannot read the recovery words from {}", path.display()),
+        None => "cannot read the recovery words".to_owned(),
+    };
+    Failure::new(exit_code::FAILED, what).because(why)
+}
+
+/// Two things cannot both be read from standard input.
+pub(crate) fn stdin_twice() -> Failure {
+    Failure::new(exit_code::USAGE, "only one file can be -")
+        .because("both would be read from stdin")
 }
 
 /// There is nobody to ask for `what`; `flag` gives it otherwise.

@@ -10,7 +10,7 @@ use gitback_puddle::{Passphrase, Public, UnwrapError, unwrap, unwrap_retired};
 use gitback_signer::Signer;
 
 use crate::context::Context;
-use crate::{ask, failure};
+use crate::{failure, gate};
 
 /// Unwraps each key once, with a passphrase that is read once, and only where one is needed.
 pub(crate) struct Keys<'a> {
@@ -60,14 +60,11 @@ impl<'a> Keys<'a> {
     ) -> Result<Signer, Failure> {
         let passphrase = match self.passphrase.take() {
             Some(passphrase) => passphrase,
-            None => match self.file {
-                Some(file) => ask::passphrase_from(file)?,
-                None => ask::passphrase(&self.own.name)?,
-            },
+            None => gate::read(self.context, &self.own.name, self.file)?,
         };
-        let opened = open(&passphrase);
+        let opened = gate::try_once(self.context, &self.own.name, || open(&passphrase));
         self.passphrase = Some(passphrase);
-        let secret = opened.map_err(|error| failure::unwrap_puddle(&error))?;
+        let secret = opened?.map_err(|error| failure::unwrap_puddle(&error))?;
         Ok(Signer::holding(secret))
     }
 }

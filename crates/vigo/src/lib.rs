@@ -26,7 +26,9 @@ mod desk;
 mod envoy;
 mod errand;
 mod failure;
+mod fleet;
 mod founding;
+mod gate;
 mod git;
 mod init;
 mod keys;
@@ -39,6 +41,7 @@ mod record;
 mod renew;
 mod session;
 mod show;
+mod up;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -93,15 +96,28 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
     let of_daemon = || Context::of_daemon(facts.clone(), root.clone());
     match command {
         Command::Man { dir } => man::write(&dir, console),
+        Command::Up(arguments) => up::up(&context()?, &arguments, console),
+        Command::Down => up::down(&context()?, console),
         Command::Envoy(Envoy::Key) => envoy::key(&of_daemon()?, console),
-        Command::Envoy(Envoy::Run) => envoy::run(of_daemon()?),
+        Command::Envoy(Envoy::Run(arguments)) => envoy::run(of_daemon()?, &arguments),
+        Command::Envoy(Envoy::Ticket(arguments)) => fleet::ticket(&context()?, &arguments, console),
+        Command::Envoy(Envoy::List(json)) => fleet::list(&context()?, json, console),
+        Command::Envoy(Envoy::Remove(arguments)) => fleet::remove(&context()?, &arguments, console),
+        Command::Join(arguments) => fleet::join(&context()?, &arguments, console),
         Command::Envoy(Envoy::Status(json)) => envoy::status(&context()?, json, console),
         Command::Swarm(Swarm::Puddle(verb)) => match verb {
             Puddle::Init(arguments) => puddle::init(&context()?, &arguments, console),
+            Puddle::Recovery(arguments) => puddle::recovery(&context()?, &arguments, console),
             Puddle::Unlock(arguments) => puddle::unlock(&context()?, &arguments, console),
             Puddle::Lock => puddle::lock(&context()?, console),
             Puddle::Status(json) => puddle::status(&context()?, json, console),
+            Puddle::Pair(arguments) => puddle::pair(&context()?, &arguments, console),
+            Puddle::Join(arguments) => puddle::join(&context()?, &arguments, console),
             Puddle::Rotate(arguments) => puddle::rotate(&context()?, &arguments, console),
+            Puddle::RotatePassphrase(arguments) => {
+                puddle::rotate_passphrase(&context()?, &arguments, console)
+            }
+            Puddle::Leave(arguments) => puddle::leave(&context()?, &arguments, console),
             Puddle::Name(verb) => puddle::name(&context()?, &verb, console),
             Puddle::Names(verb) => puddle::names(&context()?, &verb, console),
             Puddle::Session(arguments) => Ok(session::run(&arguments)?),

@@ -1,43 +1,66 @@
 //! `vigo swarm puddle …`
 
+mod enrol;
+mod join;
+mod leave;
 mod name;
 mod names;
+mod pair;
+mod passphrase;
+mod recovery;
 mod refusals;
 mod rotate;
+mod unpaired;
 
+use std::fmt;
 use std::time::Duration;
 
 use gitback_helper::{Failure, exit_code};
-use gitback_identity::{PuddleName, SecretKey};
+use gitback_identity::SecretKey;
 use gitback_puddle::session::ConnectError;
 use gitback_puddle::{
-    Cost, CreateError, Passphrase, Public, UnwrapError, create, generate, mend, read_retired,
-    session, unwrap,
+    Cost, CreateError, Passphrase, Public, create, generate, mend, read_retired, session, unwrap,
 };
 use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::console::{Console, Stop};
 use crate::context::Context;
-use crate::{ask, cli, failure, renew, session as process, show};
+use crate::{ask, cli, failure, gate, renew, session as process, show, up};
 
+pub(crate) use join::join;
+pub(crate) use leave::leave;
 pub(crate) use name::{claim_quietly, name};
 pub(crate) use names::names;
+pub(crate) use pair::pair;
+pub(crate) use passphrase::rotate_passphrase;
+pub(crate) use recovery::recovery;
 pub(crate) use rotate::rotate;
 
-/// How often a passphrase can be typed before `unlock` gives up.
-const TRIES: u32 = 3;
 /// The longest that a puddle can be unlocked.
 const FOR_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+const SWAPPABLE: &str =
+    "the unlocked key may be swapped out: the system does not let its memory be locked";
 
-/// Makes a puddle, and unlocks it unless told otherwise.
+/// Makes a puddle, of a new key or of one that was written down in words, and unlocks it unless told otherwise.
 pub(crate) fn init(
     context: &Context,
     arguments: &cli::PuddleInit,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     refuse_if_there(context)?;
-    let length = duration(&arguments.duration)?;
+    let length = Length::of(&arguments.unlocked)?;
+    session::close();
+    if [&arguments.words_file, &arguments.passphrase_file]
+        .iter()
+        .all(|file| file.as_deref().is_some_and(ask::is_stdin))
+    {
+        return Err(failure::stdin_twice().into());
+    }
+    let recovered = match arguments.from_recovery {
+        true => Some(recovery::ask(arguments.words_file.as_deref(), console)?),
+        false => None,
+    };
     let name = match &arguments.name {
         Some(text) => text
             .parse()
@@ -48,7 +71,11 @@ pub(crate) fn init(
         Some(file) => ask::passphrase_from(file)?,
         None => ask::new_passphrase()?,
     };
-    let secret = generate().map_err(|error| failure::no_randomness(&error))?;
+    let made = recovered.is_none();
+    let secret = match recovered {
+        Some(secret) => secret,
+        None => generate().map_err(|error| failure::no_randomness(&error))?,
+    };
     let dir = &context.layout.puddle_dir;
     let public = create(
         dir,
@@ -60,25 +87,30 @@ pub(crate) fn init(
     )
     .map_err(|error| failure::create_puddle(&error))?;
 
-    console.line(format_args!("Created puddle {name}"))?;
+    match made {
+        true => console.line(format_args!("Created puddle {name}"))?,
+        false => console.line(format_args!("Brought back puddle {name}"))?,
+    }
     console.line(format_args!("  Fingerprint  {}", public.key.fingerprint()))?;
     if arguments.no_unlock {
         console.line("  Locked       `vigo swarm puddle unlock` opens it")?;
     } else {
-        start_session(context, &secret, &public, length)?;
-        let until = until(length);
+        start_session(context, &secret, &public, length, console)?;
         console.line(format_args!(
-            "  Unlocked     {until}; `vigo swarm puddle lock` ends it"
+            "  Unlocked     {length}; `vigo swarm puddle lock` ends it"
         ))?;
-        if !arguments.no_claim {
-            claim_quietly(context, console);
-        }
+    }
+    up::offer(context, arguments.with_envoy, console)?;
+    if !arguments.no_unlock && !arguments.no_claim {
+        claim_quietly(context, console);
+    }
+    if !made {
+        recovery::say_what_is_missing(console);
+        return Ok(());
     }
     console.warning("if every machine is lost, or the passphrase forgotten, so is this key");
-    console.hint(format_args!(
-        "add a machine: copy {} there",
-        dir.join("identity.wrapped").display()
-    ));
+    console.hint("write down recovery words: vigo swarm puddle recovery");
+    console.hint("add a machine:             vigo swarm puddle pair");
     Ok(())
 }
 
@@ -89,21 +121,18 @@ pub(crate) fn unlock(
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     let public = context.puddle()?;
-    let length = duration(&arguments.duration)?;
+    let length = Length::of(&arguments.unlocked)?;
     let dir = &context.layout.puddle_dir;
     let attempt = |passphrase: &Passphrase| unwrap(dir, passphrase);
-    let wrong = |error: &UnwrapError| matches!(error, UnwrapError::WrongPassphrase { .. });
-    let unwrapped = match &arguments.passphrase_file {
-        Some(file) => attempt(&ask::passphrase_from(file)?),
-        None => tries(&public.name, console, attempt, wrong)?,
-    };
+    let file = arguments.passphrase_file.as_deref();
+    let unwrapped = gate::with_passphrase(context, &public.name, file, console, attempt)?;
     let secret = unwrapped.map_err(|error| failure::unwrap_puddle(&error))?;
     if let Err(error) = mend(dir) {
         // Nothing here needs that file, and a home may well be read-only.
         console.warning(failure::chain(&error));
     }
-    start_session(context, &secret, &public, length)?;
-    console.line(format_args!("Unlocked {} {}", public.name, until(length)))?;
+    start_session(context, &secret, &public, length, console)?;
+    console.line(format_args!("Unlocked {} {length}", public.name))?;
     renew::run(context, console);
     Ok(())
 }
@@ -130,6 +159,10 @@ pub(crate) struct PuddleStatus {
     pub(crate) created_ms: u64,
     pub(crate) unlocked: bool,
     pub(crate) until_ms: Option<u64>,
+    /// How long after the last signature it is locked, where that is limited.
+    pub(crate) idle_ms: Option<u64>,
+    /// Whether the unlocked key is kept out of the swap.
+    pub(crate) memory_locked: Option<bool>,
     /// Newest first.
     pub(crate) retired: Vec<RetiredStatus>,
 }
@@ -148,9 +181,9 @@ pub(crate) struct RetiredStatus {
 /// How the user's puddle is.
 pub(crate) fn describe(context: &Context, public: &Public) -> Result<PuddleStatus, Failure> {
     let session = context.session_if_any(&public.name)?;
-    let until_ms = session
-        .filter(|(_, status)| status.key == public.key)
-        .map(|(_, status)| status.until_ms);
+    let session = session
+        .map(|(_, status)| status)
+        .filter(|status| status.key == public.key);
     let retired =
         read_retired(&context.layout.puddle_dir).map_err(|error| failure::read_puddle(&error))?;
     Ok(PuddleStatus {
@@ -158,8 +191,10 @@ pub(crate) fn describe(context: &Context, public: &Public) -> Result<PuddleStatu
         key: public.key.to_string(),
         fingerprint: public.key.fingerprint().to_string(),
         created_ms: public.created_ms,
-        unlocked: until_ms.is_some(),
-        until_ms,
+        unlocked: session.is_some(),
+        until_ms: session.as_ref().map(|session| session.until_ms),
+        idle_ms: session.as_ref().and_then(|session| session.idle_ms),
+        memory_locked: session.as_ref().map(|session| session.memory_locked),
         retired: describe_retired(public, &retired),
     })
 }
@@ -198,9 +233,10 @@ pub(crate) fn status(
     let now = show::now_ms();
     match status.until_ms {
         Some(until) => console.line(format_args!(
-            "  Unlocked     until {} ({} left)",
+            "  Unlocked     until {} ({} left){}",
             show::clock(until, now),
-            show::span_exact(until.saturating_sub(now))
+            show::span_exact(until.saturating_sub(now)),
+            status.idle_ms.map_or_else(String::new, idle_text)
         ))?,
         None => console.line("  Locked       `vigo swarm puddle unlock` opens it")?,
     }
@@ -210,6 +246,9 @@ pub(crate) fn status(
             retired.fingerprint,
             show::date(retired.retired_ms)
         ))?;
+    }
+    if status.memory_locked == Some(false) {
+        console.warning(SWAPPABLE);
     }
     Ok(())
 }
@@ -226,40 +265,24 @@ fn refuse_if_there(context: &Context) -> Result<(), Failure> {
     Err(failure::create_puddle(&exists))
 }
 
-/// Asks for the passphrase and attempts something with it, until it is right or
-/// was `wrong` too often. Gives what came of the last attempt.
-fn tries<T, E>(
-    name: &PuddleName,
-    console: &mut Console<'_>,
-    attempt: impl Fn(&Passphrase) -> Result<T, E>,
-    wrong: impl Fn(&E) -> bool,
-) -> Result<Result<T, E>, Failure> {
-    for left in (1..TRIES).rev() {
-        match attempt(&ask::passphrase(name)?) {
-            Err(error) if wrong(&error) => {
-                let tries = if left == 1 { "try" } else { "tries" };
-                console.warning(format_args!(
-                    "wrong passphrase for {name} ({left} {tries} left)"
-                ));
-            }
-            other => return Ok(other),
-        }
-    }
-    Ok(attempt(&ask::passphrase(name)?))
-}
-
 /// Starts a session in place of any that runs.
 fn start_session(
     context: &Context,
     secret: &SecretKey,
     public: &Public,
-    length: Duration,
+    length: Length,
+    console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     if secret.public() != *public.key.key() {
         return Err(refusals::changed_meanwhile(&context.layout.puddle_dir));
     }
     end_session(context)?;
-    process::start(context, secret, public, length)
+    let started = process::start(context, secret, public, length.total, length.idle)?;
+    if started == process::Started::Swappable {
+        console.warning(SWAPPABLE);
+        console.hint("allow more locked memory: ulimit -l");
+    }
+    Ok(())
 }
 
 /// How the puddle was before.
@@ -284,11 +307,42 @@ fn end_session(context: &Context) -> Result<Before, Failure> {
     }
 }
 
-fn until(length: Duration) -> String {
-    let ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-    let now = show::now_ms();
-    let end = show::clock(now.saturating_add(ms), now);
-    format!("until {end} ({})", show::span_exact(ms))
+/// How long a session lasts.
+#[derive(Debug, Clone, Copy)]
+struct Length {
+    total: Duration,
+    idle: Option<Duration>,
+}
+
+impl Length {
+    fn of(arguments: &cli::Unlocked) -> Result<Self, Failure> {
+        let idle = arguments.idle.as_deref().map(duration).transpose()?;
+        Ok(Self {
+            total: duration(&arguments.duration)?,
+            idle,
+        })
+    }
+}
+
+/// "until 18:30 (8 h), or 30 min after the last signature"
+impl fmt::Display for Length {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let (now, total) = (show::now_ms(), ms(self.total));
+        let end = show::clock(now.saturating_add(total), now);
+        write!(formatter, "until {end} ({})", show::span_exact(total))?;
+        match self.idle {
+            Some(idle) => write!(formatter, "{}", idle_text(ms(idle))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn idle_text(idle_ms: u64) -> String {
+    format!(
+        ", or {} after the last signature",
+        show::span_exact(idle_ms)
+    )
 }
 
 fn duration(text: &str) -> Result<Duration, Failure> {

@@ -12,7 +12,7 @@ use gitback_identity::ProjectId;
 use gitback_signer::home::{self, WriteFault};
 use serde::{Deserialize, Serialize};
 
-const FILE: &str = "project.json";
+pub(crate) const FILE: &str = "project.json";
 const FILE_MAX: u64 = 64 * 1024;
 
 /// One project that was started from this home.

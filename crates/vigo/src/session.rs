@@ -1,6 +1,6 @@
 //! Starting the process that holds the unlocked key, and being it.
 
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,17 +8,26 @@ use std::time::Duration;
 use gitback_helper::Failure;
 use gitback_identity::{PuddleKey, SecretKey};
 use gitback_puddle::Public;
-use gitback_puddle::session::{Server, harden};
-use zeroize::Zeroizing;
+use gitback_puddle::session::{Server, Vault, harden};
 
-use crate::cli;
 use crate::context::Context;
-use crate::failure;
+use crate::{ask, cli, failure};
 
 /// What the session says once it listens.
 const READY: &str = "ready";
+/// The same where its memory could not be locked.
+const READY_SWAPPABLE: &str = "ready, swappable";
 /// The longest answer that is read from a starting session, in bytes.
 const ANSWER_MAX: u64 = 4096;
+
+/// How well a session keeps its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Started {
+    /// Out of the swap.
+    Locked,
+    /// As well as the system allows.
+    Swappable,
+}
 
 /// Starts a session and returns when it answers.
 ///
@@ -28,20 +37,29 @@ pub(crate) fn start(
     secret: &SecretKey,
     public: &Public,
     length: Duration,
-) -> Result<(), Failure> {
+    idle: Option<Duration>,
+) -> Result<Started, Failure> {
     let program = context
         .facts
         .program
         .as_ref()
         .ok_or_else(|| failure::session_start("this program does not know its own file"))?;
-    let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let millis = |time: Duration| {
+        u64::try_from(time.as_millis())
+            .unwrap_or(u64::MAX)
+            .to_string()
+    };
     let mut command = Command::new(program);
     command
         .arg0("vigo")
         .args(["swarm", "puddle", "session", "--socket"])
         .arg(&context.layout.session_socket)
         .args(["--name", public.name.as_str()])
-        .args(["--for-ms", &millis.to_string()])
+        .args(["--for-ms", &millis(length)])
+        .args(
+            idle.iter()
+                .flat_map(|idle| ["--idle-ms".to_owned(), millis(*idle)]),
+        )
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -59,7 +77,8 @@ pub(crate) fn start(
         limited.read_line(&mut answer).map_err(fault)?;
     }
     match answer.trim_end() {
-        READY => Ok(()),
+        READY => Ok(Started::Locked),
+        READY_SWAPPABLE => Ok(Started::Swappable),
         "" => Err(failure::session_start("it ended at once")),
         why => Err(failure::session_start(why)),
     }
@@ -71,10 +90,13 @@ pub(crate) fn run(arguments: &cli::Session) -> Result<(), Failure> {
     // A terminal that is closed must not end it. Fails only for a process
     // that leads its group, and then there is no need.
     let _ = rustix::process::setsid();
-    harden();
+    let hardened = harden();
     let mut say = std::io::stdout();
-    let prepared = prepare(arguments);
-    let (server, secret, public) = match prepared {
+    let prepared = match hardened.closed.tracer {
+        Some(pid) => Err(format!("process {pid} traces it, and would see the key")),
+        None => prepare(arguments),
+    };
+    let (server, vault, public) = match prepared {
         Ok(prepared) => prepared,
         Err(why) => {
             // Nobody may be left to tell.
@@ -82,32 +104,36 @@ pub(crate) fn run(arguments: &cli::Session) -> Result<(), Failure> {
             return Err(failure::session_start(why));
         }
     };
-    let _ = writeln!(say, "{READY}").and_then(|()| say.flush());
+    let ready = match vault.is_locked() {
+        true => READY,
+        false => READY_SWAPPABLE,
+    };
+    let _ = writeln!(say, "{ready}").and_then(|()| say.flush());
     let_go_of_stdout();
     let length = Duration::from_millis(arguments.for_ms);
-    let ended = server.run(secret, public, length, None);
+    let idle = arguments.idle_ms.map(Duration::from_millis);
+    let ended = server.run(vault, public, length, idle);
     ended
         .map(|_| ())
         .map_err(|error| failure::session_start(failure::chain(&error)))
 }
 
-fn prepare(arguments: &cli::Session) -> Result<(Server, SecretKey, Public), String> {
-    let mut seed = Zeroizing::new([0; 32]);
-    std::io::stdin()
-        .read_exact(seed.as_mut())
+fn prepare(arguments: &cli::Session) -> Result<(Server, Vault, Public), String> {
+    // Not through the usual reader of stdin, whose buffer would keep the seed.
+    let vault = ask::raw_stdin()
+        .and_then(|mut stdin| Vault::read(&mut stdin))
         .map_err(|error| format!("no key arrived: {error}"))?;
-    let secret = SecretKey::from_seed(&seed);
     let name = arguments
         .name
         .parse()
         .map_err(|reject| failure::chain(&reject))?;
     let public = Public {
         name,
-        key: PuddleKey::new(secret.public()),
+        key: PuddleKey::new(vault.secret().public()),
         created_ms: 0,
     };
     let server = Server::bind(&arguments.socket).map_err(|error| failure::chain(&error))?;
-    Ok((server, secret, public))
+    Ok((server, vault, public))
 }
 
 /// Whoever waits for the end of our output must not wait for hours.

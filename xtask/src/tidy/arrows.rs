@@ -13,7 +13,7 @@ pub(super) struct Never {
 }
 
 /// Crates that are a function of their arguments.
-pub(super) const PURE: &[&str] = &["gitback-identity", "gitback-envelope"];
+pub(super) const PURE: &[&str] = &["gitback-identity", "gitback-envelope", "gitback-fleet"];
 
 /// Crates that are a function of their arguments too, but whose dependencies need the standard library: their source is
 /// read for what would make them anything else.
@@ -41,6 +41,7 @@ const OUTSIDE_WORLD: &[&str] = &[
 const PRODUCTION: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
+    "gitback-fleet",
     "gitback-gossip",
     "gitback-log",
     "gitback-pack",
@@ -48,6 +49,7 @@ const PRODUCTION: &[&str] = &[
     "gitback-helper",
     "gitback-peer",
     "gitback-envoy",
+    "gitback-pairing",
     "gitback-signer",
     "git-remote-gitback",
     "vigo",
@@ -57,6 +59,7 @@ const PRODUCTION: &[&str] = &[
 pub(super) const LIBRARIES: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
+    "gitback-fleet",
     "gitback-gossip",
     "gitback-log",
     "gitback-pack",
@@ -64,6 +67,7 @@ pub(super) const LIBRARIES: &[&str] = &[
     "gitback-helper",
     "gitback-peer",
     "gitback-envoy",
+    "gitback-pairing",
     "gitback-signer",
 ];
 
@@ -104,7 +108,7 @@ pub(super) const NEVER: &[Never] = &[
     },
     Never {
         from: &["gitback-identity"],
-        to: &["gitback-envelope"],
+        to: &["gitback-envelope", "gitback-fleet"],
         why: "keys know nothing of what they sign",
     },
     Never {
@@ -112,6 +116,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-pack",
             "gitback-gossip",
             "gitback-puddle",
@@ -125,6 +130,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-puddle",
             "gitback-helper",
@@ -137,6 +143,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-puddle",
             "gitback-peer",
@@ -146,6 +153,7 @@ pub(super) const NEVER: &[Never] = &[
     Never {
         from: &["gitback-puddle"],
         to: &[
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-pack",
             "gitback-helper",
@@ -157,6 +165,7 @@ pub(super) const NEVER: &[Never] = &[
     Never {
         from: &["gitback-peer"],
         to: &[
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-pack",
             "gitback-helper",
@@ -171,9 +180,27 @@ pub(super) const NEVER: &[Never] = &[
         why: "the daemon holds no person's key and asks no session: the user's own process does",
     },
     Never {
+        from: &["gitback-pairing"],
+        to: &[
+            "gitback-gossip",
+            "gitback-pack",
+            "gitback-helper",
+            "gitback-log",
+            "gitback-envoy",
+            "gitback-signer",
+        ],
+        why: "two people's programs talk, not their daemons: what the fleet says travels as bytes",
+    },
+    Never {
+        from: &["gitback-envoy"],
+        to: &["gitback-pairing"],
+        why: "the daemon holds no person's key, and passes none on",
+    },
+    Never {
         from: &["git-remote-gitback"],
         to: &[
             "gitback-envoy",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-peer",
             "gitback-pack",

@@ -72,7 +72,7 @@ fn a_name_that_nobody_has_says_which_names_are_known() {
     check(
         &world,
         "nobody claims that name, you never picked it, and have no puddle on this machine\n\
-         hint:  bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle",
+         hint:  bring your puddle to this machine: vigo swarm puddle join",
     );
 }
 
@@ -85,7 +85,7 @@ fn a_user_without_a_puddle_is_told_how_to_get_one() {
         format!(
             "error: no puddle is called dan\n\
              why:   you have no puddle on this machine, so no name is known\n\
-             hint:  bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle\n\
+             hint:  bring your puddle to this machine: vigo swarm puddle join\n\
              hint:  or make a new puddle: vigo swarm puddle init\n{}\
              hint:  claims to it cannot be looked up: the daemon is not answering on {} (vigo envoy status)\n",
             name_hints("dan"),

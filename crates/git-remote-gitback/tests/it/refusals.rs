@@ -178,7 +178,7 @@ fn a_daemon_that_is_not_running_is_said_to_be_so() {
     let expected = format!(
         "error: the daemon is not answering on {}\n\
          why:   nothing listens there\n\
-         hint:  start it: vigo envoy run\n",
+         hint:  start it: vigo up\n",
         socket.display()
     );
     assert_eq!(world.git_fails(".", &["ls-remote", NOTES]), expected);

@@ -317,7 +317,7 @@ fn without_a_puddle_nothing_can_be_signed() {
         need_grant(draft(&grant())),
         "error: this machine may not serve notes to you yet\n\
          why:   that takes a signature, and you have no puddle on this machine\n\
-         hint:  bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle\n",
+         hint:  bring your puddle to this machine: vigo swarm puddle join\n",
     );
     check(
         Reply::NeedToken {
@@ -326,7 +326,7 @@ fn without_a_puddle_nothing_can_be_signed() {
         &format!(
             "error: this machine does not hold notes ({})\n\
              why:   bringing it here takes a member's signature, and you have no puddle on this machine\n\
-             hint:  bring your puddle to this machine: copy identity.wrapped into ~/.vigo-puddle\n",
+             hint:  bring your puddle to this machine: vigo swarm puddle join\n",
             notes().short()
         ),
     );

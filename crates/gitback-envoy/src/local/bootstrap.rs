@@ -123,7 +123,7 @@ fn bring(
 ) -> Vec<Failed> {
     let _only_one = cell.wait_catch_up();
     let mut failures = Vec::new();
-    for neighbour in envoy.neighbours() {
+    for neighbour in envoy.neighbours().iter() {
         let error = match catch_up_wholly(envoy, cell, neighbour, token, progress) {
             Ok(()) => return failures,
             Err(error) => error,

@@ -111,7 +111,7 @@ impl<'a> Intake<'a> {
         if *origin == self.caller {
             return;
         }
-        let Some(neighbour) = self.envoy.neighbour(origin).cloned() else {
+        let Some(neighbour) = self.envoy.neighbour(origin) else {
             return;
         };
         let (client, id) = (self.envoy.client().clone(), *self.cell.id());

@@ -39,8 +39,8 @@ struct Lacks {
 /// and that nobody here can reach.
 pub(super) fn all(envoy: &Envoy, cell: &Cell, state: &State) -> Vec<CopyStatus> {
     let may = |key| access::may_ask(envoy, state, key);
-    let partners: Vec<_> = envoy
-        .neighbours()
+    let neighbours = envoy.neighbours();
+    let partners: Vec<_> = neighbours
         .iter()
         .filter(|neighbour| may(neighbour.key()))
         .collect();

@@ -178,6 +178,43 @@ fn requests_have_the_written_form() {
         },
     );
     check(r#"{"do":"envoy"}"#, Request::Envoy);
+    check(r#"{"do":"card"}"#, Request::Card);
+    check(
+        r#"{"do":"enrol_request","challenge":"ab"}"#,
+        Request::EnrolRequest {
+            challenge: text("ab"),
+        },
+    );
+    check(
+        r#"{"do":"enrol","request":"ab","challenge":"cd"}"#,
+        Request::Enrol {
+            request: text("ab"),
+            challenge: text("cd"),
+        },
+    );
+    check(
+        r#"{"do":"join_fleet","enrolment":"ab"}"#,
+        Request::JoinFleet {
+            enrolment: text("ab"),
+        },
+    );
+    check(
+        r#"{"do":"ticket","valid_ms":1000}"#,
+        Request::Ticket { valid_ms: 1000 },
+    );
+    check(
+        r#"{"do":"join_by_ticket","ticket":"vigo1ab"}"#,
+        Request::JoinByTicket {
+            ticket: text("vigo1ab"),
+        },
+    );
+    check(r#"{"do":"fleet"}"#, Request::Fleet);
+    check(
+        r#"{"do":"remove_envoy","envoy":"titan"}"#,
+        Request::RemoveEnvoy {
+            envoy: text("titan"),
+        },
+    );
     check(r#"{"do":"projects"}"#, Request::Projects);
     check(
         r#"{"do":"project","project":"ab"}"#,

@@ -2,6 +2,7 @@
 //!
 //! Source: docs/spec/peer.md §3.
 
+mod fleet;
 mod heal;
 
 use std::fmt;
@@ -60,6 +61,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/swarm/gitback/reconcile/{project}", post(heal::reconcile))
         .route("/swarm/gitback/envelopes/{project}", post(heal::envelopes))
         .route("/swarm/gitback/held/{project}", post(heal::held))
+        .route("/swarm/fleet/roster", post(fleet::roster))
+        .route("/swarm/fleet/enrol", post(fleet::enrol))
         .route("/swarm/puddle/names", post(heal::names))
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
@@ -172,8 +175,9 @@ async fn digests(
             Comparison::Summary {
                 name,
                 summary,
+                roster,
                 names,
-            } => summed_up(service, caller, (name, names), &summary)?,
+            } => summed_up(service, caller, name, (roster, names), &summary)?,
         };
         answer.encode().map_err(own_fault)
     };
@@ -186,30 +190,33 @@ async fn digests(
 fn summed_up(
     service: &dyn Service,
     caller: &Caller,
-    (name, names): (String, Option<[u8; 32]>),
+    name: String,
+    (roster, names): (Option<[u8; 32]>, Option<[u8; 32]>),
     summary: &[u8; 32],
 ) -> Result<Compared, Refusal> {
-    let other = |name, names| Compared::Summary {
-        name,
+    let other = |ours: Digests| Compared::Summary {
+        name: ours.name,
         same: false,
-        names,
+        roster: ours.roster,
+        names: ours.names,
     };
     let Some(ours) = service.listed(caller)? else {
-        return Ok(other(String::new(), None));
+        return Ok(other(Digests::default()));
     };
     if ours.summary() != *summary {
-        return Ok(other(ours.name, ours.names));
+        return Ok(other(ours));
     }
-    let projects = ours.projects;
     let theirs = Digests {
         name,
-        projects,
+        projects: ours.projects,
+        roster,
         names,
     };
     let now = service.digests(caller, theirs)?;
     Ok(Compared::Summary {
         same: now.summary() == *summary,
         name: now.name,
+        roster: now.roster,
         names: now.names,
     })
 }

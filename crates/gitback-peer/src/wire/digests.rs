@@ -17,6 +17,8 @@ pub struct Digests {
     pub name: String,
     /// A project and the digest of its folded envelopes.
     pub projects: Vec<(ProjectId, [u8; 32])>,
+    /// The digest of the roster of its fleet, if it is in one.
+    pub roster: Option<[u8; 32]>,
     /// Of the claims to names that it knows, where it takes part in spreading them.
     pub names: Option<[u8; 32]>,
 }
@@ -32,6 +34,8 @@ pub(crate) enum Comparison {
         name: String,
         /// [`Digests::summary`] of its list.
         summary: [u8; 32],
+        /// The digest of the roster of its fleet, if it is in one.
+        roster: Option<[u8; 32]>,
         /// [`Digests::names`] of the caller.
         names: Option<[u8; 32]>,
     },
@@ -48,6 +52,8 @@ pub(crate) enum Compared {
         name: String,
         /// Whether its list has the caller's summary.
         same: bool,
+        /// The digest of the roster of its fleet, if it is in one.
+        roster: Option<[u8; 32]>,
         /// [`Digests::names`] of the holder.
         names: Option<[u8; 32]>,
     },
@@ -62,6 +68,8 @@ struct DigestsBody {
     summary: Option<Hex<32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     same: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    roster: Option<Hex<32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     names: Option<Hex<32>>,
 }
@@ -96,6 +104,7 @@ impl Digests {
         Ok(DigestsBody {
             name: self.name.clone(),
             projects: Some(pairs.collect()),
+            roster: self.roster.map(Hex),
             names: self.names.map(Hex),
             ..DigestsBody::default()
         })
@@ -109,12 +118,14 @@ impl Comparison {
             Self::Summary {
                 name,
                 summary,
+                roster,
                 names,
             } => {
                 check_name(name)?;
                 DigestsBody {
                     name: name.clone(),
                     summary: Some(Hex(*summary)),
+                    roster: roster.map(Hex),
                     names: names.map(Hex),
                     ..DigestsBody::default()
                 }
@@ -125,6 +136,7 @@ impl Comparison {
 
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
+        let roster = body.roster.map(|digest| digest.0);
         let names = body.names.map(|digest| digest.0);
         match (body.projects, body.summary) {
             (None, Some(summary)) => {
@@ -132,10 +144,11 @@ impl Comparison {
                 Ok(Self::Summary {
                     name: body.name,
                     summary: summary.0,
+                    roster,
                     names,
                 })
             }
-            (projects, _) => full(body.name, projects, names).map(Self::Full),
+            (projects, _) => full(body.name, projects, roster, names).map(Self::Full),
         }
     }
 }
@@ -144,11 +157,17 @@ impl Compared {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
         let body = match self {
             Self::Full(digests) => digests.body()?,
-            Self::Summary { name, same, names } => {
+            Self::Summary {
+                name,
+                same,
+                roster,
+                names,
+            } => {
                 check_name(name)?;
                 DigestsBody {
                     name: name.clone(),
                     same: Some(*same),
+                    roster: roster.map(Hex),
                     names: names.map(Hex),
                     ..DigestsBody::default()
                 }
@@ -159,6 +178,7 @@ impl Compared {
 
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         let body: DigestsBody = from_json(json, "digests", DIGESTS_MAX)?;
+        let roster = body.roster.map(|digest| digest.0);
         let names = body.names.map(|digest| digest.0);
         match (body.projects, body.same) {
             (None, Some(same)) => {
@@ -166,10 +186,11 @@ impl Compared {
                 Ok(Self::Summary {
                     name: body.name,
                     same,
+                    roster,
                     names,
                 })
             }
-            (projects, _) => full(body.name, projects, names).map(Self::Full),
+            (projects, _) => full(body.name, projects, roster, names).map(Self::Full),
         }
     }
 }
@@ -177,6 +198,7 @@ impl Compared {
 fn full(
     name: String,
     projects: Option<Vec<(Hex<32>, Hex<32>)>>,
+    roster: Option<[u8; 32]>,
     names: Option<[u8; 32]>,
 ) -> Result<Digests, Reject> {
     let projects = projects.ok_or(Reject::Malformed {
@@ -188,6 +210,7 @@ fn full(
         projects: pairs
             .map(|(project, digest)| (ProjectId::from_bytes(&project.0), digest.0))
             .collect(),
+        roster,
         names,
     };
     digests.check()?;

@@ -27,6 +27,7 @@ async fn digests_go_both_ways() {
             Ok(Digests {
                 name: "mars".to_owned(),
                 projects: vec![(project(), [9; 32])],
+                roster: Some([4; 32]),
                 ..Digests::default()
             })
         }),

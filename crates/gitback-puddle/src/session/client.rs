@@ -136,6 +136,8 @@ impl Client {
             name,
             key,
             until_ms,
+            idle_ms,
+            memory_locked,
         } = self.call(&Request::Status)?
         else {
             return Err(CallError::Unexpected);
@@ -145,6 +147,8 @@ impl Client {
             name: name.parse().map_err(|_| CallError::Unexpected)?,
             key: PuddleKey::new(key),
             until_ms,
+            idle_ms,
+            memory_locked,
         })
     }
 

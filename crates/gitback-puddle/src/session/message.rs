@@ -29,6 +29,10 @@ pub(crate) enum Reply {
         name: String,
         key: String,
         until_ms: u64,
+        #[serde(default)]
+        idle_ms: Option<u64>,
+        #[serde(default)]
+        memory_locked: bool,
     },
     Locked,
     Refused {

@@ -11,16 +11,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use gitback_identity::{SecretKey, Signature, hex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
-use rustix::mm::MlockAllFlags;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 
 use super::deadline::Deadline;
 use super::judge::{self, Refusal};
 use super::message::{self, Reply, Request};
+use super::vault::{Vault, wipe_stack};
 use crate::Public;
 
 /// How long one connection may keep the session busy.
@@ -76,34 +75,6 @@ pub enum ServeError {
     },
 }
 
-/// What [`harden`] achieved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hardened {
-    /// No other process of the user can read this one's memory, and it leaves
-    /// no core file.
-    pub not_dumpable: bool,
-    /// What memory the process has is never swapped out.
-    pub memory_locked: bool,
-}
-
-/// Closes this process to debuggers and its memory to the swap, as far as the
-/// system allows. Call it before the secret enters the process.
-pub fn harden() -> Hardened {
-    let no_core = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let no_core = rustix::process::setrlimit(Resource::Core, no_core);
-    let closed = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // Not FUTURE: under a user's usual limit a later allocation would fail.
-    let all = MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT;
-    let locked = rustix::mm::mlockall(all);
-    Hardened {
-        not_dumpable: no_core.is_ok() && closed.is_ok(),
-        memory_locked: locked.is_ok(),
-    }
-}
-
 /// A session's socket, before the secret is behind it.
 ///
 /// Clients can connect from here on and are answered by [`Server::run`]. The
@@ -123,7 +94,7 @@ impl Server {
         Bound::new(socket).map(Self)
     }
 
-    /// Serves with `secret` until the session ends, then removes the socket
+    /// Serves with the secret in `vault` until the session ends, then removes the socket
     /// and wipes the secret.
     ///
     /// The session lasts `until` (time asleep counts), or shorter if nothing
@@ -134,7 +105,7 @@ impl Server {
     /// [`ServeError::Io`] if the socket breaks.
     pub fn run(
         self,
-        secret: SecretKey,
+        vault: Vault,
         public: Public,
         until: Duration,
         idle: Option<Duration>,
@@ -142,7 +113,8 @@ impl Server {
         let Self(bound) = self;
         let session = Session {
             until_ms: wall_clock_ms().saturating_add(millis(until)),
-            secret,
+            idle_ms: idle.map(millis),
+            vault,
             public,
         };
         let mut clock = Clock::start(until, idle);
@@ -181,7 +153,7 @@ pub fn serve(
     until: Duration,
     idle: Option<Duration>,
 ) -> Result<Ended, ServeError> {
-    Server::bind(socket)?.run(secret, public, until, idle)
+    Server::bind(socket)?.run(Vault::new(secret), public, until, idle)
 }
 
 /// The socket, removed when dropped.
@@ -264,9 +236,10 @@ impl LastReply {
 }
 
 struct Session {
-    secret: SecretKey,
+    vault: Vault,
     public: Public,
     until_ms: u64,
+    idle_ms: Option<u64>,
 }
 
 impl Session {
@@ -285,17 +258,16 @@ impl Session {
             let reply = match request {
                 Request::Lock => return Next::End(LastReply(stream)),
                 Request::Status => self.status(),
-                Request::Sign { type_name, body } => {
-                    clock.used();
-                    signed(judge::statement(&self.secret, &type_name, &body))
-                }
-                Request::Accept { type_name, body } => {
-                    clock.used();
-                    signed(judge::delegation(&self.secret, &type_name, &body))
-                }
+                Request::Sign { type_name, body } => made(
+                    clock,
+                    judge::statement(self.vault.secret(), &type_name, &body),
+                ),
+                Request::Accept { type_name, body } => made(
+                    clock,
+                    judge::delegation(self.vault.secret(), &type_name, &body),
+                ),
                 Request::ClaimName { body } => {
-                    clock.used();
-                    signed(judge::claim(&self.secret, &body))
+                    made(clock, judge::claim(self.vault.secret(), &body))
                 }
             };
             if message::write(&mut stream, &reply).is_err() {
@@ -308,17 +280,25 @@ impl Session {
     fn status(&self) -> Reply {
         Reply::Status {
             name: self.public.name.to_string(),
-            key: self.secret.public().to_string(),
+            key: self.vault.secret().public().to_string(),
             until_ms: self.until_ms,
+            idle_ms: self.idle_ms,
+            memory_locked: self.vault.is_locked(),
         }
     }
 }
 
-fn signed(judged: Result<Signature, Refusal>) -> Reply {
+fn made(clock: &mut Clock, judged: Result<Signature, Refusal>) -> Reply {
+    // Whatever signing has left there.
+    wipe_stack();
     match judged {
-        Ok(signature) => Reply::Signed {
-            signature: hex::encode(signature.as_bytes()),
-        },
+        Ok(signature) => {
+            // What is refused keeps no session alive.
+            clock.used();
+            Reply::Signed {
+                signature: hex::encode(signature.as_bytes()),
+            }
+        }
         Err(Refusal { code, reason }) => Reply::Refused {
             code: code.to_owned(),
             reason,

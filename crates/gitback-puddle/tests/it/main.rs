@@ -4,6 +4,7 @@ mod names;
 mod rotate;
 mod session;
 mod store;
+mod travel;
 
 use std::path::{Path, PathBuf};
 

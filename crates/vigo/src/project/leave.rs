@@ -16,7 +16,7 @@ use crate::people::{People, own_or_fail};
 use crate::{ask, cli, failure, show};
 
 /// Where a leave waits for the daemon, in the project's directory in the user's home.
-const PENDING: &str = "leave.pending";
+pub(crate) const PENDING: &str = "leave.pending";
 /// The longest such file, in bytes.
 const PENDING_MAX: u64 = 8 * 1024;
 

@@ -41,7 +41,8 @@ pub(crate) fn log(errand: &mut Errand<'_, '_>, arguments: &cli::Log) -> Result<(
     }
 }
 
-fn page(
+/// One page of a project's envelopes, and whether there is another.
+pub(crate) fn page(
     errand: &mut Errand<'_, '_>,
     project: &str,
     skip: u64,

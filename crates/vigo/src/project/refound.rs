@@ -23,7 +23,7 @@ use crate::people::People;
 use crate::{cli, failure, show};
 
 /// Says of the new project which one it is to take the place of.
-const NOTE: &str = "refound.json";
+pub(crate) const NOTE: &str = "refound.json";
 const NOTE_MAX: u64 = 64 * 1024;
 
 /// The note in the user's home.

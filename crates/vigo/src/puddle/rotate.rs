@@ -3,15 +3,14 @@
 use std::cell::RefCell;
 
 use gitback_puddle::{
-    Cost, Passphrase, RotateError, Rotated, UnwrapError, generate, rotate as give_new_key,
-    unwrap_retired,
+    Cost, Passphrase, Rotated, generate, rotate as give_new_key, session, unwrap_retired,
 };
 
 use super::name::{claim_if_known, pass_on};
-use super::{duration, end_session, refusals, start_session, tries, until};
+use super::{Length, end_session, refusals, start_session};
 use crate::console::{Console, Stop};
 use crate::context::Context;
-use crate::{ask, cli, failure, show};
+use crate::{cli, failure, gate, show};
 
 /// Gives the puddle a new key, and unlocks it unless told otherwise.
 pub(crate) fn rotate(
@@ -20,7 +19,8 @@ pub(crate) fn rotate(
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     let public = context.puddle()?;
-    let length = duration(&arguments.duration)?;
+    let length = Length::of(&arguments.unlocked)?;
+    session::close();
     let secret = generate().map_err(|error| failure::no_randomness(&error))?;
     let dir = &context.layout.puddle_dir;
     // What the old key claims, the new one is to claim, and only the old one can give it back.
@@ -33,16 +33,8 @@ pub(crate) fn rotate(
         }
         Ok(rotated)
     };
-    let wrong = |error: &RotateError| {
-        matches!(
-            error,
-            RotateError::Unwrap(UnwrapError::WrongPassphrase { .. })
-        )
-    };
-    let rotated = match &arguments.passphrase_file {
-        Some(file) => attempt(&ask::passphrase_from(file)?),
-        None => tries(&public.name, console, attempt, wrong)?,
-    };
+    let file = arguments.passphrase_file.as_deref();
+    let rotated = gate::with_passphrase(context, &public.name, file, console, attempt)?;
     let Rotated { retired, current } = rotated.map_err(|error| refusals::rotate(&error))?;
 
     console.line(format_args!("Gave puddle {} a new key", current.name))?;
@@ -57,10 +49,8 @@ pub(crate) fn rotate(
         end_session(context)
             .map(|_before| "  Locked       `vigo swarm puddle unlock` opens it".to_owned())
     } else {
-        start_session(context, &secret, &current, length).map(|()| {
-            let until = until(length);
-            format!("  Unlocked     {until}; `vigo swarm puddle lock` ends it")
-        })
+        start_session(context, &secret, &current, length, console)
+            .map(|()| format!("  Unlocked     {length}; `vigo swarm puddle lock` ends it"))
     };
     if let Ok(line) = &session {
         console.line(line)?;

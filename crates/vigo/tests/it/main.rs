@@ -4,6 +4,7 @@ mod members;
 mod names;
 mod project;
 mod puddle;
+mod recovery;
 mod rotate;
 mod streams;
 

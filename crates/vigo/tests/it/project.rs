@@ -304,5 +304,5 @@ fn says_that_there_is_nothing_yet() {
     machine
         .vigo("swarm gitback project status notes")
         .expect(10);
-    machine.vigo("envoy status").expect(0).answers("No peers.");
+    machine.vigo("envoy status").expect(0).answers("No peers");
 }

@@ -9,7 +9,7 @@ fn says_how_to_start_a_daemon_that_does_not_run() {
     let error = format!(
         "error: the daemon is not answering on {}\n\
          why:   nothing listens there\n\
-         hint:  start it: vigo envoy run\n",
+         hint:  start it: vigo up\n",
         socket.display()
     );
     for line in [
@@ -35,7 +35,7 @@ fn reports_errors_as_json_where_json_is_asked_for() {
     let error: serde_json::Value = serde_json::from_str(&said.talk).expect("JSON");
     assert_eq!(error["message_type"], "error");
     assert_eq!(error["code"], 15);
-    assert_eq!(error["hints"][0], "start it: vigo envoy run");
+    assert_eq!(error["hints"][0], "start it: vigo up");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::server::stream::collect;
 use crate::service::{Caller, Service};
 use crate::wire::{Fresh, Names, decode_ids, decode_messages, encode_page};
 
-const OCTETS: &str = "application/octet-stream";
+pub(super) const OCTETS: &str = "application/octet-stream";
 
 pub(super) async fn gossip(
     State(app): State<Arc<App>>,
@@ -127,7 +127,7 @@ async fn asked(
     Ok((project, decode_ids(&body, most)?))
 }
 
-async fn whole(
+pub(super) async fn whole(
     app: &App,
     request: Request,
     limit: usize,

@@ -16,6 +16,7 @@ fn digests_round_trip_and_look_as_specified() {
     let digests = Digests {
         name: "mars".to_owned(),
         projects: vec![(ProjectId::from_bytes(&[1; 32]), [0xab; 32])],
+        roster: None,
         names: Some([0xcd; 32]),
     };
     let json = full(&digests).encode().expect("small");
@@ -34,6 +35,7 @@ fn the_most_projects_fit() {
     let digests = Digests {
         name: "n".repeat(NAME_MAX),
         projects: vec![(ProjectId::from_bytes(&[0xff; 32]), [0xff; 32]); PROJECTS_MAX],
+        roster: Some([0xff; 32]),
         names: Some([0xff; 32]),
     };
     assert_eq!(
@@ -96,12 +98,14 @@ fn the_short_forms_round_trip_and_look_as_specified() {
     let asked = Comparison::Summary {
         name: "mars".to_owned(),
         summary: [0xab; 32],
+        roster: Some([0xef; 32]),
         names: Some([0xcd; 32]),
     };
     let json = asked.encode().expect("small");
     let expected = format!(
-        r#"{{"name":"mars","summary":"{}","names":"{}"}}"#,
+        r#"{{"name":"mars","summary":"{}","roster":"{}","names":"{}"}}"#,
         "ab".repeat(32),
+        "ef".repeat(32),
         "cd".repeat(32)
     );
     assert_eq!(String::from_utf8_lossy(&json), expected);
@@ -109,11 +113,35 @@ fn the_short_forms_round_trip_and_look_as_specified() {
     let answer = Compared::Summary {
         name: "venus".to_owned(),
         same: true,
+        roster: None,
         names: None,
     };
     let json = answer.encode().expect("small");
     assert_eq!(json, br#"{"name":"venus","same":true}"#);
     assert_eq!(Compared::decode(&json).expect("own bytes"), answer);
+    for roster in [[0xcd; 32], [0; 32]] {
+        let with = Comparison::Summary {
+            name: "mars".to_owned(),
+            summary: [0xab; 32],
+            roster: Some(roster),
+            names: None,
+        };
+        let json = with.encode().expect("small");
+        assert_eq!(Comparison::decode(&json).expect("own bytes"), with);
+        let list = Digests {
+            name: "mars".to_owned(),
+            projects: Vec::new(),
+            roster: Some(roster),
+            names: None,
+        };
+        let json = full(&list).encode().expect("small");
+        assert_eq!(decode(&json).expect("own bytes"), list);
+    }
+    let bad = r#"{"name":"mars","projects":[],"roster":"00"}"#;
+    assert_eq!(
+        Comparison::decode(bad.as_bytes()).unwrap_err().code(),
+        "malformed"
+    );
     let bad = r#"{"name":"a\u001bb","same":true}"#;
     assert_eq!(
         Compared::decode(bad.as_bytes()).unwrap_err().code(),

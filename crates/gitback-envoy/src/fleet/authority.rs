@@ -1,0 +1,243 @@
+//! What only the envoy does that holds the authority's key: enrol, renew, remove, give out tickets.
+
+use std::sync::Arc;
+
+use gitback_fleet::{
+    EnrolRequest, Enrolment, FleetReject, Place, Removal, Role, Roster, SECRET_LEN, Ticket,
+};
+use gitback_identity::EnvoyKey;
+
+use super::files::FleetFault;
+use super::tickets::{NewTicket, TicketFault};
+use super::{Fleet, Inner};
+use crate::clock;
+use crate::daemon::Envoy;
+use crate::key;
+use crate::whereabouts::own_addresses;
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// How long an enrolment is good, in milliseconds: so long that a fleet does not end with its authority's machine.
+const VALID_MS: u64 = 400 * DAY_MS;
+
+/// After how long it is renewed, in milliseconds.
+const RENEW_MS: u64 = 30 * DAY_MS;
+
+/// Why an envoy is not enrolled, or not removed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnrolFault {
+    /// The authority's key is not here.
+    #[error("this envoy does not hold the key of the fleet's authority")]
+    NotTheAuthority,
+    /// The key of the new envoy was removed.
+    #[error("its key was removed from this fleet, for good")]
+    Removed,
+    /// Another envoy of the fleet has its name.
+    #[error("another envoy of the fleet is called {name}, with the key {key}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        key: EnvoyKey,
+    },
+    /// The ticket brings nobody in.
+    #[error(transparent)]
+    Ticket(TicketFault),
+    /// It cannot be one of the fleet.
+    #[error("the fleet cannot take it")]
+    Reject(#[source] FleetReject),
+    /// The system gave no randomness.
+    #[error("the system gave no randomness")]
+    Randomness,
+    /// There are too many tickets.
+    #[error("too many tickets have not ended yet")]
+    TooManyTickets,
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(FleetFault),
+}
+
+impl Fleet {
+    /// Founds a fleet, if there is none.
+    pub(crate) fn found(&self, envoy: &Envoy) -> Result<(), EnrolFault> {
+        let mut inner = self.inner();
+        if inner.known.is_some() {
+            return Ok(());
+        }
+        let dir = self.files.dir();
+        let secret = key::make_authority_key(dir)
+            .map_err(|error| EnrolFault::Store(FleetFault::Key(error)))?;
+        let mut roster = Roster::new(secret.public());
+        let now = clock::now_ms();
+        let own = Enrolment::sign(
+            &secret,
+            *envoy.public(),
+            envoy.name(),
+            envoy.role(),
+            now,
+            now.saturating_add(VALID_MS),
+        );
+        let own = own.map_err(EnrolFault::Reject)?;
+        roster.enrol(own).map_err(EnrolFault::Reject)?;
+        inner.authority = Some(secret);
+        self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
+        tracing::info!("this envoy has founded a fleet");
+        Ok(())
+    }
+
+    /// Takes an envoy into the fleet. With the secret of a ticket, the ticket is used up by that.
+    pub(crate) fn enrol(
+        &self,
+        envoy: &Envoy,
+        request: &EnrolRequest,
+        secret: Option<&[u8; SECRET_LEN]>,
+    ) -> Result<(), EnrolFault> {
+        let mut inner = self.inner();
+        let (key, now) = (*request.envoy(), clock::now_ms());
+        let mut roster = inner.own_roster()?;
+        if let Some(secret) = secret {
+            let judged = inner.tickets.judge(secret, &key, now);
+            judged.map_err(EnrolFault::Ticket)?;
+        }
+        if roster.removal(&key).is_some() {
+            return Err(EnrolFault::Removed);
+        }
+        if let Some(other) = roster
+            .live(now)
+            .find(|one| one.name() == request.name() && *one.envoy() != key)
+        {
+            return Err(EnrolFault::NameTaken {
+                name: request.name().to_owned(),
+                key: *other.envoy(),
+            });
+        }
+        let role = if key == *envoy.public() {
+            envoy.role()
+        } else {
+            Role::Member
+        };
+        inner.sign_into(&mut roster, key, request.name(), role, now)?;
+        if let Some(secret) = secret
+            && inner.tickets.note_used(secret, &key)
+        {
+            // Before it is enrolled: a ticket that was used brings in nobody else, whatever happens next.
+            let kept = self.files.keep_tickets(&inner.tickets);
+            kept.map_err(EnrolFault::Store)?;
+        }
+        let place = Place {
+            envoy: key,
+            addresses: request.addresses().to_vec(),
+        };
+        inner.note_places(envoy.public(), &[place]);
+        self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
+        self.files.keep_places(&inner.places);
+        envoy.know_fleet(&inner);
+        tracing::info!(name = request.name(), %key, "is enrolled");
+        Ok(())
+    }
+
+    /// Takes an envoy out of the fleet, for good.
+    pub(crate) fn remove(&self, envoy: &Envoy, key: EnvoyKey) -> Result<(), EnrolFault> {
+        let mut inner = self.inner();
+        let mut roster = inner.own_roster()?;
+        let secret = inner.authority_of_fleet();
+        let secret = secret.ok_or(EnrolFault::NotTheAuthority)?;
+        let name = roster.enrolment(&key).map_or("unknown", Enrolment::name);
+        let removal = Removal::sign(secret, key, name, clock::now_ms());
+        let removal = removal.map_err(EnrolFault::Reject)?;
+        roster.remove(removal).map_err(EnrolFault::Reject)?;
+        self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
+        envoy.know_fleet(&inner);
+        tracing::info!(%key, "was removed from the fleet");
+        Ok(())
+    }
+
+    /// Gives out a ticket.
+    pub(crate) fn ticket(&self, envoy: &Envoy, valid_ms: u64) -> Result<NewTicket, EnrolFault> {
+        let mut inner = self.inner();
+        if !inner.holds_authority() {
+            return Err(EnrolFault::NotTheAuthority);
+        }
+        let mut secret = [0; SECRET_LEN];
+        getrandom::fill(&mut secret).map_err(|_| EnrolFault::Randomness)?;
+        let now = clock::now_ms();
+        let expires_ms = now.saturating_add(valid_ms);
+        if !inner.tickets.give(&secret, expires_ms, now) {
+            return Err(EnrolFault::TooManyTickets);
+        }
+        let kept = self.files.keep_tickets(&inner.tickets);
+        kept.map_err(EnrolFault::Store)?;
+        Ok(NewTicket {
+            ticket: Ticket::new(*envoy.public(), secret, &own_addresses(envoy)),
+            expires_ms,
+        })
+    }
+
+    /// Signs anew what is older than [`RENEW_MS`], and this envoy's own enrolment when what it is has changed. Whether
+    /// there was any.
+    pub(super) fn renew(&self, envoy: &Arc<Envoy>) -> Result<bool, EnrolFault> {
+        let mut inner = self.inner();
+        if !inner.holds_authority() {
+            return Ok(false);
+        }
+        let mut roster = inner.own_roster()?;
+        let (me, now) = (*envoy.public(), clock::now_ms());
+        let role = |one: &Enrolment| match (*one.envoy() == me, one.role()) {
+            (true, _) => envoy.role(),
+            (false, role) => role,
+        };
+        let is_due = |one: &Enrolment| {
+            let is_old = now.saturating_sub(one.number()) > RENEW_MS;
+            let is_news = *one.envoy() == me && one.name() != envoy.name();
+            is_old || is_news || role(one) != one.role()
+        };
+        let due: Vec<(EnvoyKey, String, Role)> = roster
+            .enrolments()
+            .filter(|one| is_due(one))
+            .map(|one| {
+                let is_me = *one.envoy() == me;
+                let name = if is_me { envoy.name() } else { one.name() };
+                (*one.envoy(), name.to_owned(), role(one))
+            })
+            .collect();
+        for (key, name, role) in &due {
+            inner.sign_into(&mut roster, *key, name, *role, now)?;
+        }
+        if !due.is_empty() {
+            self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
+            tracing::info!(count = due.len(), "enrolments were renewed");
+        }
+        Ok(!due.is_empty())
+    }
+}
+
+impl Inner {
+    /// The roster of the fleet whose authority is here, to be changed.
+    fn own_roster(&self) -> Result<Roster, EnrolFault> {
+        let known = self.known.as_ref().filter(|_| self.holds_authority());
+        let (roster, _) = known.ok_or(EnrolFault::NotTheAuthority)?;
+        Ok(Roster::clone(roster))
+    }
+
+    /// Signs an enrolment that holds rather than the one that is there.
+    fn sign_into(
+        &self,
+        roster: &mut Roster,
+        key: EnvoyKey,
+        name: &str,
+        role: Role,
+        now_ms: u64,
+    ) -> Result<(), EnrolFault> {
+        let secret = self.authority_of_fleet();
+        let secret = secret.ok_or(EnrolFault::NotTheAuthority)?;
+        let last = roster.enrolment(&key).map(Enrolment::number);
+        let number = last.map_or(now_ms, |last| now_ms.max(last.saturating_add(1)));
+        let expires_ms = now_ms.saturating_add(VALID_MS);
+        let enrolment = Enrolment::sign(secret, key, name, role, number, expires_ms);
+        let enrolment = enrolment.map_err(EnrolFault::Reject)?;
+        roster
+            .enrol(enrolment)
+            .map(drop)
+            .map_err(EnrolFault::Reject)
+    }
+}

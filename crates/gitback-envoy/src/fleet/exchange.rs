@@ -1,0 +1,112 @@
+//! Talking with other envoys about the fleet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gitback_fleet::{Petition, Roster, Welcome};
+use gitback_peer::{CallError, PeerAddress};
+use tokio::sync::Semaphore;
+
+use super::Fleet;
+use crate::daemon::{Envoy, chain};
+use crate::peers::Neighbour;
+
+/// With how many envoys rosters are exchanged at the same time.
+const AT_ONCE: usize = 8;
+
+/// How long one exchange may take when everybody is told of news.
+const TELL_MAX: Duration = Duration::from_secs(15);
+
+/// Why a roster was not exchanged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeFault {
+    /// There is no fleet here.
+    #[error("this envoy is in no fleet")]
+    NoFleet,
+    /// The other envoy did not answer, or refused.
+    #[error(transparent)]
+    Call(CallError),
+    /// What it answered is none, or of another fleet, or cannot be kept.
+    #[error("its roster is of no use here: {0}")]
+    Useless(String),
+}
+
+impl ExchangeFault {
+    /// Whether the same two rosters would be of no use to each other another time.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(self, Self::Call(CallError::Refused(_)) | Self::Useless(_))
+    }
+}
+
+/// Gives a peer the roster that is here and takes in the peer's. Whether there was news in it.
+pub(crate) fn exchange(envoy: &Envoy, neighbour: &Neighbour) -> Result<bool, ExchangeFault> {
+    let ours = envoy.fleet().roster().ok_or(ExchangeFault::NoFleet)?;
+    let (to, bytes) = (neighbour.address(), ours.encode());
+    let call = envoy.client().roster(&to, bytes);
+    let theirs = envoy.handle().block_on(call).map_err(ExchangeFault::Call)?;
+    take_in(envoy, &ours, &theirs)
+}
+
+fn take_in(envoy: &Envoy, ours: &Roster, theirs: &[u8]) -> Result<bool, ExchangeFault> {
+    if theirs == ours.encode() {
+        return Ok(false);
+    }
+    let useless = |error: &dyn std::error::Error| ExchangeFault::Useless(chain(error));
+    let theirs = Roster::decode(theirs).map_err(|error| useless(&error))?;
+    let merged = envoy.fleet().merge(envoy, &theirs);
+    merged.map_err(|error| useless(&error))
+}
+
+/// Tells every envoy of the fleet at once that something has changed in it, in the background. Whom this does not reach
+/// sees it at the next comparison.
+pub(crate) fn spread(envoy: &Arc<Envoy>) {
+    let Some(ours) = envoy.fleet().roster() else {
+        return;
+    };
+    let bytes = ours.encode();
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    for neighbour in envoy.neighbours().iter() {
+        if ours.enrolment(neighbour.key()).is_none() {
+            continue;
+        }
+        let (to, bytes, ours) = (neighbour.address(), bytes.clone(), Arc::clone(&ours));
+        let (envoy, turns) = (Arc::clone(envoy), Arc::clone(&turns));
+        let handle = envoy.handle().clone();
+        handle.spawn(async move {
+            let Ok(_turn) = turns.acquire().await else {
+                return;
+            };
+            let call = envoy.client().roster(&to, bytes);
+            let Ok(Ok(theirs)) = tokio::time::timeout(TELL_MAX, call).await else {
+                return;
+            };
+            let merge = tokio::task::spawn_blocking(move || take_in(&envoy, &ours, &theirs));
+            if let Ok(Err(error)) = merge.await {
+                tracing::debug!(error = %chain(&error), "a roster was not taken in");
+            }
+        });
+    }
+}
+
+/// Asks the envoy at one address to enrol another one.
+pub(crate) fn petition(
+    envoy: &Envoy,
+    to: &PeerAddress,
+    petition: &Petition,
+) -> Result<Welcome, CallError> {
+    let call = envoy.client().enrol(to, petition.encode());
+    let answer = envoy.handle().block_on(call)?;
+    Welcome::decode(&answer).map_err(|_| CallError::Protocol {
+        source: gitback_peer::Reject::Malformed {
+            what: "the enrolment",
+        },
+    })
+}
+
+impl Fleet {
+    /// Whether a roster of this digest is worth asking for.
+    pub(crate) fn differs(&self, theirs: Option<[u8; 32]>) -> bool {
+        let ours = self.digest();
+        ours.is_some() && theirs.is_some() && ours != theirs
+    }
+}

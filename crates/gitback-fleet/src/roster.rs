@@ -1,0 +1,271 @@
+//! Everybody who is or was of a fleet.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::vec::Vec;
+
+use gitback_envelope::Malformed;
+use gitback_envelope::cbor::{Reader, Writer};
+use gitback_identity::{EnvoyKey, PublicKey};
+use sha2::{Digest as _, Sha256};
+
+use crate::enrolment::Enrolment;
+use crate::reject::FleetReject;
+use crate::removal::Removal;
+use crate::signed::public_key;
+
+/// The most envoys of one fleet at one time.
+pub const ENVOYS_MAX: usize = 1024;
+/// The most envoys that were ever removed from one fleet.
+pub const REMOVED_MAX: usize = 1024;
+/// The most bytes of a whole roster.
+pub const ROSTER_MAX: usize = 464 * 1024;
+
+/// The enrolments and removals of one fleet, the newest of each envoy. All of them are signed by the fleet's authority.
+///
+/// Rosters of one fleet are merged by [`Roster::merge`]: as long as there are no more envoys than a fleet can have, the
+/// order in which, and how often, makes no difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    authority: PublicKey,
+    enrolments: BTreeMap<EnvoyKey, Enrolment>,
+    removals: BTreeMap<EnvoyKey, Removal>,
+}
+
+impl Roster {
+    /// The roster of a fleet of nobody.
+    #[must_use]
+    pub const fn new(authority: PublicKey) -> Self {
+        Self {
+            authority,
+            enrolments: BTreeMap::new(),
+            removals: BTreeMap::new(),
+        }
+    }
+
+    /// Whose word counts.
+    #[must_use]
+    pub const fn authority(&self) -> &PublicKey {
+        &self.authority
+    }
+
+    /// The newest enrolment of each envoy that was not removed, expired ones too, by key.
+    pub fn enrolments(&self) -> impl Iterator<Item = &Enrolment> {
+        self.enrolments.values()
+    }
+
+    /// The enrolment of an envoy that was not removed, expired or not.
+    #[must_use]
+    pub fn enrolment(&self, envoy: &EnvoyKey) -> Option<&Enrolment> {
+        self.enrolments.get(envoy)
+    }
+
+    /// Who was removed, by key.
+    pub fn removals(&self) -> impl Iterator<Item = &Removal> {
+        self.removals.values()
+    }
+
+    /// That an envoy was removed, if it was.
+    #[must_use]
+    pub fn removal(&self, envoy: &EnvoyKey) -> Option<&Removal> {
+        self.removals.get(envoy)
+    }
+
+    /// Whether an envoy is of the fleet, for whoever's clock shows `now_ms`.
+    #[must_use]
+    pub fn is_live(&self, envoy: &EnvoyKey, now_ms: u64) -> bool {
+        self.enrolments
+            .get(envoy)
+            .is_some_and(|enrolment| enrolment.is_in_force(now_ms))
+    }
+
+    /// Those who are of the fleet, for whoever's clock shows `now_ms`, by key.
+    pub fn live(&self, now_ms: u64) -> impl Iterator<Item = &Enrolment> {
+        self.enrolments()
+            .filter(move |enrolment| enrolment.is_in_force(now_ms))
+    }
+
+    /// Takes in an enrolment. Returns whether that is news; of a removed envoy it never is.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetReject::OtherFleet`], or [`FleetReject::TooMany`]; then nothing has changed.
+    pub fn enrol(&mut self, enrolment: Enrolment) -> Result<bool, FleetReject> {
+        if *enrolment.authority() != self.authority {
+            return Err(FleetReject::OtherFleet);
+        }
+        if self.removals.contains_key(enrolment.envoy()) {
+            return Ok(false);
+        }
+        let is_full = self.enrolments.len() >= ENVOYS_MAX;
+        match self.enrolments.entry(*enrolment.envoy()) {
+            Entry::Vacant(_) if is_full => return Err(FleetReject::TooMany),
+            Entry::Vacant(place) => drop(place.insert(enrolment)),
+            Entry::Occupied(mut known) if enrolment.outranks(known.get()) => {
+                known.insert(enrolment);
+            }
+            Entry::Occupied(_) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Takes in a removal, which ends the envoy's enrolment for good. Returns whether that is news.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetReject::OtherFleet`], or [`FleetReject::TooMany`]; then nothing has changed.
+    pub fn remove(&mut self, removal: Removal) -> Result<bool, FleetReject> {
+        if *removal.authority() != self.authority {
+            return Err(FleetReject::OtherFleet);
+        }
+        let is_full = self.removals.len() >= REMOVED_MAX;
+        let envoy = *removal.envoy();
+        match self.removals.entry(envoy) {
+            Entry::Vacant(_) if is_full => return Err(FleetReject::TooMany),
+            Entry::Vacant(place) => drop(place.insert(removal)),
+            Entry::Occupied(mut known) if removal.outranks(known.get()) => {
+                known.insert(removal);
+            }
+            Entry::Occupied(_) => return Ok(false),
+        }
+        self.enrolments.remove(&envoy);
+        Ok(true)
+    }
+
+    /// Takes in all of another roster of the same fleet. Returns whether something of it was news.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetReject::OtherFleet`], or [`FleetReject::TooMany`]; then nothing has changed.
+    pub fn merge(&mut self, other: &Self) -> Result<bool, FleetReject> {
+        if other.authority != self.authority {
+            return Err(FleetReject::OtherFleet);
+        }
+        let mut merged = self.clone();
+        // Removals first: they make room.
+        for removal in other.removals() {
+            merged.remove(removal.clone())?;
+        }
+        for enrolment in other.enrolments() {
+            merged.enrol(enrolment.clone())?;
+        }
+        let is_news = merged != *self;
+        *self = merged;
+        Ok(is_news)
+    }
+
+    /// What an envoy that was removed is shown: that, and nothing else.
+    #[must_use]
+    pub fn only_removal_of(&self, envoy: &EnvoyKey) -> Self {
+        let mut only = Self::new(self.authority);
+        let removal = self.removals.get(envoy).cloned();
+        only.removals
+            .extend(removal.map(|removal| (*envoy, removal)));
+        only
+    }
+
+    /// SHA-256 of the encoding: equal for equal rosters only.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.encode()).into()
+    }
+
+    /// Writes the roster. A value has one encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.array(3);
+        writer.bytes(self.authority.as_bytes());
+        writer.array(self.enrolments.len());
+        for enrolment in self.enrolments() {
+            writer.bytes(enrolment.bytes());
+        }
+        writer.array(self.removals.len());
+        for removal in self.removals() {
+            writer.bytes(removal.bytes());
+        }
+        writer.finish()
+    }
+
+    /// Whose roster these bytes say that they are. Nothing of it is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetReject`] if the beginning is not that of a roster.
+    pub fn authority_in(bytes: &[u8]) -> Result<PublicKey, FleetReject> {
+        let mut reader = Reader::new(bytes);
+        if reader.array()? != 3 {
+            return Err(Malformed::ItemCount.into());
+        }
+        public_key(&mut reader)
+    }
+
+    /// Decodes a roster and checks each signature in it.
+    ///
+    /// Shape: CBOR array of authority (32 bytes), enrolments (array of bytes) and removals (array of bytes), both
+    /// strictly ascending by envoy key, no envoy in both; at most [`ROSTER_MAX`] bytes, nothing trailing.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetReject`] if `bytes` is not exactly one roster.
+    ///
+    /// Source: docs/spec/fleet.md §4.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FleetReject> {
+        if bytes.len() > ROSTER_MAX {
+            return Err(FleetReject::TooLarge);
+        }
+        let mut reader = Reader::new(bytes);
+        if reader.array()? != 3 {
+            return Err(Malformed::ItemCount.into());
+        }
+        let authority = public_key(&mut reader)?;
+        let enrolments = sorted(&mut reader, ENVOYS_MAX, |bytes| {
+            let one = Enrolment::decode(bytes)?;
+            Ok((*one.envoy(), *one.authority(), one))
+        })?;
+        let removals = sorted(&mut reader, REMOVED_MAX, |bytes| {
+            let one = Removal::decode(bytes)?;
+            Ok((*one.envoy(), *one.authority(), one))
+        })?;
+        reader.finish()?;
+        let mut roster = Self::new(authority);
+        for (by, enrolment) in enrolments {
+            if by != authority {
+                return Err(FleetReject::OtherFleet);
+            }
+            roster.enrolments.insert(*enrolment.envoy(), enrolment);
+        }
+        for (by, removal) in removals {
+            if by != authority {
+                return Err(FleetReject::OtherFleet);
+            }
+            if roster.enrolments.contains_key(removal.envoy()) {
+                return Err(FleetReject::Order);
+            }
+            roster.removals.insert(*removal.envoy(), removal);
+        }
+        Ok(roster)
+    }
+}
+
+/// Reads a list whose items are strictly ascending by key. Nothing is reserved for what is only promised.
+fn sorted<T>(
+    reader: &mut Reader<'_>,
+    most: usize,
+    read: impl Fn(&[u8]) -> Result<(EnvoyKey, PublicKey, T), FleetReject>,
+) -> Result<Vec<(PublicKey, T)>, FleetReject> {
+    let count = usize::try_from(reader.array()?).unwrap_or(usize::MAX);
+    if count > most {
+        return Err(FleetReject::TooMany);
+    }
+    let (mut items, mut last) = (Vec::new(), None);
+    for _ in 0..count {
+        let (key, by, item) = read(reader.bytes()?)?;
+        if last.is_some_and(|last| last >= key) {
+            return Err(FleetReject::Order);
+        }
+        last = Some(key);
+        items.push((by, item));
+    }
+    Ok(items)
+}

@@ -1,0 +1,123 @@
+//! What holds for any input.
+
+use gitback_fleet::{EnrolRequest, Enrolment, Petition, Removal, Role, Roster, Ticket, Welcome};
+use proptest::prelude::*;
+
+use crate::{AUTHORITY, envoy, removal, secret};
+
+/// One thing that an authority may sign.
+#[derive(Debug, Clone)]
+enum News {
+    Enrol { seed: u8, number: u64, name: u8 },
+    Remove { seed: u8, time_ms: u64 },
+}
+
+fn news() -> impl Strategy<Value = News> {
+    prop_oneof![
+        3 => (1_u8..=5, 0_u64..4, 0_u8..3)
+            .prop_map(|(seed, number, name)| News::Enrol { seed, number, name }),
+        1 => (1_u8..=5, 0_u64..3).prop_map(|(seed, time_ms)| News::Remove { seed, time_ms }),
+    ]
+}
+
+fn roster(news: &[News]) -> Roster {
+    let authority = secret(AUTHORITY);
+    let mut roster = Roster::new(authority.public());
+    for one in news {
+        match one {
+            News::Enrol { seed, number, name } => {
+                let name = format!("envoy{name}");
+                let one = Enrolment::sign(
+                    &authority,
+                    envoy(*seed),
+                    &name,
+                    Role::Member,
+                    *number,
+                    *number,
+                );
+                roster.enrol(one.expect("a name")).expect("room");
+            }
+            News::Remove { seed, time_ms } => {
+                roster.remove(removal(*seed, *time_ms)).expect("room");
+            }
+        }
+    }
+    roster
+}
+
+fn merged(one: &Roster, other: &Roster) -> Roster {
+    let mut merged = one.clone();
+    let is_news = merged.merge(other).expect("room");
+    assert_eq!(is_news, merged != *one);
+    merged
+}
+
+fn some_news() -> impl Strategy<Value = Vec<News>> {
+    prop::collection::vec(news(), 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn merging_does_not_depend_on_the_order(
+        one in some_news(), two in some_news(), three in some_news(),
+    ) {
+        let (a, b, c) = (roster(&one), roster(&two), roster(&three));
+        prop_assert_eq!(merged(&a, &b), merged(&b, &a));
+        prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
+        prop_assert_eq!(merged(&a, &a), a.clone());
+        prop_assert_eq!(merged(&merged(&a, &b), &b), merged(&a, &b));
+        // It is what somebody knows who has heard all of it.
+        let all: Vec<News> = one.into_iter().chain(two).collect();
+        prop_assert_eq!(merged(&a, &b), roster(&all));
+    }
+
+    #[test]
+    fn a_roster_comes_back_as_it_was(news in some_news()) {
+        let roster = roster(&news);
+        let decoded = Roster::decode(&roster.encode()).expect("own bytes");
+        prop_assert_eq!(decoded.digest(), roster.digest());
+        prop_assert_eq!(decoded, roster);
+    }
+
+    #[test]
+    fn whoever_was_removed_is_not_live(news in some_news(), now in 0_u64..10) {
+        let roster = roster(&news);
+        for removal in roster.removals() {
+            prop_assert!(!roster.is_live(removal.envoy(), now));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_sound(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Enrolment::decode(&bytes);
+        let _ = Removal::decode(&bytes);
+        let _ = EnrolRequest::decode(&bytes);
+        let _ = Roster::decode(&bytes);
+        let _ = Roster::authority_in(&bytes);
+        let _ = Petition::decode(&bytes);
+        let _ = Welcome::decode(&bytes);
+    }
+
+    #[test]
+    fn a_bent_roster_is_another_one_or_none(
+        news in some_news(), at in any::<prop::sample::Index>(), bit in 0_u8..8,
+    ) {
+        let roster = roster(&news);
+        let mut bytes = roster.encode();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        // What is signed cannot be bent; the authority of a roster of nobody can.
+        if let Ok(other) = Roster::decode(&bytes) {
+            prop_assert_eq!(other.enrolments().count() + other.removals().count(), 0);
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_ticket_or_not(text in "(vigo1)?[a-z2-7]{0,80}") {
+        if let Ok(ticket) = text.parse::<Ticket>() {
+            prop_assert_eq!(ticket.to_string(), text);
+        }
+    }
+}

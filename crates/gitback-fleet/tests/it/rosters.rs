@@ -1,0 +1,162 @@
+//! Rosters: what each does with news, and what is none.
+
+use gitback_envelope::cbor::Writer;
+use gitback_fleet::{
+    ENVOYS_MAX, Enrolment, FleetReject, REMOVED_MAX, ROSTER_MAX, Removal, Role, Roster,
+};
+use gitback_identity::{EnvoyKey, SecretKey};
+
+use crate::{AUTHORITY, enrolment, envoy, removal, secret};
+
+fn empty() -> Roster {
+    Roster::new(secret(AUTHORITY).public())
+}
+
+#[test]
+fn the_newest_enrolment_holds() {
+    let mut roster = empty();
+    assert_eq!(roster.enrol(enrolment(1, 5)), Ok(true));
+    assert_eq!(roster.enrol(enrolment(1, 4)), Ok(false));
+    assert_eq!(roster.enrol(enrolment(1, 5)), Ok(false));
+    assert_eq!(roster.enrol(enrolment(1, 6)), Ok(true));
+    let held = roster.enrolment(&envoy(1)).map(Enrolment::number);
+    assert_eq!(held, Some(6));
+    assert!(roster.is_live(&envoy(1), 0));
+    assert!(!roster.is_live(&envoy(2), 0));
+}
+
+#[test]
+fn a_removal_is_for_good() {
+    let mut roster = empty();
+    roster.enrol(enrolment(1, 5)).expect("room");
+    assert_eq!(roster.remove(removal(1, 9)), Ok(true));
+    assert_eq!(roster.enrol(enrolment(1, 100)), Ok(false));
+    assert!(!roster.is_live(&envoy(1), 0));
+    // Also when it is heard of before the enrolment, and whatever it says of the time.
+    let mut late = empty();
+    assert_eq!(late.remove(removal(1, 9)), Ok(true));
+    assert_eq!(late.enrol(enrolment(1, 100)), Ok(false));
+    assert_eq!(late, roster);
+    assert_eq!(late.remove(removal(1, 10)), Ok(false), "the earlier holds");
+}
+
+#[test]
+fn another_fleet_changes_nothing() {
+    let other = secret(AUTHORITY - 1);
+    let theirs = Enrolment::sign(&other, envoy(2), "venus", Role::Member, 1, 2).expect("a name");
+    let gone = Removal::sign(&other, envoy(1), "mars", 1).expect("a name");
+    let mut roster = empty();
+    roster.enrol(enrolment(1, 5)).expect("room");
+    let before = roster.clone();
+    assert_eq!(roster.enrol(theirs.clone()), Err(FleetReject::OtherFleet));
+    assert_eq!(roster.remove(gone.clone()), Err(FleetReject::OtherFleet));
+    let mut foreign = Roster::new(other.public());
+    foreign.enrol(theirs).expect("room");
+    foreign.remove(gone).expect("room");
+    assert_eq!(roster.merge(&foreign), Err(FleetReject::OtherFleet));
+    assert_eq!(roster, before);
+}
+
+/// A roster as somebody could send it who takes no care.
+fn written(authority: &SecretKey, enrolments: &[Enrolment], removals: &[Removal]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.array(3);
+    writer.bytes(authority.public().as_bytes());
+    writer.array(enrolments.len());
+    for one in enrolments {
+        writer.bytes(one.bytes());
+    }
+    writer.array(removals.len());
+    for one in removals {
+        writer.bytes(one.bytes());
+    }
+    writer.finish()
+}
+
+#[test]
+fn rosters_that_are_none() {
+    let by = secret(AUTHORITY);
+    let mut two = [enrolment(1, 5), enrolment(2, 5)];
+    two.sort_by_key(|one| *one.envoy());
+    let sound = written(&by, &two, &[removal(3, 1)]);
+    let decoded = Roster::decode(&sound).expect("sound");
+    assert_eq!(decoded.encode(), sound);
+    assert_eq!(Roster::authority_in(&sound), Ok(by.public()));
+    let refused = |bytes: &[u8]| Roster::decode(bytes).expect_err("must be refused").code();
+    two.reverse();
+    assert_eq!(refused(&written(&by, &two, &[])), "bad-order");
+    let twice = [enrolment(1, 5), enrolment(1, 6)];
+    assert_eq!(refused(&written(&by, &twice, &[])), "bad-order");
+    let both = written(&by, &two[..1], &[removal(1, 1), removal(2, 1)]);
+    assert_eq!(refused(&both), "bad-order");
+    let mine = written(&secret(7), &two[..1], &[]);
+    assert_eq!(refused(&mine), "other-fleet");
+    assert_eq!(
+        refused(&written(&secret(7), &[], &[removal(1, 1)])),
+        "other-fleet"
+    );
+    assert_eq!(refused(&vec![0; ROSTER_MAX + 1]), "too-large");
+    for end in 0..sound.len() {
+        assert!(Roster::decode(&sound[..end]).is_err(), "{end}");
+    }
+    for (items, most) in [(1, ENVOYS_MAX), (2, REMOVED_MAX)] {
+        let mut writer = Writer::default();
+        writer.array(3);
+        writer.bytes(by.public().as_bytes());
+        if items == 2 {
+            writer.array(0);
+        }
+        writer.array(most + 1);
+        assert_eq!(refused(&writer.finish()), "too-many-envoys");
+    }
+}
+
+#[test]
+fn whoever_was_removed_is_shown_that_and_nothing_else() {
+    let mut roster = empty();
+    roster.enrol(enrolment(1, 5)).expect("room");
+    for seed in [2, 3] {
+        roster.remove(removal(seed, 5)).expect("room");
+    }
+    let shown = roster.only_removal_of(&envoy(2));
+    assert_eq!(shown.enrolments().count(), 0);
+    assert_eq!(shown.removals().count(), 1);
+    assert!(shown.removal(&envoy(2)).is_some());
+    assert_eq!(roster.only_removal_of(&envoy(1)), empty());
+    // It goes into the roster of the one that was removed.
+    let mut its = empty();
+    its.enrol(enrolment(1, 5)).expect("room");
+    its.enrol(enrolment(2, 5)).expect("room");
+    assert_eq!(its.merge(&shown), Ok(true));
+    assert!(!its.is_live(&envoy(2), 0));
+}
+
+#[test]
+fn a_full_fleet_fits_and_takes_nobody_else() {
+    let by = secret(AUTHORITY);
+    let key = |number: u32, kind: u8| {
+        let mut seed = [kind; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        EnvoyKey::new(SecretKey::from_seed(&seed).public())
+    };
+    let name = "n".repeat(63);
+    let mut roster = empty();
+    for number in 0..1024 {
+        let one = Enrolment::sign(&by, key(number, 1), &name, Role::Member, u64::MAX, u64::MAX);
+        roster.enrol(one.expect("a name")).expect("room");
+        let gone = Removal::sign(&by, key(number, 2), &name, u64::MAX);
+        roster.remove(gone.expect("a name")).expect("room");
+    }
+    assert!(
+        roster.encode().len() <= ROSTER_MAX,
+        "{}",
+        roster.encode().len()
+    );
+    let before = roster.clone();
+    assert_eq!(roster.enrol(enrolment(1, 5)), Err(FleetReject::TooMany));
+    assert_eq!(roster.remove(removal(1, 5)), Err(FleetReject::TooMany));
+    let mut more = empty();
+    more.enrol(enrolment(1, 5)).expect("room");
+    assert_eq!(roster.merge(&more), Err(FleetReject::TooMany));
+    assert_eq!(roster, before);
+}

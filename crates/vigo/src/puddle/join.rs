@@ -1,0 +1,223 @@
+//! `vigo swarm puddle join`
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use gitback_helper::Failure;
+use gitback_pairing::{
+    Arrived, CODE_TEXT_MAX, Code, Guest, Introduction, PORT, RefuseReason, find,
+};
+use gitback_puddle::{InstallError, Public, install};
+use zeroize::Zeroizing;
+
+use super::{enrol, refuse_if_there, unlock, unpaired};
+use crate::console::{Console, Stop};
+use crate::context::Context;
+use crate::{ask, cli, failure, show, up};
+
+/// How long is listened for a machine that says that it is there.
+const FIND_WITHIN: Duration = Duration::from_secs(15);
+
+/// Gets the puddle from the machine that shows the code, and unlocks it unless told otherwise.
+pub(crate) fn join(
+    context: &Context,
+    arguments: &cli::PuddleJoin,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    refuse_if_there(context)?;
+    let code = code(arguments.code_file.as_deref(), console)?;
+    // Before anybody waits for an answer: what the fleets have to say needs an envoy here.
+    up::offer(context, arguments.with_envoy, console)?;
+    let name = enrol::machine(enrol::card(context).ok().as_ref());
+    let about = Introduction::new(&name, std::env::consts::OS);
+    let guest = reach(arguments.from.as_deref(), console)?;
+    let waiting = guest
+        .prove(&code, &about)
+        .map_err(|error| unpaired::guest(&error))?;
+    drop(code);
+    let host = waiting.host().name().to_owned();
+    console.progress(format_args!("waiting for {host} to allow it"));
+    let arrived = waiting.wait().map_err(|error| unpaired::guest(&error))?;
+    let (public, arrived) = keep(context, arrived)?;
+    console.line(format_args!("Joined {} as {}", public.name, about.name()))?;
+    console.line(format_args!("  Fingerprint  {}", public.key.fingerprint()))?;
+    enter_fleet(context, arrived, &host, console)?;
+    open(context, arguments, &public, console)?;
+    console.hint("your projects: vigo swarm gitback project list");
+    Ok(())
+}
+
+/// Puts what has arrived on the disk, and tells the host where that fails.
+fn keep(context: &Context, arrived: Arrived) -> Result<(Public, Arrived), Failure> {
+    match install(&context.layout.puddle_dir, arrived.carried()) {
+        Ok(public) => Ok((public, arrived)),
+        Err(error) => {
+            arrived.refuse(match &error {
+                InstallError::Exists { .. } => RefuseReason::Exists,
+                error if error.is_full_disk() => RefuseReason::DiskFull,
+                _ => RefuseReason::Failed,
+            });
+            Err(unpaired::install(&error))
+        }
+    }
+}
+
+/// Has this machine's envoy taken into the fleet of the host's, as far as that goes.
+fn enter_fleet(
+    context: &Context,
+    arrived: Arrived,
+    host: &str,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let challenge = arrived.challenge();
+    let request = enrol::request(context, arrived.offer(), &challenge);
+    let answered = arrived.installed(request.as_deref().ok());
+    let entered = match (request, answered) {
+        (Err(not), _) => Err(not),
+        (Ok(_), Ok(answer)) => enrol::join(context, answer, console),
+        (Ok(_), Err(error)) => Err(enrol::NotEnrolled {
+            why: failure::chain(&error),
+            no_envoy_here: false,
+        }),
+    };
+    match entered {
+        Ok(()) => {
+            let envoys = enrol::card(context).ok().map(|card| card.envoys);
+            let size = envoys.map_or_else(String::new, |envoys| {
+                format!(", which has {}", show::count(u64::from(envoys), "envoy"))
+            });
+            console.line(format_args!("  Fleet        that of {host}{size}"))?;
+        }
+        Err(not) => {
+            console.warning(format_args!(
+                "this machine's envoy is not in the fleet of {host}: {}",
+                not.why
+            ));
+            if not.no_envoy_here {
+                console.hint("start one: vigo up");
+            }
+            console.hint(format_args!(
+                "on {host}: vigo envoy ticket, and here: vigo join TICKET"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn open(
+    context: &Context,
+    arguments: &cli::PuddleJoin,
+    public: &Public,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let can_ask = arguments.unlock.passphrase_file.is_some() || ask::is_terminal();
+    if arguments.no_unlock || !can_ask {
+        return console.line("  Locked       `vigo swarm puddle unlock` opens it");
+    }
+    unlock(context, &arguments.unlock, console).inspect_err(|_| {
+        // Whatever goes wrong now, the puddle is here.
+        console.warning(format_args!(
+            "{} is on this machine, and locked",
+            public.name
+        ));
+    })
+}
+
+/// Connects to the machine that shows the code.
+fn reach(from: Option<&str>, console: &mut Console<'_>) -> Result<Guest, Failure> {
+    if let Some(from) = from {
+        let host = with_port(from);
+        return Guest::connect(&host).map_err(|error| unpaired::guest(&error));
+    }
+    console.progress("looking for a machine on this network that shows a code");
+    let found = find(FIND_WITHIN).map_err(|error| unpaired::nearby(&error))?;
+    match found.as_slice() {
+        [] => Err(unpaired::nobody()),
+        [only] => {
+            let host = only.addresses.first().map(SocketAddr::to_string);
+            Guest::connect_any(&host.unwrap_or_default(), &only.addresses)
+                .map_err(|error| unpaired::guest(&error))
+        }
+        several => Err(unpaired::several(several)),
+    }
+}
+
+/// `HOST`, `HOST:PORT`, an address of either kind, or one with a port.
+fn with_port(host: &str) -> String {
+    if let Ok(address) = host.parse::<std::net::IpAddr>() {
+        return SocketAddr::new(address, PORT).to_string();
+    }
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if has_port {
+        return host.to_owned();
+    }
+    format!("{host}:{PORT}")
+}
+
+fn code(file: Option<&Path>, console: &mut Console<'_>) -> Result<Code, Failure> {
+    let text = match file {
+        Some(file) if file == Path::new("-") => read_code(&mut raw_stdin(file)?, file)?,
+        Some(file) => {
+            let fault = |error: io::Error| unpaired::code_file(file, &error.to_string());
+            read_code(&mut File::open(file).map_err(fault)?, file)?
+        }
+        None => typed(console)?,
+    };
+    text.parse().map_err(|reject| unpaired::code(&reject))
+}
+
+fn typed(console: &mut Console<'_>) -> Result<Zeroizing<String>, Failure> {
+    if !ask::is_terminal() {
+        return Err(failure::no_terminal(
+            "the code",
+            "--code-file FILE (- is stdin)",
+        ));
+    }
+    console.prompt("Code: ");
+    let mut line = Zeroizing::new(String::with_capacity(CODE_TEXT_MAX + 1));
+    // The passphrase may be on the next line, for another reader: none may take more than its own.
+    let terminal = raw_stdin(Path::new("-"))?;
+    BufReader::with_capacity(1, terminal.take(CODE_TEXT_MAX as u64))
+        .read_line(&mut line)
+        .map_err(|error| failure::prompt(&error))?;
+    Ok(line)
+}
+
+fn read_code(from: &mut impl Read, file: &Path) -> Result<Zeroizing<String>, Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(CODE_TEXT_MAX + 64));
+    from.take(CODE_TEXT_MAX as u64 + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| unpaired::code_file(file, &error.to_string()))?;
+    Ok(text)
+}
+
+/// Standard input without a buffer that would keep what was typed.
+fn raw_stdin(file: &Path) -> Result<File, Failure> {
+    git_remote_gitback::unbuffered(io::stdin())
+        .map_err(|error| unpaired::code_file(file, &error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_port_has_the_usual_one() {
+        for (typed, meant) in [
+            ("mars", "mars:1532"),
+            ("mars:7", "mars:7"),
+            ("192.168.1.4", "192.168.1.4:1532"),
+            ("192.168.1.4:7", "192.168.1.4:7"),
+            ("fd00::1", "[fd00::1]:1532"),
+            ("[fd00::1]:7", "[fd00::1]:7"),
+            ("mars.example.org", "mars.example.org:1532"),
+        ] {
+            assert_eq!(with_port(typed), meant);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! `vigo swarm puddle pair`
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use gitback_helper::{EnvoyCard, Failure};
+use gitback_pairing::{
+    AllowError, Announcement, Asking, Code, Host, HostIntroduction, Installed, InstalledOutcome,
+    LIFE_MAX, News, Terms, announce, listen, own_addresses,
+};
+use gitback_puddle::{Carried, Public, export};
+use rustix::termios::{QueueSelector, tcflush};
+
+use super::{duration, enrol, refusals, unpaired};
+use crate::console::{Console, Stop};
+use crate::context::Context;
+use crate::{ask, cli, failure, show};
+
+/// Shows a code, and gives the puddle to the one machine that knows it and is allowed to have it.
+pub(crate) fn pair(
+    context: &Context,
+    arguments: &cli::PuddlePair,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let public = context.puddle()?;
+    let life = life(&arguments.duration)?;
+    if !arguments.yes && !ask::is_terminal() {
+        return Err(failure::no_terminal("a yes", "--yes").into());
+    }
+    // What cannot travel is found out before anybody types six words.
+    let carried = carried(context)?;
+    let card = enrol::card(context);
+    let offer = offer(arguments, &card);
+    let name = enrol::machine(card.as_ref().ok());
+    let listener = listen(arguments.listen).map_err(|error| unpaired::listen(&error))?;
+    let code = Code::generate().map_err(|error| unpaired::no_code(&error))?;
+    let words = code.words();
+    let about = HostIntroduction::new(&name, carried.public());
+    let terms = Terms::default().life(life);
+    let mut host =
+        Host::open(listener, code, about, terms).map_err(|error| unpaired::host(&error))?;
+    let _announced = announced(host.address(), console);
+    match &arguments.code_to {
+        Some(file) => write_code(file, &words)?,
+        None => {
+            console.line("On the other machine run:  vigo swarm puddle join")?;
+            console.line(format_args!(
+                "and enter this code:       {}",
+                words.as_str()
+            ))?;
+        }
+    }
+    drop(words);
+    say_where(host.address(), life, console)?;
+    console.finish()?;
+
+    let (installed, guest, challenge) = loop {
+        let asking = host
+            .wait(&mut |news| tell(&news, console))
+            .map_err(|ended| unpaired::ended(&ended))?;
+        let guest = asking.introduction().name().to_owned();
+        if !arguments.yes && !allows(&asking, &public, console)? {
+            asking.decline();
+            return Err(unpaired::declined(&guest).into());
+        }
+        let carried = unchanged(context, &carried)?;
+        let challenge = asking.challenge();
+        match asking.allow(&carried, offer.as_deref()) {
+            Ok(installed) => break (installed, guest, challenge),
+            Err(AllowError::Left) => console.warning(format_args!(
+                "{guest} left before anything was sent; the code still works"
+            )),
+            Err(error) => return Err(unpaired::unsure(&guest, &error).into()),
+        }
+    };
+    if installed.outcome() != InstalledOutcome::Done {
+        return Err(unpaired::not_installed(&guest, installed.outcome()).into());
+    }
+    console.line(format_args!(
+        "Joined {guest}. {} is on that machine too now",
+        public.name
+    ))?;
+    // What happens to the fleet is told on both sides, and undoes nothing.
+    take_in(context, installed, &guest, &challenge, console)
+}
+
+fn take_in(
+    context: &Context,
+    installed: Installed,
+    guest: &str,
+    challenge: &gitback_pairing::Challenge,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    let (answer, enrolled) = match installed.request() {
+        Some(request) => {
+            let (answer, enrolled) = enrol::answer(context, request, challenge, console);
+            (Some(answer), Some(enrolled))
+        }
+        None => (None, None),
+    };
+    if let Err(error) = installed.answer(answer.as_deref()) {
+        console.warning(format_args!(
+            "{guest} could not be told the rest: {}",
+            failure::chain(&error)
+        ));
+    }
+    match enrolled {
+        Some(Ok(())) => {
+            let envoys = enrol::card(context).ok().map(|card| card.envoys);
+            let size = envoys.map_or_else(String::new, |envoys| {
+                format!(", which has {}", show::count(u64::from(envoys), "envoy"))
+            });
+            console.line(format_args!("Its envoy is in the fleet of this one{size}"))?;
+        }
+        Some(Err(not)) => {
+            console.warning(format_args!(
+                "the envoy of {guest} was not taken into the fleet: {}",
+                not.why
+            ));
+            console.hint("do it by hand: vigo envoy ticket, and there: vigo join TICKET");
+        }
+        None => {
+            console.warning(format_args!(
+                "the envoy of {guest} was not taken into a fleet"
+            ));
+            console.hint("once envoys run on both: vigo envoy ticket, and there: vigo join TICKET");
+        }
+    }
+    Ok(())
+}
+
+/// What this machine says of its fleet, if it is wanted and may be.
+fn offer(arguments: &cli::PuddlePair, card: &Result<EnvoyCard, Failure>) -> Option<Vec<u8>> {
+    let card = card.as_ref().ok()?;
+    (!arguments.no_enrol && card.may_enrol).then(|| enrol::offer(card))
+}
+
+fn carried(context: &Context) -> Result<Carried, Failure> {
+    export(&context.layout.puddle_dir).map_err(|error| unpaired::export(&error))
+}
+
+/// The files as they are now: the passphrase may be another than a minute ago, but not the key.
+fn unchanged(context: &Context, before: &Carried) -> Result<Carried, Failure> {
+    let now = carried(context)?;
+    if now.public() != before.public() {
+        return Err(refusals::changed_meanwhile(&context.layout.puddle_dir));
+    }
+    Ok(now)
+}
+
+fn allows(
+    asking: &Asking<'_>,
+    public: &Public,
+    console: &mut Console<'_>,
+) -> Result<bool, Failure> {
+    let about = asking.introduction();
+    let question = format!(
+        "{} ({}, {}) asks to join {}. Allow? [y/N] ",
+        about.name(),
+        about.system(),
+        asking.from(),
+        public.name
+    );
+    // What was typed before the question is no answer to it. Fails where there is no terminal, and then that is refused anyway.
+    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+    ask::yes(&question, console)
+}
+
+fn tell(news: &News, console: &mut Console<'_>) {
+    if let News::Wrong { from, left } = news {
+        let left = match left {
+            1 => "1 try is left".to_owned(),
+            more => format!("{more} tries are left"),
+        };
+        console.warning(format_args!("a wrong code from {from}; {left}"));
+    }
+}
+
+/// Says on the network that this machine waits, unless nobody there could reach it.
+fn announced(address: SocketAddr, console: &mut Console<'_>) -> Option<Announcement> {
+    if address.ip().is_loopback() {
+        return None;
+    }
+    announce(address.port())
+        .inspect_err(|error| {
+            console.warning(format_args!(
+                "the other machine will not find this one by itself: {}",
+                failure::chain(error)
+            ));
+        })
+        .ok()
+}
+
+fn say_where(address: SocketAddr, life: Duration, console: &mut Console<'_>) -> Result<(), Stop> {
+    let ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+    let now = show::now_ms();
+    console.line(format_args!(
+        "One machine, {}, until {}",
+        show::span_exact(ms),
+        show::clock(now.saturating_add(ms), now)
+    ))?;
+    for address in own_addresses(address) {
+        console.line(format_args!(
+            "From another network:      vigo swarm puddle join --from {address}"
+        ))?;
+    }
+    Ok(())
+}
+
+fn write_code(file: &Path, words: &str) -> Result<(), Failure> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut file| file.write_all(format!("{words}\n").as_bytes()));
+    written.map_err(|error| unpaired::code_to(file, &error))
+}
+
+fn life(text: &str) -> Result<Duration, Failure> {
+    let life = duration(text)?;
+    if life > LIFE_MAX {
+        return Err(failure::duration(text, "a code holds for up to 10 minutes"));
+    }
+    Ok(life)
+}

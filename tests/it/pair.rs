@@ -1,0 +1,262 @@
+//! A second machine for one person: a code on one, typed on the other.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use gitback_tests::{Fleet, Invocation, Person, Terminal};
+
+use crate::world::{self, clone, done, fails, notes, push_all, says};
+
+/// Two envoys, and dan on the first.
+fn fleet() -> Fleet {
+    let mut fleet = Fleet::start(world::options(2)).expect("the fleet starts");
+    fleet.create_puddle(0, "dan").expect("dan's puddle");
+    fleet
+}
+
+fn vigo(person: &Person, verb: &str, more: &[&str]) -> Invocation {
+    person.vigo(["swarm", "puddle", verb].iter().chain(more))
+}
+
+/// Somebody at mars, who waits for another machine.
+struct Host {
+    terminal: Terminal,
+    code: String,
+    address: String,
+}
+
+impl Host {
+    fn waits(person: &Person) -> Self {
+        let command = vigo(person, "pair", &["--listen", "127.0.0.1:0"]);
+        let mut terminal = Terminal::start(&command).expect("a terminal");
+        let code = terminal.sees_line("and enter this code:").expect("a code");
+        let line = "vigo swarm puddle join --from ";
+        let address = terminal.sees_line(line).expect("an address");
+        Self {
+            terminal,
+            code,
+            address,
+        }
+    }
+
+    fn answers(&mut self, answer: &str) {
+        let asked = self.terminal.sees(" asks to join dan. Allow? [y/N] ");
+        asked.expect("the question");
+        self.terminal.types(answer).expect("typed");
+    }
+}
+
+/// `join` in a script: the code is in a file.
+fn join(fleet: &Fleet, person: &Person, host: &Host, code: &str) -> Invocation {
+    let file = fleet.dir().join("code");
+    fs::write(&file, code).expect("a file");
+    let file = file.to_string_lossy().into_owned();
+    let flags = [
+        "--from",
+        &host.address,
+        "--code-file",
+        &file,
+        "--no-up",
+        "--no-unlock",
+    ];
+    vigo(person, "join", &flags)
+}
+
+fn puddle_of(person: &Person) -> std::path::PathBuf {
+    person.root().join("home/.vigo-puddle")
+}
+
+#[test]
+fn a_second_machine_gets_the_puddle_and_what_was_pushed_on_the_first() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let passphrase = fs::read_to_string(fleet.passphrase_file()).expect("a passphrase");
+    let mut host = Host::waits(mars);
+    let command = vigo(venus, "join", &["--from", &host.address, "--for", "1h"]);
+    let mut guest = Terminal::start(&command).expect("a terminal");
+    guest.sees("Code: ").expect("asked");
+    guest.types(&host.code.to_uppercase()).expect("typed");
+    guest.sees("waiting for mars to allow it").expect("waits");
+    host.terminal
+        .sees("venus (linux, 127.0.0.1)")
+        .expect("who asks");
+    host.answers("y");
+    guest.sees("Joined dan as venus").expect("joined");
+    guest.sees("Passphrase for dan: ").expect("asked");
+    guest.types(passphrase.trim_end()).expect("typed");
+    guest.sees("Unlocked dan until ").expect("unlocked");
+    let shown = guest.ends(0).expect("ends well");
+    assert!(!shown.contains(passphrase.trim_end()), "{shown}");
+    host.terminal
+        .sees("Joined venus. dan is on that machine too now")
+        .expect("told");
+    host.terminal.ends(0).expect("ends well");
+
+    let same = |name: &str| {
+        let [left, right] = [mars, venus].map(|person| fs::read(puddle_of(person).join(name)));
+        assert_eq!(left.expect("there"), right.expect("there"), "{name}");
+    };
+    same("identity.wrapped");
+    same("identity.pub");
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&puddle_of(venus)), 0o700);
+    assert_eq!(mode(&puddle_of(venus).join("identity.wrapped")), 0o600);
+
+    let work = notes(&fleet);
+    push_all(mars, &work);
+    clone(venus, "clone");
+    fleet.lock(1).expect("locks");
+}
+
+#[test]
+fn scripts_pair_without_a_terminal() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let code = fleet.dir().join("code");
+    let flag = code.to_string_lossy().into_owned();
+    let flags = [
+        "--listen",
+        "127.0.0.1:0",
+        "--yes",
+        "--code-to",
+        &flag,
+        "--for",
+        "10m",
+    ];
+    let pair = vigo(mars, "pair", &flags);
+    let mut host = pair.talk().expect("starts");
+    let mut line = String::new();
+    while !line.contains("--from ") {
+        line.clear();
+        let read = std::io::BufRead::read_line(host.output(), &mut line).expect("text");
+        assert!(read > 0, "it ended");
+        assert!(!line.contains("enter this code"), "{line}");
+    }
+    let address = line.trim().rsplit(' ').next().unwrap_or_default();
+    let mode = fs::metadata(&code).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(fails(pair, 1).contains("cannot write the code to "));
+
+    let flags = ["--from", address, "--code-file", &flag, "--no-up"];
+    let joined = done(vigo(venus, "join", &flags));
+    says(
+        &joined.stdout,
+        &[
+            "Joined dan as venus\n",
+            "  Locked       `vigo swarm puddle unlock` opens it\n",
+        ],
+    );
+    fleet.unlock(1).expect("the same passphrase opens it");
+    fleet.lock(1).expect("locks");
+    // Before any network, and whatever the code is.
+    let again = fails(vigo(venus, "join", &flags), 1);
+    says(
+        &again,
+        &[
+            "error: this machine already has puddle dan",
+            "hint:  status: ",
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_code_is_told_and_three_kill_the_right_one() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let mut host = Host::waits(mars);
+    let wrong = "abandon ability able about above absent";
+    for left in ["2 tries are left", "1 try is left", "0 tries are left"] {
+        let refused = fails(join(&fleet, venus, &host, wrong), 12);
+        says(
+            &refused,
+            &[
+                "error: the code was not accepted",
+                "hint:  make another code there",
+            ],
+        );
+        host.terminal.sees(left).expect("told");
+    }
+    let shown = host.terminal.ends(12).expect("ends");
+    says(
+        &shown,
+        &[
+            "a wrong code from 127.0.0.1",
+            "the code was wrong too often, and is dead",
+        ],
+    );
+    assert!(!puddle_of(venus).exists());
+}
+
+#[test]
+fn a_no_is_told_on_both_sides() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let mut host = Host::waits(mars);
+    let file = fleet.dir().join("code");
+    fs::write(&file, &host.code).expect("a file");
+    let file = file.to_string_lossy().into_owned();
+    let flags = ["--from", &host.address, "--code-file", &file, "--no-up"];
+    let mut guest = Terminal::start(&vigo(venus, "join", &flags)).expect("a terminal");
+    host.answers("");
+    let told = guest.sees("the person at the other machine said no");
+    told.expect("told");
+    guest.ends(12).expect("ends");
+    let shown = host.terminal.ends(1).expect("ends");
+    says(&shown, &["not confirmed; venus got nothing"]);
+    assert!(!puddle_of(venus).exists());
+}
+
+#[test]
+fn what_cannot_be_begun_says_why() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let refused = fails(vigo(mars, "pair", &[]), 2);
+    says(
+        &refused,
+        &["there is no terminal to ask for a yes on", "--yes"],
+    );
+    let refused = fails(vigo(mars, "pair", &["--yes", "--for", "11m"]), 2);
+    says(&refused, &["a code holds for up to 10 minutes"]);
+    let refused = fails(vigo(venus, "pair", &["--yes"]), 10);
+    says(
+        &refused,
+        &[
+            "there is no puddle on this machine",
+            "vigo swarm puddle join",
+        ],
+    );
+    let refused = fails(vigo(venus, "join", &[]), 2);
+    says(
+        &refused,
+        &["there is no terminal to ask for the code on", "--code-file"],
+    );
+
+    let with = |code: &str, from: &str| {
+        let flags = ["--code-file", "-", "--no-up", "--from", from];
+        vigo(venus, "join", &flags).input(code)
+    };
+    let nowhere = "127.0.0.1:1";
+    let refused = fails(
+        with("abandon ability able about above absnet\n", nowhere),
+        2,
+    );
+    says(
+        &refused,
+        &[
+            "word 6, \"absnet\", is not in the list",
+            "did you mean absent?",
+        ],
+    );
+    let refused = fails(with("abandon ability able\n", nowhere), 2);
+    says(&refused, &["a code has 6 words, and these are 3"]);
+    let right = "abandon ability able about above absent\n";
+    let refused = fails(with(right, nowhere), 1);
+    says(
+        &refused,
+        &["cannot reach 127.0.0.1:1", "does it still wait?"],
+    );
+    let refused = fails(with(right, "mars.invalid"), 1);
+    says(&refused, &["cannot find the address of mars.invalid:1532"]);
+    assert!(!puddle_of(venus).exists());
+}
