@@ -228,7 +228,20 @@ fn a_name_that_two_claim_means_nobody_until_it_is_picked() {
 fn what_was_used_keeps_working_when_somebody_else_claims_the_name() {
     let fleet = fleet();
     let (mars, venus, titan) = (fleet.person(0), fleet.person(1), fleet.person(2));
-    shared_notes(&fleet);
+    let work = notes(&fleet);
+    push_all(mars, &work);
+    wait_for_states(mars, "alice", &["claimed"]);
+    wait_for_states(venus, "dan", &["claimed"]);
+    let line = invite(mars, "alice", &["--yes"]);
+    let invitation = line.last().expect("an invitation");
+    let joined = project(venus, &["join", "dan/notes", "--invitation", invitation]);
+    says(
+        &joined.stderr,
+        &[
+            &format!("dan is {} to you from now on", words(mars)),
+            "git clone gitback://dan/notes",
+        ],
+    );
     done(venus.git(
         venus.root(),
         ["clone", "--quiet", "gitback://dan/notes", "clone"],

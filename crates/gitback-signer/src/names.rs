@@ -79,7 +79,7 @@ pub fn contested(
 ) -> Failure {
     let each = claimants.iter().map(|claimant| {
         let words = claimant.key.fingerprint();
-        format!("{words} (for {})", age(claimant.since_ms))
+        format!("{words} (known here for {})", age(claimant.since_ms))
     });
     let each: Vec<String> = each.collect();
     let failure = Failure::new(
@@ -87,7 +87,7 @@ pub fn contested(
         format!("{} keys claim the name {name}", claimants.len()),
     )
     .because(format!(
-        "{}; nobody can say here who came first, and you have never used it",
+        "{}; nobody can say who came first, and nothing here says whom you mean",
         each.join(", ")
     ));
     let failure = claimants.iter().fold(failure, |failure, claimant| {
@@ -214,7 +214,7 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(text.contains("(for 1 min)"), "{text}");
+        assert!(text.contains("(known here for 1 min)"), "{text}");
 
         // One that has released the name, or says nonsense, claims nothing; one that is told twice claims it once.
         let mut odd = claim(3, alice, 1);

@@ -249,7 +249,7 @@ impl<'a, 'c> Errand<'a, 'c> {
         let rivals: Vec<String> = rivals
             .map(|rival| {
                 let age = show::span(now.saturating_sub(rival.since_ms));
-                format!("{} (for {age})", rival.key.fingerprint())
+                format!("{} (known here for {age})", rival.key.fingerprint())
             })
             .collect();
         if !rivals.is_empty() {
@@ -270,6 +270,9 @@ impl<'a, 'c> Errand<'a, 'c> {
     /// Pins the names that were found by claims, now that they were of use. What is not remembered is said, and done all
     /// the same.
     pub(crate) fn remember(&mut self) {
+        if self.claimed.is_empty() {
+            return;
+        }
         for (name, claimant) in std::mem::take(&mut self.claimed) {
             let words = claimant.key.fingerprint();
             let dir = &self.context.layout.puddle_dir;
@@ -283,6 +286,10 @@ impl<'a, 'c> Errand<'a, 'c> {
                     failure::chain(&error)
                 )),
             }
+        }
+        // What is said from here on calls them by their names.
+        if let Ok(people) = People::read(self.context, self.console) {
+            self.people = people;
         }
     }
 

@@ -161,7 +161,7 @@ pub(super) fn warn_of_rivals(envoy: &Envoy, called: &Called, progress: &mut dyn 
         .map(|known| {
             let age = clock::age(known.since_ms, clock::now_ms());
             let words = known.claim().claim().puddle.fingerprint();
-            format!("{words} (for {age})")
+            format!("{words} (known here for {age})")
         })
         .collect();
     if rivals.is_empty() {
