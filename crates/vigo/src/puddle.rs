@@ -167,6 +167,19 @@ pub(crate) struct PuddleStatus {
     pub(crate) retired: Vec<RetiredStatus>,
 }
 
+/// The same, with what the daemon knows of it.
+///
+/// Source: docs/spec/json.md.
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    status: PuddleStatus,
+    /// The name that the puddle claims, if it does and the daemon answers.
+    claimed: Option<String>,
+    /// The envoys of this machine's fleet, this one first; nothing where the daemon does not answer.
+    envoys: Option<Vec<String>>,
+}
+
 /// A key that the puddle had before.
 ///
 /// Source: docs/spec/json.md.
@@ -219,10 +232,16 @@ pub(crate) fn status(
     json: cli::Json,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let status = describe(context, &context.puddle()?)?;
+    let public = context.puddle()?;
+    let report = Report {
+        status: describe(context, &public)?,
+        claimed: name::claim_if_known(context, &public.key).map(|name| name.to_string()),
+        envoys: enrol::fleet(context).ok(),
+    };
     if json.json {
-        return console.json(&status);
+        return console.json(&report);
     }
+    let status = &report.status;
     console.line(format_args!("Puddle {}", status.name))?;
     console.line(format_args!("  Key          {}", status.key))?;
     console.line(format_args!("  Fingerprint  {}", status.fingerprint))?;
@@ -239,6 +258,17 @@ pub(crate) fn status(
             status.idle_ms.map_or_else(String::new, idle_text)
         ))?,
         None => console.line("  Locked       `vigo swarm puddle unlock` opens it")?,
+    }
+    if let Some(envoys) = &report.envoys {
+        let claimed = report.claimed.as_deref().map_or_else(
+            || "not claimed: vigo swarm puddle name claim".to_owned(),
+            |name| format!("{name}, claimed"),
+        );
+        console.line(format_args!("  Name         {claimed}"))?;
+        console.line(format_args!(
+            "  Envoys       {}",
+            show::plain(&envoys.join(", "))
+        ))?;
     }
     for retired in &status.retired {
         console.line(format_args!(

@@ -39,6 +39,21 @@ pub(super) fn card(context: &Context) -> Result<EnvoyCard, Failure> {
     }
 }
 
+/// The names of the envoys of this machine's fleet, this one first.
+pub(super) fn fleet(context: &Context) -> Result<Vec<String>, Failure> {
+    let mut daemon = context.hasty_daemon()?;
+    match daemon.quiet_call(&Request::Fleet)? {
+        Reply::Fleet(fleet) => {
+            let of_it = fleet
+                .envoys
+                .into_iter()
+                .filter(|one| one.removed_ms.is_none());
+            Ok(of_it.map(|one| one.name).collect())
+        }
+        other => Err(other.unexpected()),
+    }
+}
+
 /// What this machine is called: as its envoy is, or would be.
 pub(super) fn machine(card: Option<&EnvoyCard>) -> String {
     card.map_or_else(
