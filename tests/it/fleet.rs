@@ -1,5 +1,8 @@
 //! Envoys that no configuration brings together: tickets, enrolment, the roster, and removal.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gitback_envelope::cbor::Writer;
 use gitback_fleet::{EnrolRequest, Enrolment, Petition, Role, Roster, Ticket};
 use gitback_helper::{Client as Helper, EnvoyCard, Failure, Reply, Request};
 use gitback_identity::{EnvoyKey, PublicKey, SecretKey, hex};
@@ -543,4 +546,64 @@ fn a_peer_of_the_configuration_that_is_removed_is_none_any_more() {
     says(&status.stdout, &["No peers"]);
     let refusal = Hand::with(&secret_in(&fleet, 1, "envoy.key")).digests(&place(&fleet, 0));
     assert_eq!(refusal.expect_err("refused").code, "removed");
+}
+
+/// Writes what an envoy knows of a fleet: the roster, and where the others are.
+fn write_fleet(fleet: &Fleet, index: usize, roster: &Roster) {
+    let dir = fleet.envoy(index).root().join("var/lib/vigo/identity");
+    std::fs::write(dir.join("fleet"), roster.encode()).expect("a roster");
+    let mut places = Writer::default();
+    places.array(1);
+    places.array(2);
+    let other = fleet.envoy(1 - index);
+    let key: EnvoyKey = other.key().parse().expect("a key");
+    places.bytes(key.as_bytes());
+    places.array(1);
+    places.text(&other.address());
+    std::fs::write(dir.join("fleet-places"), places.finish()).expect("places");
+}
+
+#[test]
+fn an_authority_that_comes_back_renews_what_has_ended() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let fleet = Fleet::prepare(options(2).strangers()).expect("two envoys");
+    let authority = SecretKey::from_seed(&[6; 32]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = u64::try_from(now.expect("a clock").as_millis()).expect("this century");
+    let mut roster = Roster::new(authority.public());
+    for (index, role) in [(0, Role::Authority), (1, Role::Member)] {
+        let (envoy, name) = (fleet.envoy(index).key(), fleet.envoy(index).name());
+        let envoy = envoy.parse().expect("a key");
+        let (number, ended) = (now - 410 * DAY_MS, now - 10 * DAY_MS);
+        let one = Enrolment::sign(&authority, envoy, name, role, number, ended);
+        roster.enrol(one.expect("a name")).expect("room");
+    }
+    write_fleet(&fleet, 0, &roster);
+    write_fleet(&fleet, 1, &roster);
+    let mut fleet = fleet;
+    let started = fleet.restart(1);
+    started.expect("venus starts");
+    let said = done(fleet.person(1).vigo(["envoy", "list"]));
+    says(&said.stdout, &["expired"]);
+    says(&said.stderr, &["the enrolment of venus has ended"]);
+    let card = card(&fleet, 1);
+    assert!(!card.may_enrol && card.envoys == 1);
+
+    let key = format!("{}\n", hex::encode(authority.seed()));
+    let file = fleet
+        .envoy(0)
+        .root()
+        .join("var/lib/vigo/identity/authority.key");
+    std::fs::write(file, key).expect("a key");
+    fleet.restart(0).expect("mars starts");
+    for index in [0, 1] {
+        wait_for_fleet(fleet.person(index), &["mars", "venus"]);
+        let list = list(fleet.person(index));
+        for one in list["envoys"].as_array().expect("a list") {
+            let left = one["expires_ms"].as_u64().expect("an end") - now;
+            assert!((399 * DAY_MS..401 * DAY_MS).contains(&left), "{one}");
+        }
+    }
+    let status = done(fleet.person(1).vigo(["envoy", "status"]));
+    assert!(!status.stderr.contains("warning"), "{}", status.stderr);
 }

@@ -474,6 +474,15 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_takes_in_whoever_members_ask_for_unless_told_otherwise() {
+        let role = |text: &str| Config::parse(text).expect("valid").role();
+        assert_eq!(role(""), Role::Authority);
+        assert_eq!(role("enrol_through = \"members\""), Role::Authority);
+        assert_eq!(role("enrol_through = \"authority\""), Role::StrictAuthority);
+        assert!(problem("enrol_through = \"nobody\"").contains("authority"));
+    }
+
+    #[test]
     fn refuses_two_peers_with_one_key() {
         let seed = gitback_identity::SecretKey::from_seed(&[7; 32]);
         let peer = |name| {

@@ -103,14 +103,14 @@ impl FleetFiles {
 
     /// Where envoys were last. What is damaged is as good as nothing: they say it again.
     pub(super) fn places(&self) -> Places {
-        let path = self.dir.join("fleet.places");
+        let path = self.dir.join("fleet-places");
         let places = lenient(&path, |bytes| read_places(bytes).ok());
         places.unwrap_or_default()
     }
 
     /// Keeps where envoys are, if that goes well: without it they are found more slowly.
     pub(super) fn keep_places(&self, places: &Places) {
-        let path = self.dir.join("fleet.places");
+        let path = self.dir.join("fleet-places");
         let mut writer = Writer::default();
         writer.array(places.len());
         for (envoy, addresses) in places {

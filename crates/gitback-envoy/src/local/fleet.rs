@@ -271,6 +271,12 @@ fn forward(
         }
     };
     neighbour.note_answer();
+    // Before it is a peer, so that it is one of which it is known where it is.
+    let place = gitback_fleet::Place {
+        envoy: *request.envoy(),
+        addresses: request.addresses().to_vec(),
+    };
+    envoy.fleet().note_place(envoy, place);
     let merged = envoy.fleet().merge(envoy, &welcome.roster);
     merged.map_err(|error| {
         Failure::new(
@@ -279,11 +285,6 @@ fn forward(
         )
         .because(chain(&error))
     })?;
-    let place = gitback_fleet::Place {
-        envoy: *request.envoy(),
-        addresses: request.addresses().to_vec(),
-    };
-    envoy.fleet().note_place(envoy, place);
     Ok(welcome)
 }
 
