@@ -1,6 +1,6 @@
 //! Envoys that no configuration brings together: tickets, enrolment, the roster, and removal.
 
-use gitback_fleet::{EnrolRequest, Enrolment, Petition, Role, Roster};
+use gitback_fleet::{EnrolRequest, Enrolment, Petition, Role, Roster, Ticket};
 use gitback_helper::{Client as Helper, EnvoyCard, Failure, Reply, Request};
 use gitback_identity::{EnvoyKey, PublicKey, SecretKey, hex};
 use gitback_peer::{CallError, Client, Digests, PeerAddress, Refusal};
@@ -149,6 +149,7 @@ impl Hand {
             name: "mallory".to_owned(),
             projects: Vec::new(),
             roster: None,
+            ..Digests::default()
         };
         settled(self.runtime.block_on(self.client.digests(to, &ours)))
     }
@@ -182,7 +183,7 @@ fn a_ticket_brings_two_machines_together() {
     says(&said, &["the ticket has ended", "vigo envoy ticket"]);
     let said = fails(titan.vigo(["join", &first[..first.len() - 1]]), 2);
     says(&said, &["not a ticket", "not whole"]);
-    let other = gitback_fleet::Ticket::new(
+    let other = Ticket::new(
         fleet.envoy(0).key().parse().expect("a key"),
         [1; 16],
         &[fleet.envoy(0).address()],
@@ -478,23 +479,68 @@ fn what_another_authority_has_signed_changes_nothing() {
 
 #[test]
 fn two_envoys_of_one_name_are_told_apart_before_they_meet() {
-    let fleet = strangers(2);
-    let config = fleet.envoy(1).config_file();
-    let text = std::fs::read_to_string(&config).expect("a configuration");
-    let mut fleet = fleet;
-    fleet.envoy_mut(1).end().expect("ended");
-    std::fs::write(&config, text.replace("venus", "mars")).expect("written");
-    fleet.restart(1).expect("started");
-    let made = ticket(&fleet, 0);
-    let said = fails(fleet.person(1).vigo(["join", &made]), 1);
-    says(
-        &said,
-        &["another envoy of the fleet is called mars", "another name"],
-    );
-    fleet.envoy_mut(1).end().expect("ended");
-    std::fs::write(&config, text).expect("written");
-    fleet.restart(1).expect("started");
+    let fleet = strangers(1);
+    let made: Ticket = ticket(&fleet, 0).parse().expect("a ticket");
+    let (mars, mallory) = (place(&fleet, 0), SecretKey::from_seed(&[4; 32]));
+    let hand = Hand::with(&mallory);
+    let challenge = Ticket::challenge(made.secret());
+    let petition = |name: &str| Petition {
+        request: EnrolRequest::sign(&mallory, name, &[], &challenge).expect("sound"),
+        challenge,
+        secret: Some(*made.secret()),
+    };
+    let refusal = hand.enrol(&mars, &petition("mars")).expect_err("refused");
+    assert_eq!(refusal.code, "name-taken");
     // The ticket was not used up by that.
-    done(fleet.person(1).vigo(["join", &made]));
+    hand.enrol(&mars, &petition("mallory")).expect("enrolled");
+    assert_eq!(
+        with("enrolled", &list(fleet.person(0))),
+        ["mallory", "mars"]
+    );
+    // Nor does it bring in anybody else, also not through whom it has brought in.
+    let other = SecretKey::from_seed(&[5; 32]);
+    let refusal = Hand::with(&other).enrol(&mars, &petition("mallory"));
+    assert_eq!(refusal.expect_err("refused").code, "not-yours");
+}
+
+#[test]
+fn an_authority_may_take_in_its_own_only() {
+    let strict = options(3)
+        .strangers()
+        .more_settings("enrol_through = \"authority\"\n");
+    let fleet = Fleet::start(strict).expect("the envoys start");
+    join(&fleet, 1);
+    assert!(card(&fleet, 0).may_enrol && !card(&fleet, 1).may_enrol);
+    refused(
+        enrol(&fleet, 1, 2),
+        12,
+        &["venus may not enrol others", "on mars: vigo envoy ticket"],
+    );
+    // Whoever does not keep to that is refused there as well.
+    let venus = Hand::with(&secret_in(&fleet, 1, "envoy.key"));
+    let titan = secret_in(&fleet, 2, "envoy.key");
+    let request = EnrolRequest::sign(&titan, "titan", &[], &CHALLENGE).expect("sound");
+    let petition = Petition {
+        request,
+        challenge: CHALLENGE,
+        secret: None,
+    };
+    let refusal = venus.enrol(&place(&fleet, 0), &petition);
+    assert_eq!(
+        refusal.expect_err("refused").code,
+        "enrol-through-authority"
+    );
+    assert!(matches!(enrol(&fleet, 0, 2), Reply::Enrolled { .. }));
+}
+
+#[test]
+fn a_peer_of_the_configuration_that_is_removed_is_none_any_more() {
+    let fleet = Fleet::start(options(2)).expect("the envoys start");
+    join(&fleet, 1);
     wait_for_fleet(fleet.person(0), &["mars", "venus"]);
+    done(fleet.person(0).vigo(["envoy", "remove", "venus", "--yes"]));
+    let status = done(fleet.person(0).vigo(["envoy", "status"]));
+    says(&status.stdout, &["No peers"]);
+    let refusal = Hand::with(&secret_in(&fleet, 1, "envoy.key")).digests(&place(&fleet, 0));
+    assert_eq!(refusal.expect_err("refused").code, "removed");
 }

@@ -58,7 +58,8 @@ impl Newcomer {
             .env("HOME", root.join("home"))
             .env("USER", "dan")
             .cwd(root.join("home"));
-        self.net.command(index.expect("one of the machines"), command)
+        self.net
+            .command(index.expect("one of the machines"), command)
     }
 
     fn vigo(&self, name: &str, line: &str) -> Invocation {
@@ -78,11 +79,11 @@ impl Newcomer {
         let mut guest = self.types(here, "swarm puddle join");
         guest.sees("Code: ").expect("asked for the code");
         guest.types(&code).expect("typed");
+        guest.sees(START_ONE).expect("asked for an envoy");
+        guest.types("").expect("typed");
         host.sees(here).expect("who asks");
         host.sees("[y/N]").expect("asked whether to let it in");
         host.types("y").expect("typed");
-        guest.sees(START_ONE).expect("asked for an envoy");
-        guest.types("").expect("typed");
         guest.sees("Passphrase for dan:").expect("asked to unlock");
         guest.types(PASSPHRASE).expect("typed");
         let said = guest.ends(0).expect("joined");
@@ -116,7 +117,8 @@ fn from_nothing_to_three_machines_in_the_commands_of_the_readme() {
         return;
     };
     let mut init = dan.types("mars", "swarm puddle init");
-    init.sees("Name people will type").expect("asked for a name");
+    init.sees("Name people will type")
+        .expect("asked for a name");
     init.types("dan").expect("typed");
     init.sees("Passphrase:").expect("asked for a passphrase");
     init.types(PASSPHRASE).expect("typed");
@@ -124,15 +126,21 @@ fn from_nothing_to_three_machines_in_the_commands_of_the_readme() {
     init.types(PASSPHRASE).expect("typed");
     init.sees(START_ONE).expect("asked for an envoy");
     init.types("").expect("typed");
-    says(&init.ends(0).expect("made"), &["Created puddle dan", "Envoy mars runs"]);
+    says(
+        &init.ends(0).expect("made"),
+        &["Created puddle dan", "Envoy mars runs"],
+    );
 
     let work = dan.root("mars").join("home/notes");
     Shape::SMALL
         .write(dan.fleet.person(0), &work)
         .expect("a history");
-    done(dan.vigo("mars", "swarm gitback project init").cwd(&work));
-    let pushed = done(dan.at("mars", "git", &["push", "gitback", "main"]).cwd(&work));
-    says(&pushed.stderr, &["stored on mars"]);
+    let founded = done(dan.vigo("mars", "swarm gitback project init").cwd(&work));
+    says(&founded.stderr, &["stored on mars"]);
+    done(
+        dan.at("mars", "git", &["push", "gitback", "main"])
+            .cwd(&work),
+    );
 
     dan.pairs("mars", "venus");
     dan.pairs("mars", "titan");
@@ -145,7 +153,10 @@ fn from_nothing_to_three_machines_in_the_commands_of_the_readme() {
     // From now on every push is on all three.
     let commit = ["commit", "--quiet", "--allow-empty", "-m", "one more"];
     done(dan.at("mars", "git", &commit).cwd(&work));
-    let pushed: Outcome = done(dan.at("mars", "git", &["push", "gitback", "main"]).cwd(&work));
+    let pushed: Outcome = done(
+        dan.at("mars", "git", &["push", "gitback", "main"])
+            .cwd(&work),
+    );
     says(&pushed.stderr, &["replicated to 3 of 3 envoys"]);
 
     // The machine on which it all began is lost.

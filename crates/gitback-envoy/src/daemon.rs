@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gitback_envelope::{EnvelopeId, Incarnation, Tip};
-use gitback_fleet::Role;
+use gitback_fleet::{Enrolment, Role};
 use gitback_gossip::Input;
 use gitback_helper::{AcceptError, Layout, Listener};
 use gitback_identity::{EnvoyKey, PublicKey, PuddleKey, SecretKey};
@@ -170,12 +170,17 @@ impl Envoy {
         self.config.role()
     }
 
-    /// Which envoy of the fleet enrols others, by name and key.
-    pub(crate) fn authority(&self) -> Option<(String, EnvoyKey)> {
+    /// Which envoy of the fleet enrols others. Where the key was carried to another one, one that answers.
+    pub(crate) fn authority(&self) -> Option<Enrolment> {
         let roster = self.fleet.roster()?;
-        let mut live = roster.live(clock::now_ms());
-        let one = live.find(|one| one.role().is_authority())?;
-        Some((one.name().to_owned(), *one.envoy()))
+        let live = roster.live(clock::now_ms());
+        let holders = live.filter(|one| one.role().is_authority());
+        let best = holders.max_by_key(|one| {
+            let neighbour = self.neighbour(one.envoy());
+            let is_present = neighbour.is_some_and(|neighbour| neighbour.is_present());
+            (is_present, one.number())
+        });
+        best.cloned()
     }
 
     /// The other envoys, as they are known at this moment.

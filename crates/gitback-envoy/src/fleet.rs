@@ -359,7 +359,9 @@ impl Envoy {
         let mut wanted: Vec<(Peer, Vec<String>)> = Vec::new();
         for peer in self.config().peers() {
             if !removed(&peer.key) {
-                wanted.push((peer.clone(), peer.address.iter().cloned().collect()));
+                let known = || inner.places.get(&peer.key).cloned().unwrap_or_default();
+                let addresses = peer.address.clone().map_or_else(known, |one| vec![one]);
+                wanted.push((peer.clone(), addresses));
             }
         }
         let enrolled = roster.into_iter();

@@ -362,10 +362,10 @@ fn decode(path: PathBuf, bytes: &[u8]) -> Result<Names, ReadError> {
         Ok(entries) => entries,
         Err(error) => return Err(damaged(path, error.to_string())),
     };
-    names_of(entries).map_err(|why| damaged(path, why))
+    names_of(&entries).map_err(|why| damaged(path, why))
 }
 
-fn names_of(entries: Vec<FormEntry>) -> Result<Names, String> {
+fn names_of(entries: &[FormEntry]) -> Result<Names, String> {
     if entries.len() > NAMES_MAX {
         return Err(format!("it has more than {NAMES_MAX} names"));
     }

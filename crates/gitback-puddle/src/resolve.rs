@@ -120,14 +120,14 @@ pub fn resolve(
 pub fn resolve_claimed(
     unknown: ResolveError,
     claimants: &[Claimant],
-    claimed_near: Option<PuddleName>,
+    claimed_near: Option<&PuddleName>,
 ) -> Result<Resolved, ResolveError> {
     let ResolveError::Unknown { name, near, picked } = unknown else {
         return Err(unknown);
     };
     match claimants {
         [] => Err(ResolveError::Unknown {
-            near: nearest(&name, near.iter().chain(&claimed_near)),
+            near: nearest(&name, near.iter().chain(claimed_near)),
             name,
             picked,
         }),

@@ -55,8 +55,8 @@ pub fn resolve_by(unknown: ResolveError, status: &NamesStatus) -> Result<Resolve
         return Err(unknown);
     };
     let known = claimants(status, name);
-    let near = status.near.as_ref().and_then(|near| near.parse().ok());
-    resolve_claimed(unknown, &known, near)
+    let near: Option<PuddleName> = status.near.as_ref().and_then(|near| near.parse().ok());
+    resolve_claimed(unknown, &known, near.as_ref())
 }
 
 /// What the daemon is told of a name that means somebody else, so that it says if others claim it.

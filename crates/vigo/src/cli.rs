@@ -265,6 +265,9 @@ pub(crate) enum Puddle {
     /// locks the puddle; and deletes your key and what is kept about your
     /// projects from your home. Copies of projects stay on the machine.
     Leave(PuddleLeave),
+    /// What others may call you: your claim to a name
+    #[command(subcommand)]
+    Name(Name),
     /// Whom you mean by a name: other people's puddles
     #[command(subcommand)]
     Names(Names),
@@ -274,18 +277,52 @@ pub(crate) enum Puddle {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Name {
+    /// Claim a name, so that others find you by it
+    ///
+    /// The claim is signed by your key and spreads through the fleet. It
+    /// proves that you want the name, not that nobody else does: where two
+    /// claim it, it means neither for whoever has never used it.
+    Claim(ClaimName),
+    /// Give back the name that you have claimed
+    ///
+    /// Whoever has used it goes on meaning you by it.
+    Release,
+    /// Show what you have claimed, and who else claims it
+    Show(Json),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClaimName {
+    /// The name; that of your puddle if it is left out
+    pub(crate) name: Option<String>,
+    /// Read the passphrase from FILE, without its last newline; - is stdin
+    ///
+    /// Only asked for where a key that you had before claims the name: what
+    /// that claims is given back.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Names {
-    /// List the names that you have picked
+    /// List the names that mean somebody, and those that are claimed
+    ///
+    /// A name is own, picked, or used, which means that it was learned by its
+    /// first use. Other names are claimed, by one key, or contested, by
+    /// several. One that is the same as your own is hidden.
     List(Json),
     /// Say whose key a name means
     ///
     /// A name in an address, and in commands such as invite, means the key
-    /// that you have picked for it. Ask its owner for the key: `vigo swarm
-    /// puddle status` shows it.
+    /// that you have picked for it, whoever else claims it. Ask its owner for
+    /// the key: `vigo swarm puddle status` shows it. The four words of its
+    /// fingerprint are enough where a key that has them claims the name.
     Pick {
         /// What you call the puddle; usually what its owner calls it
         name: String,
-        /// The whole public key, 64 hex digits
+        /// The whole public key, 64 hex digits, or the four words of a key
+        /// that claims the name
         key: String,
         /// The four words of the key's fingerprint, to be compared with the key
         #[arg(num_args = 0..)]
@@ -365,7 +402,11 @@ impl Command {
                 Envoy::Status(json) | Envoy::List(json) | Envoy::Ticket(EnvoyTicket { json, .. }),
             )
             | Self::Swarm(
-                Swarm::Puddle(Puddle::Status(json) | Puddle::Names(Names::List(json)))
+                Swarm::Puddle(
+                    Puddle::Status(json)
+                    | Puddle::Name(Name::Show(json))
+                    | Puddle::Names(Names::List(json)),
+                )
                 | Swarm::Gitback(
                     Gitback::Status(json)
                     | Gitback::Log(Log { json, .. })
@@ -391,6 +432,7 @@ impl Command {
                 | Puddle::Unlock(_)
                 | Puddle::Lock
                 | Puddle::Rotate(_)
+                | Puddle::Name(Name::Claim(_) | Name::Release)
                 | Puddle::Names(Names::Pick { .. } | Names::Forget { .. })
                 | Puddle::Session(_),
             ))

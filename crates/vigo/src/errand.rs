@@ -1,14 +1,19 @@
 //! What every verb about projects has at hand.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use gitback_helper::{Failure, ProjectStatus, Reply, Request, exit_code};
-use gitback_puddle::Public;
+use gitback_identity::{Address, Host, ProjectId, PuddleName};
+use gitback_puddle::names::learn;
+use gitback_puddle::{By, Claimant, Public, ResolveError, Resolved};
+use gitback_signer::names::{claimants, passed_to, resolve_by, who_claims};
 
 use crate::console::Console;
 use crate::context::{Context, Daemon};
 use crate::desk::Desk;
-use crate::people::People;
+use crate::people::{People, Person, Sought, unresolved};
 use crate::project::{Subject, connected_project, remembered};
-use crate::{failure, naming};
+use crate::{failure, naming, show};
 
 /// Somebody's errand at the daemon: who they know, the conversation, and where they are told about it.
 pub(crate) struct Errand<'a, 'c> {
@@ -16,6 +21,10 @@ pub(crate) struct Errand<'a, 'c> {
     pub(crate) people: People,
     pub(crate) daemon: Daemon<'a>,
     pub(crate) console: &'a mut Console<'c>,
+    /// Names that were found by the only claim to them, and not used before.
+    claimed: BTreeMap<PuddleName, Claimant>,
+    /// Pinned names of which it was said, or looked up in vain, that others claim them too.
+    warned: BTreeSet<PuddleName>,
 }
 
 impl<'a, 'c> Errand<'a, 'c> {
@@ -48,6 +57,8 @@ impl<'a, 'c> Errand<'a, 'c> {
             people,
             daemon,
             console,
+            claimed: BTreeMap::new(),
+            warned: BTreeSet::new(),
         })
     }
 
@@ -130,7 +141,149 @@ impl<'a, 'c> Errand<'a, 'c> {
             None => connected_project(self.context)?,
         };
         let projects = self.projects()?;
-        self.project(&naming::find(&text, &projects)?)
+        let id = match naming::find(&text, &projects) {
+            Err(unknown) if unknown.code == exit_code::UNKNOWN => {
+                self.by_founder(&text, &projects)?.ok_or(unknown)?
+            }
+            found => found?,
+        };
+        self.project(&id)
+    }
+
+    /// The one of `projects` that `alice/notes` means where alice is known by her claim only. A name that is contested
+    /// is a failure, one that means nobody is not.
+    fn by_founder(
+        &mut self,
+        text: &str,
+        projects: &[ProjectStatus],
+    ) -> Result<Option<String>, Failure> {
+        let Some(address) = naming::named(text) else {
+            return Ok(None);
+        };
+        let ids = match self.addressed(&address) {
+            Ok(ids) => ids,
+            Err(failure) if failure.code == exit_code::UNKNOWN => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let ids = ids.iter().map(ToString::to_string);
+        let is_here = |id: &String| projects.iter().any(|project| project.project_id == *id);
+        Ok(ids.into_iter().find(is_here))
+    }
+
+    /// The projects that an address may mean, in the order in which to try them; at least one.
+    pub(crate) fn addressed(&mut self, address: &Address) -> Result<Vec<ProjectId>, Failure> {
+        let name = match address.host() {
+            Host::Project(id) => return Ok(vec![*id]),
+            Host::Puddle(name) => name,
+        };
+        let meant = self.resolve(name)?;
+        let ids = meant.projects(address.handle());
+        let mut ids: Vec<ProjectId> = ids.map(|(id, _founder)| id).collect();
+        if !meant.is_own()
+            && let Ok(Reply::Names(status)) = self
+                .daemon
+                .quiet_call(&passed_to(meant.key(), address.handle()))
+        {
+            ids.extend(
+                status
+                    .projects
+                    .iter()
+                    .filter_map(|id| id.parse::<ProjectId>().ok()),
+            );
+        }
+        Ok(ids)
+    }
+
+    /// Finds whom `text` means; see [`People::seek`].
+    pub(crate) fn find(
+        &mut self,
+        text: &str,
+        projects: &[ProjectStatus],
+    ) -> Result<Person, Failure> {
+        match self.people.seek(text, projects)? {
+            Sought::Person(person) => Ok(person),
+            Sought::Named(name) => Ok(Person {
+                key: *self.resolve(&name)?.key(),
+                name: Some(name),
+            }),
+        }
+    }
+
+    /// The keys that a name means: by the user's home, else by the only claim to it.
+    fn resolve(&mut self, name: &PuddleName) -> Result<Resolved, Failure> {
+        match self.people.resolve(self.context, name) {
+            Ok(meant) => {
+                if matches!(meant.by(), By::Pin(_)) {
+                    self.warn_of_rivals(name, &meant);
+                }
+                Ok(meant)
+            }
+            Err(unknown @ ResolveError::Unknown { .. }) => {
+                let status = match self.daemon.quiet_call(&who_claims(name))? {
+                    Reply::Names(status) => status,
+                    other => return Err(other.unexpected()),
+                };
+                let meant = resolve_by(unknown, &status);
+                let meant = meant.map_err(|error| unresolved(name, &error))?;
+                let claimant = claimants(&status, name).into_iter().next();
+                if let Some(claimant) = claimant {
+                    self.claimed.insert(name.clone(), claimant);
+                }
+                Ok(meant)
+            }
+            Err(error) => Err(unresolved(name, &error)),
+        }
+    }
+
+    /// Says, once, that others claim a name that is pinned. It goes on meaning whom it meant.
+    fn warn_of_rivals(&mut self, name: &PuddleName, meant: &Resolved) {
+        if !self.warned.insert(name.clone()) {
+            return;
+        }
+        let Ok(Reply::Names(status)) = self.daemon.quiet_call(&who_claims(name)) else {
+            return;
+        };
+        let now = show::now_ms();
+        let claimants = claimants(&status, name).into_iter();
+        let rivals = claimants.filter(|claimant| claimant.key != *meant.key());
+        let rivals: Vec<String> = rivals
+            .map(|rival| {
+                let age = show::span(now.saturating_sub(rival.since_ms));
+                format!("{} (for {age})", rival.key.fingerprint())
+            })
+            .collect();
+        if !rivals.is_empty() {
+            self.console.warning(format_args!(
+                "{name} is claimed by another key too: {}; to you it stays {}",
+                rivals.join(", "),
+                meant.key().fingerprint()
+            ));
+        }
+    }
+
+    /// The claim by which somebody was found whose name was not used before.
+    pub(crate) fn claim_of(&self, person: &Person) -> Option<&Claimant> {
+        let claimant = self.claimed.get(person.name.as_ref()?)?;
+        (claimant.key == person.key).then_some(claimant)
+    }
+
+    /// Pins the names that were found by claims, now that they were of use. What is not remembered is said, and done all
+    /// the same.
+    pub(crate) fn remember(&mut self) {
+        for (name, claimant) in std::mem::take(&mut self.claimed) {
+            let words = claimant.key.fingerprint();
+            let dir = &self.context.layout.puddle_dir;
+            match learn(dir, &name, &claimant.key, show::now_ms()) {
+                Ok(true) => self.console.progress(format_args!(
+                    "{name} is {words} to you from now on; other claims will not change that"
+                )),
+                Ok(false) => {}
+                Err(error) => self.console.warning(format_args!(
+                    "whom {name} means is not remembered: {}",
+                    failure::chain(&error)
+                )),
+            }
+        }
     }
 
     /// The same for a verb that needs no membership: the daemon may show nothing of it, and the user knows it by its
@@ -139,7 +292,13 @@ impl<'a, 'c> Errand<'a, 'c> {
         match self.chosen(Some(text)) {
             Ok(status) => Subject::of(status),
             Err(failure) if failure.code == exit_code::UNKNOWN => {
-                remembered(self.context, &self.people, text).map_err(|_| failure)
+                if let Ok(subject) = remembered(self.context, &self.people, text) {
+                    return Ok(subject);
+                }
+                let address = naming::named(text).ok_or_else(|| failure.clone())?;
+                let ids = self.addressed(&address).map_err(|_| failure.clone())?;
+                let id = ids.first().ok_or(failure)?;
+                Ok(Subject::at(&address, *id))
             }
             Err(failure) => Err(failure),
         }

@@ -18,7 +18,7 @@ use crate::founding::{found, grant, set_policy};
 use crate::git::{Git, Remote};
 use crate::project::Subject;
 use crate::record::{self, Record};
-use crate::{cli, failure, naming, show};
+use crate::{cli, failure, naming, puddle, show};
 
 /// What the remote is called, unless the repository has one already.
 const REMOTE: &str = "gitback";
@@ -63,6 +63,9 @@ pub(crate) fn init(
     let connected = connect(&git, &founding, &remotes)?;
     if !arguments.no_push {
         push(&git, connected.target(&founding), errand.console)?;
+    }
+    if !arguments.no_claim {
+        puddle::claim_quietly(context, errand.console);
     }
     // The push took its time; the daemon does not wait that long for the next request.
     errand.daemon = context.daemon()?;

@@ -118,6 +118,7 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
                 puddle::rotate_passphrase(&context()?, &arguments, console)
             }
             Puddle::Leave(arguments) => puddle::leave(&context()?, &arguments, console),
+            Puddle::Name(verb) => puddle::name(&context()?, &verb, console),
             Puddle::Names(verb) => puddle::names(&context()?, &verb, console),
             Puddle::Session(arguments) => Ok(session::run(&arguments)?),
         },

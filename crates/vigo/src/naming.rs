@@ -67,6 +67,13 @@ pub(crate) fn find(text: &str, projects: &[ProjectStatus]) -> Result<String, Fai
     }
 }
 
+/// The address that `alice/notes` or `gitback://alice/notes` is; nothing if `text` names no puddle.
+pub(crate) fn named(text: &str) -> Option<Address> {
+    let whole = || format!("gitback://{text}").parse();
+    let address: Address = text.parse().or_else(|_| whole()).ok()?;
+    matches!(address.host(), Host::Puddle(_)).then_some(address)
+}
+
 /// The living projects that pass `test`; without one, those that have ended.
 fn matching<'a>(
     projects: &'a [ProjectStatus],

@@ -4,6 +4,7 @@ use gitback_helper::{Failure, ProjectStatus, chain, exit_code};
 use gitback_identity::{Fingerprint, PuddleKey, PuddleName};
 use gitback_puddle::names::{self, Names};
 use gitback_puddle::{Public, ResolveError, Resolved, read_retired, resolve};
+use gitback_signer::names::contested;
 
 use crate::console::Console;
 use crate::context::Context;
@@ -26,6 +27,14 @@ pub(crate) struct People {
 pub(crate) struct Person {
     pub(crate) key: PuddleKey,
     pub(crate) name: Option<PuddleName>,
+}
+
+/// Whom a text means, as far as projects and the user's home say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sought {
+    Person(Person),
+    /// Whoever has that name.
+    Named(PuddleName),
 }
 
 impl Person {
@@ -108,48 +117,25 @@ impl People {
 
     /// Finds whom `text` means: a key, a name, or a fingerprint or some digits of somebody who is in one of
     /// `projects`.
-    pub(crate) fn find(
-        &self,
-        context: &Context,
-        text: &str,
-        projects: &[ProjectStatus],
-    ) -> Result<Person, Failure> {
+    pub(crate) fn seek(&self, text: &str, projects: &[ProjectStatus]) -> Result<Sought, Failure> {
         if let Ok(key) = text.parse::<PuddleKey>() {
             let name = self.name_of(&key).cloned();
-            return Ok(Person { key, name });
+            return Ok(Sought::Person(Person { key, name }));
         }
         if let Some(found) = self.by_digits(text, projects) {
-            return found;
+            return found.map(Sought::Person);
         }
-        let name: PuddleName = text
-            .parse()
-            .map_err(|_| unknown(text, "it is no name, no key, and no fingerprint"))?;
-        let resolved = self.resolve(context, &name)?;
-        Ok(Person {
-            key: *resolved.key(),
-            name: Some(name),
-        })
+        let name = text.parse().map(Sought::Named);
+        name.map_err(|_| unknown(text, "it is no name, no key, and no fingerprint"))
     }
 
-    /// The keys that a name means.
+    /// The keys that a name means by what is in the user's home.
     pub(crate) fn resolve(
         &self,
         context: &Context,
         name: &PuddleName,
-    ) -> Result<Resolved, Failure> {
-        let error = match resolve(&context.layout.puddle_dir, self.own(), name) {
-            Ok(resolved) => return Ok(resolved),
-            Err(error) => error,
-        };
-        let ResolveError::Unknown { near, .. } = &error else {
-            let failure = Failure::new(exit_code::FAILED, "cannot read your names");
-            return Err(failure.because(chain(&error)));
-        };
-        let mut unknown = unknown(name.as_str(), "you never picked that name");
-        if let Some(near) = near {
-            unknown.hints.insert(0, format!("did you mean {near}?"));
-        }
-        Err(unknown)
+    ) -> Result<Resolved, ResolveError> {
+        resolve(&context.layout.puddle_dir, self.own(), name)
     }
 
     /// Nothing if `text` is neither a fingerprint nor digits of a key.
@@ -206,6 +192,32 @@ fn unknown(text: &str, why: &str) -> Failure {
         .because(why)
         .hint("ask for the whole key; its owner sees it with: vigo swarm puddle status")
         .hint("to give somebody a name: vigo swarm puddle names pick NAME KEY")
+}
+
+/// Why a name means nobody.
+pub(crate) fn unresolved(name: &PuddleName, error: &ResolveError) -> Failure {
+    match error {
+        ResolveError::Unknown { near, .. } => {
+            let mut unknown = unknown(
+                name.as_str(),
+                "you never used that name, and nobody claims it as far as is known here",
+            );
+            if let Some(near) = near {
+                unknown.hints.insert(0, format!("did you mean {near}?"));
+            }
+            unknown
+        }
+        ResolveError::Contested { name, claimants } => {
+            let now = show::now_ms();
+            contested(
+                name,
+                claimants,
+                &|then| show::span(now.saturating_sub(then)),
+                None,
+            )
+        }
+        error => Failure::new(exit_code::FAILED, "cannot read your names").because(chain(error)),
+    }
 }
 
 fn ambiguous(text: &str, keys: &[PuddleKey]) -> Failure {
@@ -285,10 +297,15 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let facts = Facts::from_lookup(1000, &|_| None, &|_| false);
         let context = Context::new(facts, Some(dir.path().to_owned())).expect("a context");
-        let found = known().find(&context, text, &projects());
-        let found = found
-            .map(|person| person.key)
-            .map_err(|failure| failure.code);
+        let found = match known().seek(text, &projects()) {
+            Ok(Sought::Person(person)) => Ok(person.key),
+            Ok(Sought::Named(name)) => {
+                let resolved = known().resolve(&context, &name);
+                let resolved = resolved.map_err(|error| unresolved(&name, &error).code);
+                resolved.map(|resolved| *resolved.key())
+            }
+            Err(failure) => Err(failure.code),
+        };
         assert_eq!(found, expected, "{text}");
     }
 

@@ -30,7 +30,7 @@ pub(crate) use policy::policy;
 pub(crate) use reanchor::{pick_line, reanchor};
 pub(crate) use refound::{NOTE as REFOUND_NOTE, refound};
 pub(crate) use revoke::{revoke, ungrant};
-pub(crate) use subject::{Subject, addressed, connected_project, remembered};
+pub(crate) use subject::{Subject, connected_project, remembered};
 
 /// Refs shown before the rest is only counted.
 const REFS_SHOWN_MAX: usize = 40;

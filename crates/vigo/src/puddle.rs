@@ -3,6 +3,7 @@
 mod enrol;
 mod join;
 mod leave;
+mod name;
 mod names;
 mod pair;
 mod passphrase;
@@ -29,6 +30,7 @@ use crate::{ask, cli, failure, gate, renew, session as process, show, up};
 
 pub(crate) use join::join;
 pub(crate) use leave::leave;
+pub(crate) use name::{claim_quietly, name};
 pub(crate) use names::names;
 pub(crate) use pair::pair;
 pub(crate) use passphrase::rotate_passphrase;
@@ -99,6 +101,9 @@ pub(crate) fn init(
         ))?;
     }
     up::offer(context, arguments.with_envoy, console)?;
+    if !arguments.no_unlock && !arguments.no_claim {
+        claim_quietly(context, console);
+    }
     if !made {
         recovery::say_what_is_missing(console);
         return Ok(());

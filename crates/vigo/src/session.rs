@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &cli::Session) -> Result<(), Failure> {
             return Err(failure::session_start(why));
         }
     };
-    let ready = match hardened.stack_locked && vault.is_locked() {
+    let ready = match vault.is_locked() {
         true => READY,
         false => READY_SWAPPABLE,
     };

@@ -28,12 +28,22 @@ const END_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Makes this machine's envoy run, now and, where something sees to it, after the next start of the machine.
+/// Makes this machine's envoy run, and says what comes next.
 pub(crate) fn up(
     context: &Context,
     arguments: &cli::Up,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
+    start(context, arguments, console)?;
+    if context.puddle_if_any()?.is_none() {
+        console.hint("the first of your machines:  vigo swarm puddle init");
+        console.hint("one more of your machines:   vigo swarm puddle join");
+    }
+    Ok(())
+}
+
+/// Makes the envoy run, now and, where something sees to it, after the next start of the machine.
+fn start(context: &Context, arguments: &cli::Up, console: &mut Console<'_>) -> Result<(), Stop> {
     let config = &context.layout.config_file;
     if let Some(status) = answering(context)? {
         console.line(format_args!(
@@ -101,10 +111,6 @@ pub(crate) fn up(
             settings.listen()
         ));
     }
-    if context.puddle_if_any()?.is_none() {
-        console.hint("the first of your machines:  vigo swarm puddle init");
-        console.hint("one more of your machines:   vigo swarm puddle join");
-    }
     Ok(())
 }
 
@@ -153,7 +159,7 @@ pub(crate) fn offer(
         console.hint("no envoy runs on this machine; start one: vigo up");
         return Ok(());
     }
-    up(context, &cli::Up::default(), console)
+    start(context, &cli::Up::default(), console)
 }
 
 /// The envoy that serves this user, if one does.

@@ -13,7 +13,7 @@ pub(super) struct Never {
 }
 
 /// Crates that are a function of their arguments.
-pub(super) const PURE: &[&str] = &["gitback-identity", "gitback-envelope"];
+pub(super) const PURE: &[&str] = &["gitback-identity", "gitback-envelope", "gitback-fleet"];
 
 /// Crates that are a function of their arguments too, but whose dependencies need the standard library: their source is
 /// read for what would make them anything else.
@@ -41,6 +41,7 @@ const OUTSIDE_WORLD: &[&str] = &[
 const PRODUCTION: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
+    "gitback-fleet",
     "gitback-gossip",
     "gitback-log",
     "gitback-pack",
@@ -58,6 +59,7 @@ const PRODUCTION: &[&str] = &[
 pub(super) const LIBRARIES: &[&str] = &[
     "gitback-identity",
     "gitback-envelope",
+    "gitback-fleet",
     "gitback-gossip",
     "gitback-log",
     "gitback-pack",
@@ -106,7 +108,7 @@ pub(super) const NEVER: &[Never] = &[
     },
     Never {
         from: &["gitback-identity"],
-        to: &["gitback-envelope"],
+        to: &["gitback-envelope", "gitback-fleet"],
         why: "keys know nothing of what they sign",
     },
     Never {
@@ -114,6 +116,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-pack",
             "gitback-gossip",
             "gitback-puddle",
@@ -127,6 +130,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-puddle",
             "gitback-helper",
@@ -139,6 +143,7 @@ pub(super) const NEVER: &[Never] = &[
         to: &[
             "gitback-identity",
             "gitback-envelope",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-puddle",
             "gitback-peer",
@@ -148,6 +153,7 @@ pub(super) const NEVER: &[Never] = &[
     Never {
         from: &["gitback-puddle"],
         to: &[
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-pack",
             "gitback-helper",
@@ -159,6 +165,7 @@ pub(super) const NEVER: &[Never] = &[
     Never {
         from: &["gitback-peer"],
         to: &[
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-pack",
             "gitback-helper",
@@ -193,6 +200,7 @@ pub(super) const NEVER: &[Never] = &[
         from: &["git-remote-gitback"],
         to: &[
             "gitback-envoy",
+            "gitback-fleet",
             "gitback-gossip",
             "gitback-peer",
             "gitback-pack",

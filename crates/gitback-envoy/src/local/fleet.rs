@@ -75,7 +75,7 @@ fn may_enrol(envoy: &Envoy) -> Result<(), Failure> {
         }
         Part::Member => {}
     }
-    let Some(authority) = authority(envoy) else {
+    let Some(authority) = envoy.authority() else {
         let what = format!("who enrols for the fleet of {} is not known", envoy.name());
         return Err(Failure::new(exit_code::FAILED, what).hint("see who is of it: vigo envoy list"));
     };
@@ -111,15 +111,8 @@ fn may_administer(envoy: &Envoy, uid: u32, what: &str) -> Result<(), Failure> {
         .hint("root, or the user as whom the daemon runs, can"))
 }
 
-/// The newest enrolment of whoever holds the authority's key.
-fn authority(envoy: &Envoy) -> Option<Enrolment> {
-    let roster = envoy.fleet().roster()?;
-    let mut live = roster.live(clock::now_ms());
-    live.find(|one| one.role().is_authority()).cloned()
-}
-
 fn start_authority(envoy: &Envoy) -> String {
-    authority(envoy).map_or_else(
+    envoy.authority().map_or_else(
         || "start the machine that holds the key of the fleet's authority".to_owned(),
         |one| format!("start {}, which enrols for this fleet", one.name()),
     )
@@ -247,7 +240,7 @@ fn forward(
             .hint(format!("start {name}, then try again"))
             .hint("the fleet goes on without it; only enrolling, renewing and removing wait")
     };
-    let authority = authority(envoy).ok_or_else(|| no_fleet(envoy))?;
+    let authority = envoy.authority().ok_or_else(|| no_fleet(envoy))?;
     let Some(neighbour) = envoy.neighbour(authority.envoy()) else {
         return Err(away(
             authority.name(),
@@ -409,7 +402,7 @@ fn not_joined(envoy: &Envoy, fault: &JoinFault) -> Failure {
     };
     match fault {
         JoinFault::OtherFleet { .. } => {
-            let by = authority(envoy).map_or_else(
+            let by = envoy.authority().map_or_else(
                 || "the machine that enrols for the old fleet".to_owned(),
                 |one| format!("{}, which enrols for the old fleet", one.name()),
             );
@@ -432,6 +425,12 @@ fn ticket(envoy: &Arc<Envoy>, uid: u32, valid_ms: u64) -> Result<Reply, Failure>
     may_administer(envoy, uid, "give out tickets")?;
     if !(1..=TICKET_VALID_MAX_MS).contains(&valid_ms) {
         return Err(usage("a ticket is good for 1 ms to 30 days"));
+    }
+    if own_addresses(envoy).is_empty() {
+        let what = format!("a ticket of {} would say nowhere to ask", envoy.name());
+        return Err(Failure::new(exit_code::FAILED, what)
+            .because("this machine has no address that others could reach")
+            .hint("see listen and advertise in its envoy.toml"));
     }
     match envoy.fleet().part(envoy.public()) {
         Part::None => found(envoy)?,
@@ -457,7 +456,7 @@ fn ticket(envoy: &Arc<Envoy>, uid: u32, valid_ms: u64) -> Result<Reply, Failure>
 
 fn only_the_authority(envoy: &Envoy, does: &str) -> Failure {
     let failure = |what| Failure::new(exit_code::NOT_PERMITTED, what);
-    match authority(envoy) {
+    match envoy.authority() {
         Some(one) => failure(format!("only {} {does} for this fleet", one.name()))
             .because("it holds the key of the fleet's authority")
             .hint(format!("run this on {}", one.name())),
@@ -465,6 +464,18 @@ fn only_the_authority(envoy: &Envoy, does: &str) -> Failure {
             .because("who holds it is not known here")
             .hint("see who is of the fleet: vigo envoy list"),
     }
+}
+
+/// A ticket of another fleet is not used up where it is of no use.
+fn may_leave_for(envoy: &Envoy, ticket: &Ticket) -> Result<(), Failure> {
+    let others = envoy.fleet().others(envoy.public());
+    let is_ours = others.iter().any(|one| one.envoy() == ticket.envoy());
+    if is_ours || others.is_empty() {
+        return Ok(());
+    }
+    let others: Vec<_> = others.iter().map(Enrolment::name).collect();
+    let others = others.join(", ");
+    Err(not_joined(envoy, &JoinFault::OtherFleet { others }))
 }
 
 fn join_by_ticket(
@@ -486,6 +497,7 @@ fn join_by_ticket(
         )
         .hint("use it on the machine that is to join"));
     }
+    may_leave_for(envoy, &ticket)?;
     let challenge = Ticket::challenge(ticket.secret());
     let petition = Petition {
         request: own_request(envoy, &challenge)?,

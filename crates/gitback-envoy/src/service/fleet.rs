@@ -137,7 +137,7 @@ impl Surface {
 fn not_the_authority(envoy: &Envoy) -> Refusal {
     let who = envoy.authority().map_or_else(
         || "who does is not known there".to_owned(),
-        |(name, key)| format!("{name} does, with the key {key}"),
+        |one| format!("{} does, with the key {}", one.name(), one.envoy()),
     );
     let reason = format!("{} does not enrol for its fleet: {who}", envoy.name());
     refusal(RefusalKind::Forbidden, "not-the-authority", reason)

@@ -1,10 +1,5 @@
 //! The crate as its users see it: what is refused and why, and properties that hold for any input.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a test that indexes wrongly fails, as it should"
-)]
-
 mod properties;
 mod refusals;
 mod rosters;

@@ -20,8 +20,10 @@ fn sealed(by: &SecretKey, type_name: &str, body: &[u8]) -> Vec<u8> {
     writer.finish()
 }
 
-/// A map whose values are written by hand.
-fn map(fields: &[(u64, &dyn Fn(&mut Writer))]) -> Vec<u8> {
+/// A value of a field, written by hand.
+type Value<'a> = &'a dyn Fn(&mut Writer);
+
+fn map(fields: &[(u64, Value<'_>)]) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.map(fields.len());
     for (key, value) in fields {
@@ -30,8 +32,6 @@ fn map(fields: &[(u64, &dyn Fn(&mut Writer))]) -> Vec<u8> {
     }
     writer.finish()
 }
-
-type Value<'a> = &'a dyn Fn(&mut Writer);
 
 fn enrolment_of(change: Option<(u64, Value<'_>)>, without: Option<u64>) -> Vec<u8> {
     let authority = *secret(AUTHORITY).public().as_bytes();

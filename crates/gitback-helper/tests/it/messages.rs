@@ -1,8 +1,8 @@
 use gitback_helper::{
-    AlarmStatus, ContactStatus, ContestStatus, CopyStatus, Draft, EnvoyStatus, Failure, HopStatus,
-    LogEntry, MemberStatus, PeerStatus, ProjectStatus, RefEvent, RefStatus, Removal, Removing,
-    Renewal, Reply, Request, Restored, RivalStatus, Role, Scope, Scrub, ScrubSource, Service,
-    SuccessorStatus, SyncStatus, Wish,
+    AlarmStatus, Called, ClaimStatus, ContactStatus, ContestStatus, CopyStatus, Draft, EnvoyStatus,
+    Failure, HopStatus, LogEntry, MemberStatus, NamesStatus, PeerStatus, ProjectStatus, RefEvent,
+    RefStatus, Removal, Removing, Renewal, Reply, Request, Restored, RivalStatus, Role, Scope,
+    Scrub, ScrubSource, Service, SuccessorStatus, SyncStatus, Wish,
 };
 
 fn request(json: &str) -> Option<Request> {
@@ -33,6 +33,27 @@ fn requests_have_the_written_form() {
             progress: false,
             trace: false,
             called: None,
+        },
+    );
+    check(
+        r#"{"do":"open","version":2,"service":"upload_pack","project":"ab","handle":"notes","puddle":null,
+            "protocol":null,"push_wait_ms":null,"quiet":false,"progress":false,
+            "called":{"name":"alice","puddle":"ef"}}"#,
+        Request::Open {
+            version: 2,
+            service: Service::UploadPack,
+            project: text("ab"),
+            handle: text("notes"),
+            puddle: None,
+            protocol: None,
+            push_wait_ms: None,
+            quiet: false,
+            progress: false,
+            trace: false,
+            called: Some(Called {
+                name: text("alice"),
+                puddle: text("ef"),
+            }),
         },
     );
     check(
@@ -69,6 +90,26 @@ fn requests_have_the_written_form() {
     check(
         r#"{"do":"renewals","puddle":"cd"}"#,
         Request::Renewals { puddle: text("cd") },
+    );
+    check(
+        r#"{"do":"claim_name","claim":"00"}"#,
+        Request::ClaimName { claim: text("00") },
+    );
+    check(
+        r#"{"do":"names","name":"alice","puddle":null,"handle":null}"#,
+        Request::Names {
+            name: Some(text("alice")),
+            puddle: None,
+            handle: None,
+        },
+    );
+    check(
+        r#"{"do":"names","name":null,"puddle":"cd","handle":"notes"}"#,
+        Request::Names {
+            name: None,
+            puddle: Some(text("cd")),
+            handle: Some(text("notes")),
+        },
     );
     check(
         r#"{"do":"pick_line","project":"ab","delegate":"ef"}"#,
@@ -137,6 +178,43 @@ fn requests_have_the_written_form() {
         },
     );
     check(r#"{"do":"envoy"}"#, Request::Envoy);
+    check(r#"{"do":"card"}"#, Request::Card);
+    check(
+        r#"{"do":"enrol_request","challenge":"ab"}"#,
+        Request::EnrolRequest {
+            challenge: text("ab"),
+        },
+    );
+    check(
+        r#"{"do":"enrol","request":"ab","challenge":"cd"}"#,
+        Request::Enrol {
+            request: text("ab"),
+            challenge: text("cd"),
+        },
+    );
+    check(
+        r#"{"do":"join_fleet","enrolment":"ab"}"#,
+        Request::JoinFleet {
+            enrolment: text("ab"),
+        },
+    );
+    check(
+        r#"{"do":"ticket","valid_ms":1000}"#,
+        Request::Ticket { valid_ms: 1000 },
+    );
+    check(
+        r#"{"do":"join_by_ticket","ticket":"vigo1ab"}"#,
+        Request::JoinByTicket {
+            ticket: text("vigo1ab"),
+        },
+    );
+    check(r#"{"do":"fleet"}"#, Request::Fleet);
+    check(
+        r#"{"do":"remove_envoy","envoy":"titan"}"#,
+        Request::RemoveEnvoy {
+            envoy: text("titan"),
+        },
+    );
     check(r#"{"do":"projects"}"#, Request::Projects);
     check(
         r#"{"do":"project","project":"ab"}"#,
@@ -434,6 +512,17 @@ fn replies() -> Vec<Reply> {
                 why: "the grant ends in 3 d".into(),
             }],
         },
+        Reply::Names(NamesStatus {
+            claims: vec![ClaimStatus {
+                name: Some("alice".into()),
+                puddle: "ef".into(),
+                counter: 7,
+                since_ms: 5,
+            }],
+            all: 1,
+            near: Some("alicia".into()),
+            projects: vec!["ab".into()],
+        }),
         Reply::Failed(Failure {
             code: 12,
             what: "no".into(),

@@ -74,6 +74,7 @@ type OnFresh = dyn Fn(&Caller, Fresh) -> Result<FreshAnswer, Refusal> + Send + S
 type OnBytes = dyn Fn(&Caller, Vec<u8>) -> Result<Vec<u8>, Refusal> + Send + Sync;
 type OnAsked = dyn Fn(&Caller, Vec<[u8; 32]>) -> Result<Vec<Vec<u8>>, Refusal> + Send + Sync;
 type OnNames = dyn Fn(&Caller, Names) -> Result<NamesAnswer, Refusal> + Send + Sync;
+
 type OnHeld = dyn Fn(&Caller, Vec<[u8; 32]>) -> Result<(), Refusal> + Send + Sync;
 
 /// A service that does what a test says, and counts how often it was asked.
@@ -91,6 +92,8 @@ pub(crate) struct Script {
     pub(crate) envelopes: Box<OnAsked>,
     pub(crate) held: Box<OnHeld>,
     pub(crate) names: Box<OnNames>,
+    pub(crate) roster: Box<OnBytes>,
+    pub(crate) enrol: Box<OnBytes>,
 }
 
 impl Default for Script {
@@ -109,6 +112,8 @@ impl Default for Script {
             envelopes: Box::new(|_, _| Err(forbidden())),
             held: Box::new(|_, _| Err(forbidden())),
             names: Box::new(|_, _| Err(forbidden())),
+            roster: Box::new(|_, _| Err(forbidden())),
+            enrol: Box::new(|_, _| Err(forbidden())),
         }
     }
 }
@@ -218,6 +223,16 @@ impl Service for Script {
         self.called();
         assert_eq!(*asked, project());
         (self.held)(caller, ids)
+    }
+
+    fn roster(&self, caller: &Caller, theirs: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        self.called();
+        (self.roster)(caller, theirs)
+    }
+
+    fn enrol(&self, caller: &Caller, petition: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        self.called();
+        (self.enrol)(caller, petition)
     }
 }
 

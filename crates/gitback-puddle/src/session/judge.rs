@@ -22,7 +22,8 @@ pub(crate) struct Refusal {
 }
 
 /// Signs a statement about a project: one of a known kind, with the own key as
-/// the signer.
+/// the signer. Not a delegation: nobody could take it back, so giving a project
+/// away takes the key itself, and with it the passphrase.
 pub(crate) fn statement(
     own: &SecretKey,
     type_name: &str,
@@ -34,6 +35,10 @@ pub(crate) fn statement(
     if let Act::Unknown { kind } = statement.act {
         let reason = format!("the kind {kind} is not known");
         return Err(refusal("unknown-kind", reason));
+    }
+    if let Act::Delegate(_) = statement.act {
+        let reason = "a session gives no project away; that takes the passphrase";
+        return Err(refusal("delegation", reason.to_owned()));
     }
     Ok(own.sign(&signing_bytes(type_name, &body)))
 }

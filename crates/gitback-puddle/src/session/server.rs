@@ -258,17 +258,16 @@ impl Session {
             let reply = match request {
                 Request::Lock => return Next::End(LastReply(stream)),
                 Request::Status => self.status(),
-                Request::Sign { type_name, body } => {
-                    clock.used();
-                    made(judge::statement(self.vault.secret(), &type_name, &body))
-                }
-                Request::Accept { type_name, body } => {
-                    clock.used();
-                    made(judge::delegation(self.vault.secret(), &type_name, &body))
-                }
+                Request::Sign { type_name, body } => made(
+                    clock,
+                    judge::statement(self.vault.secret(), &type_name, &body),
+                ),
+                Request::Accept { type_name, body } => made(
+                    clock,
+                    judge::delegation(self.vault.secret(), &type_name, &body),
+                ),
                 Request::ClaimName { body } => {
-                    clock.used();
-                    made(judge::claim(self.vault.secret(), &body))
+                    made(clock, judge::claim(self.vault.secret(), &body))
                 }
             };
             if message::write(&mut stream, &reply).is_err() {
@@ -289,13 +288,17 @@ impl Session {
     }
 }
 
-fn made(judged: Result<Signature, Refusal>) -> Reply {
+fn made(clock: &mut Clock, judged: Result<Signature, Refusal>) -> Reply {
     // Whatever signing has left there.
     wipe_stack();
     match judged {
-        Ok(signature) => Reply::Signed {
-            signature: hex::encode(signature.as_bytes()),
-        },
+        Ok(signature) => {
+            // What is refused keeps no session alive.
+            clock.used();
+            Reply::Signed {
+                signature: hex::encode(signature.as_bytes()),
+            }
+        }
         Err(Refusal { code, reason }) => Reply::Refused {
             code: code.to_owned(),
             reason,

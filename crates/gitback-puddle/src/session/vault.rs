@@ -7,6 +7,7 @@ use std::fs;
 use std::hint::black_box;
 use std::io::{self, Read};
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gitback_identity::SecretKey;
 use region::LockGuard;
@@ -19,6 +20,9 @@ const STACK: usize = 40 * 1024;
 const PAGE: usize = 4096;
 /// How much of the stack of its callers. With the vault's page that is less than the 64 KiB that any user may lock.
 const STACK_ABOVE: usize = 8 * 1024;
+
+/// Set where [`harden`] could not lock the stack.
+static STACK_SWAPPABLE: AtomicBool = AtomicBool::new(false);
 
 /// What was achieved against other processes of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +63,12 @@ pub fn close() -> Closed {
 /// All of the process cannot be locked: a user may lock less than the program's size, and then nothing would be.
 #[inline(never)]
 pub fn harden() -> Hardened {
-    Hardened {
+    let hardened = Hardened {
         closed: close(),
         stack_locked: lock_stack(),
-    }
+    };
+    STACK_SWAPPABLE.store(!hardened.stack_locked, Ordering::Relaxed);
+    hardened
 }
 
 /// A secret key on a page of its own, which is locked into memory as far as the system allows, and wiped at the end.
@@ -114,10 +120,10 @@ impl Vault {
         Ok(vault)
     }
 
-    /// Whether the secret's page is never swapped out.
+    /// Whether the secret is never swapped out: its page, and the stack of a process that was to be hardened.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.lock.is_some()
+        self.lock.is_some() && !STACK_SWAPPABLE.load(Ordering::Relaxed)
     }
 
     /// The secret.
@@ -189,9 +195,17 @@ fn tracer() -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
 
-    /// Whether all of `address..` is in mappings that are locked, as the kernel says.
+    /// 64 KiB are every user's; where even that is not allowed, it is said.
+    fn may_lock() -> bool {
+        let limit = rustix::process::getrlimit(Resource::Memlock).current;
+        limit.is_none_or(|limit| limit >= 64 * 1024)
+    }
+
+    /// Whether `address` is in a mapping that is locked, as the kernel says.
     fn locked(address: usize) -> bool {
         let maps = fs::read_to_string("/proc/self/smaps").expect("our own mappings");
         let mut inside = false;
@@ -216,11 +230,7 @@ mod tests {
         assert_eq!(vault.page.seed, [0; 32], "the place of arrival is wiped");
         assert_eq!((&raw const *vault.page).addr() % 4096, 0);
         assert_eq!(locked(address), vault.is_locked());
-        // 64 KiB are every user's; where even that is not allowed, it is said.
-        let limit = rustix::process::getrlimit(Resource::Memlock).current;
-        if limit.is_none_or(|limit| limit >= 64 * 1024) {
-            assert!(vault.is_locked());
-        }
+        assert!(vault.is_locked() || !may_lock());
         drop(vault);
         assert!(!locked(address), "and it is released");
     }
@@ -238,9 +248,54 @@ mod tests {
             assert!(hardened.closed.not_dumpable);
             let here = 0_u8;
             assert_eq!(locked((&raw const here).addr()), hardened.stack_locked);
+            assert!(hardened.stack_locked || !may_lock());
         })
         .join()
         .expect("no failure");
+    }
+
+    /// Leaves `mark` all over the stack below the caller.
+    #[inline(never)]
+    fn leave_behind(mark: &[u8]) {
+        let mut area = [0_u8; STACK / 2];
+        for place in area.chunks_exact_mut(mark.len()) {
+            place.copy_from_slice(mark);
+        }
+        black_box(&mut area);
+    }
+
+    /// How often `mark` is on this thread's stack; nothing where a test beside this one has closed the process.
+    fn left_behind(mark: &[u8]) -> Option<usize> {
+        let here = 0_u8;
+        let address = (&raw const here).addr();
+        let maps = fs::read_to_string("/proc/self/maps").expect("our own mappings");
+        let ranges = maps.lines().filter_map(|line| {
+            let (from, to) = line.split(' ').next()?.split_once('-')?;
+            let hex = |text| usize::from_str_radix(text, 16).ok();
+            Some(hex(from)?..hex(to)?)
+        });
+        let mut stack = ranges.filter(|range| range.contains(&address));
+        let stack = stack.next().expect("we have a stack");
+        let memory = fs::File::open("/proc/self/mem").ok()?;
+        let mut bytes = vec![0; stack.len()];
+        memory
+            .read_exact_at(&mut bytes, stack.start as u64)
+            .expect("our own stack");
+        let found = bytes.windows(mark.len()).filter(|part| *part == mark);
+        Some(found.count())
+    }
+
+    #[test]
+    fn what_is_left_on_the_stack_is_overwritten() {
+        // On the heap, and of no other program's making.
+        let mark: Vec<u8> = (0..16).map(|place| 0xa5 ^ (place * 11)).collect();
+        leave_behind(&mark);
+        let Some(before) = left_behind(&mark) else {
+            return;
+        };
+        assert!(before > STACK / 64, "{before}");
+        wipe_stack();
+        assert_eq!(left_behind(&mark), Some(0));
     }
 
     #[test]

@@ -374,12 +374,13 @@ fn a_name_that_is_pinned_nowhere_means_its_only_claimant() {
         matches!(&two, Err(ResolveError::Contested { claimants, .. }) if claimants.len() == 2),
         "{two:?}"
     );
-    let near = |claimed: Option<&str>| match resolve_claimed(unknown(), &[], claimed.map(name)) {
-        Err(ResolveError::Unknown {
-            near, picked: 1, ..
-        }) => near,
-        other => panic!("{other:?}"),
-    };
+    let near =
+        |claimed: Option<&str>| match resolve_claimed(unknown(), &[], claimed.map(name).as_ref()) {
+            Err(ResolveError::Unknown {
+                near, picked: 1, ..
+            }) => near,
+            other => panic!("{other:?}"),
+        };
     assert_eq!(near(None), Some(name("alicia")));
     assert_eq!(
         near(Some("alic")),

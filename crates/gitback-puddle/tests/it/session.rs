@@ -176,10 +176,7 @@ fn every_kind_by(key: &SecretKey) -> Vec<Statement> {
         }),
     ];
     let said = acts.into_iter().map(|act| said_by(key, act));
-    [init_by(key), delegation(key, 8)]
-        .into_iter()
-        .chain(said)
-        .collect()
+    [init_by(key)].into_iter().chain(said).collect()
 }
 
 fn sign(client: &Client, statement: &Statement) -> Result<Signature, CallError> {
@@ -324,6 +321,30 @@ fn claims_names_for_its_own_key_alone() {
     assert_eq!(code(client.accept(&type_name, &body)), "bad-type");
     let init = init_by(&secret()).encode_body().expect("a body");
     assert_eq!(code(client.claim_name(&init)), "unknown-field");
+}
+
+#[test]
+fn gives_no_project_away() {
+    let running = Running::start(LONG, None);
+    let client = running.client();
+    for to in [7, 8] {
+        let delegate = delegation(&secret(), to);
+        assert_eq!(code(sign(&client, &delegate)), "delegation");
+    }
+}
+
+#[test]
+fn what_is_refused_keeps_no_session_alive() {
+    let idle = Duration::from_millis(400);
+    let running = Running::start(LONG, Some(idle));
+    let client = running.client();
+    let foreign = init_by(&SecretKey::from_seed(&[8; 32]));
+    // Asked again and again, far more often than it would have to be; ends only when the session does.
+    while !matches!(
+        sign(&client, &foreign),
+        Err(CallError::Connect(_) | CallError::Io(_))
+    ) {}
+    assert_eq!(running.ended(), Ended::Idle);
 }
 
 #[test]

@@ -85,6 +85,11 @@ pub(crate) struct ProjectInit {
     /// Push nothing yet
     #[arg(long)]
     pub(crate) no_push: bool,
+    /// Do not claim your puddle's name
+    ///
+    /// Otherwise the first project claims it, so that others find you by it.
+    #[arg(long)]
+    pub(crate) no_claim: bool,
     /// Which envoys keep a copy; all of the fleet if it is left out
     ///
     /// Only counts when the project is founded; `project policy` changes it
@@ -132,7 +137,10 @@ pub(crate) struct Named {
 
 #[derive(Debug, Args)]
 pub(crate) struct Invite {
-    /// Whom: a public key, a name that you have picked, or a fingerprint
+    /// Whom: a public key, a name, or a fingerprint
+    ///
+    /// Before somebody is invited by a name that you have never used, you are
+    /// shown the fingerprint and asked.
     ///
     /// A fingerprint, or at least 12 digits of a key, is enough for somebody
     /// who is in a project on this machine.
@@ -145,6 +153,9 @@ pub(crate) struct Invite {
     /// left out
     #[arg(long)]
     pub(crate) project: Option<String>,
+    /// Do not ask whether it is them whom a new name means
+    #[arg(long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) json: Json,
 }

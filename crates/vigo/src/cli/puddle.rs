@@ -31,6 +31,12 @@ pub(crate) struct PuddleInit {
     /// Leave the new puddle locked
     #[arg(long, conflicts_with_all = ["duration", "idle"])]
     pub(crate) no_unlock: bool,
+    /// Claim no name
+    ///
+    /// Otherwise the puddle's name is claimed where a daemon answers, so that
+    /// others find you by it.
+    #[arg(long)]
+    pub(crate) no_claim: bool,
     #[command(flatten)]
     pub(crate) with_envoy: WithEnvoy,
 }

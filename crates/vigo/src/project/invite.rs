@@ -10,7 +10,7 @@ use super::subject::by_present_key;
 use crate::console::Stop;
 use crate::errand::Errand;
 use crate::people::{People, Person, oneself, texts};
-use crate::{cli, show};
+use crate::{ask, cli, failure, show};
 
 /// One invitation, and what its guest types.
 ///
@@ -52,6 +52,9 @@ pub(crate) fn invite(errand: &mut Errand<'_, '_>, arguments: &cli::Invite) -> Re
     // Nobody is invited before everybody is known.
     let guests = guests(errand, &project, &arguments.who)?;
     let subject = Subject::of(project.clone())?;
+    if !arguments.yes {
+        confirm(errand, &subject, &guests, arguments.role)?;
+    }
     let mut invitations = Vec::new();
     for guest in guests {
         let invited = one(errand, &subject, &guest, arguments.role)?;
@@ -62,6 +65,7 @@ pub(crate) fn invite(errand: &mut Errand<'_, '_>, arguments: &cli::Invite) -> Re
             invitations.push(invitation);
         }
     }
+    errand.remember();
     if arguments.json.json {
         return errand.console.json(&invitations);
     }
@@ -69,6 +73,36 @@ pub(crate) fn invite(errand: &mut Errand<'_, '_>, arguments: &cli::Invite) -> Re
         errand
             .console
             .hint("to accept, they type that line; it is of no use to anybody else");
+    }
+    Ok(())
+}
+
+/// Asks about everybody who was found by a claim alone: whose key it is, no name proves.
+fn confirm(
+    errand: &mut Errand<'_, '_>,
+    subject: &Subject,
+    guests: &[Person],
+    role: cli::Role,
+) -> Result<(), Failure> {
+    let now = show::now_ms();
+    for guest in guests {
+        let Some(claim) = errand.claim_of(guest) else {
+            continue;
+        };
+        let (name, words) = (guest.called(), guest.key.fingerprint());
+        let known = show::span(now.saturating_sub(claim.since_ms));
+        let console = &mut *errand.console;
+        console.progress(format_args!(
+            "{name} is  {words}  (claimed, known here for {known}; you have not used the name before)"
+        ));
+        let question = format!(
+            "Invite {name} to {} as {}? [y/N] ",
+            subject.name,
+            word(role)
+        );
+        if !ask::yes(&question, console)? {
+            return Err(failure::not_confirmed("nobody was invited"));
+        }
     }
     Ok(())
 }
@@ -233,7 +267,7 @@ fn somebody(
     text: &str,
 ) -> Result<Person, Failure> {
     let here = std::slice::from_ref(project);
-    match errand.people.find(errand.context, text, here) {
+    match errand.find(text, here) {
         Err(failure) if failure.code == exit_code::UNKNOWN => {}
         other => return other,
     }
@@ -242,7 +276,7 @@ fn somebody(
         // One that cannot be shown has nobody to show either.
         all.extend(errand.project(&listed.project_id));
     }
-    errand.people.find(errand.context, text, &all)
+    errand.find(text, &all)
 }
 
 pub(crate) fn of_helper(role: cli::Role) -> gitback_helper::Role {

@@ -6,7 +6,7 @@ use gitback_identity::{Address, EnvoyKey, ProjectId};
 use gitback_signer::{Author, May, fresh_incarnation, grant};
 use serde::Serialize;
 
-use super::{Subject, addressed};
+use super::Subject;
 use crate::console::Stop;
 use crate::desk::{Desk, in_hex};
 use crate::errand::Errand;
@@ -54,6 +54,7 @@ pub(crate) fn join(errand: &mut Errand<'_, '_>, arguments: &cli::Join) -> Result
                 continue;
             }
         };
+        errand.remember();
         let joined = joined(errand, &subject.id, brought_in)?;
         if arguments.json.json {
             errand.console.json(&joined)?;
@@ -217,7 +218,7 @@ pub(crate) fn rejoin(errand: &mut Errand<'_, '_>, arguments: &cli::Named) -> Res
 
 /// The projects that may be meant, in the order in which to try them. An id is enough: what the project is called
 /// comes with it.
-fn places(errand: &Errand<'_, '_>, text: &str) -> Result<Vec<Subject>, Failure> {
+fn places(errand: &mut Errand<'_, '_>, text: &str) -> Result<Vec<Subject>, Failure> {
     if let Ok(id) = text.parse::<ProjectId>() {
         return Ok(vec![Subject {
             id,
@@ -227,7 +228,7 @@ fn places(errand: &Errand<'_, '_>, text: &str) -> Result<Vec<Subject>, Failure> 
         }]);
     }
     let address = read_address(text)?;
-    let ids = addressed(errand.context, &errand.people, &address)?.into_iter();
+    let ids = errand.addressed(&address)?.into_iter();
     Ok(ids.map(|id| Subject::at(&address, id)).collect())
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn revoke(errand: &mut Errand<'_, '_>, arguments: &cli::Revoke) -> Re
     by_present_key(&project, &errand.people)?;
     let who = arguments.who.join(" ");
     let here = std::slice::from_ref(&project);
-    let person = errand.people.find(errand.context, &who, here)?;
+    let person = errand.find(&who, here)?;
     if errand.people.is_own(&person.key) {
         return Err(oneself(&person)
             .hint("to leave: vigo swarm gitback project leave")

@@ -7,7 +7,7 @@ use gitback_signer::home;
 use super::reanchor::founder_of;
 use crate::context::Context;
 use crate::git::Git;
-use crate::people::People;
+use crate::people::{People, unresolved};
 use crate::{failure, naming};
 
 /// A project, as far as it is known.
@@ -70,8 +70,8 @@ pub(crate) fn by_present_key(status: &ProjectStatus, people: &People) -> Result<
     }
 }
 
-/// The projects that an address may mean, in the order in which to try them; at least one.
-pub(crate) fn addressed(
+/// The projects that an address means by what is in the user's home, in the order in which to try them; at least one.
+fn addressed(
     context: &Context,
     people: &People,
     address: &Address,
@@ -79,7 +79,8 @@ pub(crate) fn addressed(
     match address.host() {
         Host::Project(id) => Ok(vec![*id]),
         Host::Puddle(name) => {
-            let resolved = people.resolve(context, name)?;
+            let resolved = people.resolve(context, name);
+            let resolved = resolved.map_err(|error| unresolved(name, &error))?;
             let ids = resolved.projects(address.handle());
             Ok(ids.map(|(id, _founder)| id).collect())
         }

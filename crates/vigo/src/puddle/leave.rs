@@ -60,14 +60,19 @@ fn look_around(errand: &mut Errand<'_, '_>, own: &Public) -> Result<Seen, Failur
     let mut seen = Seen::default();
     for project in errand.projects()? {
         let (mut granted, mut skip) = (false, 0);
+        let mut others = BTreeSet::new();
         loop {
             let (entries, more) = log_page(errand, &project.project_id, skip)?;
             skip += entries.len() as u64;
             for entry in entries.iter().filter(|entry| is_by(entry, own)) {
                 match entry.envoy.as_deref() {
                     Some(key) if key == here.key => granted |= entry.kind.starts_with("grant."),
+                    // Who leaves says so there, last of all.
+                    Some(key) if entry.kind.starts_with("ungrant.") => {
+                        others.remove(&called(key, &project));
+                    }
                     Some(key) => {
-                        seen.elsewhere.insert(called(key, &project));
+                        others.insert(called(key, &project));
                     }
                     None => {}
                 }
@@ -76,6 +81,7 @@ fn look_around(errand: &mut Errand<'_, '_>, own: &Public) -> Result<Seen, Failur
                 break;
             }
         }
+        seen.elsewhere.extend(others);
         seen.copies.push(naming::display(&project));
         if granted && project.role.is_some() {
             seen.granted.push(project);

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use gitback_helper::{Failure, chain, exit_code};
-use gitback_identity::{KeyReject, PuddleKey, PuddleName};
+use gitback_identity::{Fingerprint, KeyReject, PuddleKey, PuddleName};
 use gitback_puddle::names::{ForgetError, NAMES_MAX, PickError};
-use gitback_puddle::{ReadError, RotateError, WriteError};
+use gitback_puddle::{Claimant, ReadError, RotateError, WriteError};
 
 use crate::{failure, show};
 
@@ -116,6 +116,42 @@ pub(super) fn fingerprint_alone(name: &PuddleName) -> Failure {
     .hint(format!(
         "then: vigo swarm puddle names pick {name} KEY; the words may follow, to be compared"
     ))
+}
+
+/// Nobody who claims the name has the fingerprint.
+pub(super) fn nobody_has_words(name: &PuddleName, claimants: &[Claimant]) -> Failure {
+    let claimed: Vec<String> = claimants
+        .iter()
+        .map(|claimant| claimant.key.fingerprint().to_string())
+        .collect();
+    let failure = Failure::new(
+        exit_code::UNKNOWN,
+        format!("no key that claims {name} has these words; nothing was picked"),
+    );
+    let failure = match claimed.is_empty() {
+        true => failure.because(format!("nobody claims {name}, as far as is known here")),
+        false => failure.because(format!("it is claimed by: {}", claimed.join(", "))),
+    };
+    failure.hint(NEEDS_KEY)
+}
+
+/// Two keys that claim the name have the same fingerprint: one was made for that.
+pub(super) fn same_fingerprint(name: &PuddleName, fingerprint: &Fingerprint) -> Failure {
+    Failure::new(
+        exit_code::CONTESTED,
+        format!("several keys claim {name} and have the words {fingerprint}"),
+    )
+    .because("that does not happen by chance: somebody has made a key to be taken for another")
+    .hint(NEEDS_KEY)
+}
+
+/// Not all who claim the name are shown.
+pub(super) fn too_many_claims(name: &PuddleName, all: u64) -> Failure {
+    Failure::new(
+        exit_code::CONTESTED,
+        format!("{all} keys claim the name {name}, which is more than can be told apart by words"),
+    )
+    .hint(NEEDS_KEY)
 }
 
 /// The fingerprint is another key's.

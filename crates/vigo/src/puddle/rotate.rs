@@ -1,7 +1,12 @@
 //! `vigo swarm puddle rotate`
 
-use gitback_puddle::{Cost, Passphrase, Rotated, generate, rotate as give_new_key, session};
+use std::cell::RefCell;
 
+use gitback_puddle::{
+    Cost, Passphrase, Rotated, generate, rotate as give_new_key, session, unwrap_retired,
+};
+
+use super::name::{claim_if_known, pass_on};
 use super::{Length, end_session, refusals, start_session};
 use crate::console::{Console, Stop};
 use crate::context::Context;
@@ -18,8 +23,15 @@ pub(crate) fn rotate(
     session::close();
     let secret = generate().map_err(|error| failure::no_randomness(&error))?;
     let dir = &context.layout.puddle_dir;
+    // What the old key claims, the new one is to claim, and only the old one can give it back.
+    let claimed = claim_if_known(context, &public.key);
+    let old = RefCell::new(None);
     let attempt = |passphrase: &Passphrase| {
-        give_new_key(dir, passphrase, &secret, Cost::STANDARD, show::now_ms())
+        let rotated = give_new_key(dir, passphrase, &secret, Cost::STANDARD, show::now_ms())?;
+        if claimed.is_some() {
+            *old.borrow_mut() = unwrap_retired(dir, &rotated.retired.key, passphrase).ok();
+        }
+        Ok(rotated)
     };
     let file = arguments.passphrase_file.as_deref();
     let rotated = gate::with_passphrase(context, &public.name, file, console, attempt)?;
@@ -42,6 +54,9 @@ pub(crate) fn rotate(
     };
     if let Ok(line) = &session {
         console.line(line)?;
+    }
+    if let Some(name) = &claimed {
+        pass_on(context, name, old.into_inner(), console);
     }
     console.warning("your projects go by the old key until you hand them over");
     console.hint("hand them over:    vigo swarm gitback project reanchor --all");

@@ -19,6 +19,17 @@ fn list(machine: &Machine) -> serde_json::Value {
         .json()
 }
 
+/// The states of all names, with the names.
+fn states(machine: &Machine) -> Vec<(String, String)> {
+    let list = list(machine);
+    let text =
+        |entry: &serde_json::Value, field: &str| entry[field].as_str().expect("text").to_owned();
+    let names = list.as_array().expect("a list").iter();
+    names
+        .map(|entry| (text(entry, "name"), text(entry, "state")))
+        .collect()
+}
+
 /// The fingerprint of what was picked for `name`.
 fn words_of(machine: &Machine, name: &str) -> String {
     let list = list(machine);
@@ -45,7 +56,13 @@ fn picks_lists_and_forgets() {
     pick(&machine, "alice", ALICE, &[])
         .expect(0)
         .answers(&format!("alice was {alice} already\n"));
+    let pair = |name: &str, state: &str| (name.to_owned(), state.to_owned());
+    assert_eq!(
+        states(&machine),
+        [pair("alice", "picked"), pair("dan", "own")]
+    );
     let json = list(&machine);
+    assert_eq!(json[1]["picked_ms"], serde_json::Value::Null);
     assert_eq!(
         (&json[0]["key"], &json[0]["hidden"]),
         (&ALICE.into(), &false.into())
@@ -54,8 +71,9 @@ fn picks_lists_and_forgets() {
     machine
         .vigo("swarm puddle names list")
         .expect(0)
-        .answers("NAME   FINGERPRINT")
-        .answers(ALICE);
+        .answers("NAME   STATE   FINGERPRINT")
+        .answers(ALICE)
+        .says("what others claim is not shown: the daemon is not answering");
 
     // Another key for the same name says whose it was.
     pick(&machine, "alice", BOB, &[])
@@ -70,7 +88,7 @@ fn picks_lists_and_forgets() {
         .vigo("swarm puddle names forget alice")
         .expect(0)
         .answers("Forgot alice, who was ");
-    assert_eq!(list(&machine), serde_json::json!([]));
+    assert_eq!(states(&machine), [pair("dan", "own")]);
 }
 
 #[test]
@@ -114,7 +132,7 @@ fn what_is_ones_own_cannot_be_picked() {
     pick(&machine, "alice", own, &[])
         .expect(2)
         .says("error: this key is your own");
-    assert_eq!(list(&machine), serde_json::json!([]));
+    assert_eq!(list(&machine).as_array().map(Vec::len), Some(1));
 }
 
 #[test]
@@ -122,7 +140,15 @@ fn a_name_that_became_ones_own_is_said_to_be_hidden() {
     let machine = Machine::new();
     pick(&machine, "dan", ALICE, &[]).expect(0);
     machine.make_puddle();
-    assert_eq!(list(&machine)[0]["hidden"], true);
+    let json = list(&machine);
+    assert_eq!(
+        (&json[0]["state"], &json[0]["hidden"]),
+        (&"own".into(), &false.into())
+    );
+    assert_eq!(
+        (&json[1]["state"], &json[1]["hidden"]),
+        (&"hidden".into(), &true.into())
+    );
     machine
         .vigo("swarm puddle names list")
         .expect(0)
@@ -151,4 +177,35 @@ fn damaged_names_are_left_alone() {
         .says("{\"message_type\":\"error\",\"code\":1,\"what\":\"cannot read your names\"");
     let kept = fs::read_to_string(dir.join("names.json"));
     assert_eq!(kept.expect("the file"), "{}");
+}
+
+#[test]
+fn what_concerns_claims_says_when_there_is_no_daemon() {
+    let machine = Machine::new();
+    for verb in ["claim", "release", "show"] {
+        machine
+            .vigo(&format!("swarm puddle name {verb}"))
+            .expect(10)
+            .says("error: there is no puddle on this machine");
+    }
+    machine.make_puddle();
+    for verb in ["claim", "release", "show --json"] {
+        machine
+            .vigo(&format!("swarm puddle name {verb}"))
+            .expect(15)
+            .says("the daemon is not answering");
+    }
+    machine
+        .vigo("swarm puddle name claim Dan")
+        .expect(2)
+        .says("\"Dan\" is no puddle name");
+    let fingerprint = machine.vigo("swarm puddle status --json").json();
+    let words = fingerprint["fingerprint"]
+        .as_str()
+        .expect("words")
+        .to_owned();
+    pick(&machine, "alice", &words, &[])
+        .expect(2)
+        .says("error: the words of a fingerprint are not enough to pick a key")
+        .says("cannot be looked up: the daemon is not answering");
 }

@@ -119,6 +119,29 @@ fn the_short_forms_round_trip_and_look_as_specified() {
     let json = answer.encode().expect("small");
     assert_eq!(json, br#"{"name":"venus","same":true}"#);
     assert_eq!(Compared::decode(&json).expect("own bytes"), answer);
+    for roster in [[0xcd; 32], [0; 32]] {
+        let with = Comparison::Summary {
+            name: "mars".to_owned(),
+            summary: [0xab; 32],
+            roster: Some(roster),
+            names: None,
+        };
+        let json = with.encode().expect("small");
+        assert_eq!(Comparison::decode(&json).expect("own bytes"), with);
+        let list = Digests {
+            name: "mars".to_owned(),
+            projects: Vec::new(),
+            roster: Some(roster),
+            names: None,
+        };
+        let json = full(&list).encode().expect("small");
+        assert_eq!(decode(&json).expect("own bytes"), list);
+    }
+    let bad = r#"{"name":"mars","projects":[],"roster":"00"}"#;
+    assert_eq!(
+        Comparison::decode(bad.as_bytes()).unwrap_err().code(),
+        "malformed"
+    );
     let bad = r#"{"name":"a\u001bb","same":true}"#;
     assert_eq!(
         Compared::decode(bad.as_bytes()).unwrap_err().code(),
