@@ -8,9 +8,9 @@ use gitback_tests::{Fleet, Invocation, Person, Terminal};
 
 use crate::world::{self, clone, done, fails, notes, push_all, says};
 
-/// Two envoys, and dan on the first.
+/// Two envoys that know nothing of each other, and dan on the first.
 fn fleet() -> Fleet {
-    let mut fleet = Fleet::start(world::options(2)).expect("the fleet starts");
+    let mut fleet = Fleet::start(world::options(2).strangers()).expect("the fleet starts");
     fleet.create_puddle(0, "dan").expect("dan's puddle");
     fleet
 }
@@ -83,6 +83,8 @@ fn a_second_machine_gets_the_puddle_and_what_was_pushed_on_the_first() {
         .expect("who asks");
     host.answers("y");
     guest.sees("Joined dan as venus").expect("joined");
+    let enrolled = guest.sees("Fleet        that of mars, which has 2 envoys");
+    enrolled.expect("enrolled by the same code");
     guest.sees("Passphrase for dan: ").expect("asked");
     guest.types(passphrase.trim_end()).expect("typed");
     guest.sees("Unlocked dan until ").expect("unlocked");
@@ -90,6 +92,10 @@ fn a_second_machine_gets_the_puddle_and_what_was_pushed_on_the_first() {
     host.terminal
         .sees("Joined venus. dan is on that machine too now")
         .expect("told");
+    let enrolled = host
+        .terminal
+        .sees("Its envoy is in the fleet of this one, which has 2 envoys");
+    enrolled.expect("told");
     host.terminal.ends(0).expect("ends well");
 
     let same = |name: &str| {
@@ -122,6 +128,7 @@ fn scripts_pair_without_a_terminal() {
         &flag,
         "--for",
         "10m",
+        "--no-enrol",
     ];
     let pair = vigo(mars, "pair", &flags);
     let mut host = pair.talk().expect("starts");
@@ -146,6 +153,8 @@ fn scripts_pair_without_a_terminal() {
             "  Locked       `vigo swarm puddle unlock` opens it\n",
         ],
     );
+    let alone = "this machine's envoy is not in the fleet of mars: the other machine enrols nobody";
+    says(&joined.stderr, &[alone, "vigo join TICKET"]);
     fleet.unlock(1).expect("the same passphrase opens it");
     fleet.lock(1).expect("locks");
     // Before any network, and whatever the code is.
@@ -257,5 +266,8 @@ fn what_cannot_be_begun_says_why() {
     );
     let refused = fails(with(right, "mars.invalid"), 1);
     says(&refused, &["cannot find the address of mars.invalid:1532"]);
+    let both = ["--code-file", "-", "--passphrase-file", "-"];
+    let refused = fails(vigo(venus, "join", &both).input(right), 2);
+    says(&refused, &["only one file can be -"]);
     assert!(!puddle_of(venus).exists());
 }

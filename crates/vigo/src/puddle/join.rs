@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gitback_helper::Failure;
@@ -28,6 +28,7 @@ pub(crate) fn join(
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     refuse_if_there(context)?;
+    refuse_both_from_stdin(arguments)?;
     let code = code(arguments.code_file.as_deref(), console)?;
     // Before anybody waits for an answer: what the fleets have to say needs an envoy here.
     up::offer(context, arguments.with_envoy, console)?;
@@ -159,9 +160,19 @@ fn with_port(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
+/// A passphrase must not be read as a code, of which wrong words are shown.
+fn refuse_both_from_stdin(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
+    let files = [&arguments.code_file, &arguments.unlock.passphrase_file];
+    let from_stdin = |file: &&Option<PathBuf>| file.as_deref().is_some_and(ask::is_stdin);
+    if files.iter().all(from_stdin) {
+        return Err(failure::stdin_twice());
+    }
+    Ok(())
+}
+
 fn code(file: Option<&Path>, console: &mut Console<'_>) -> Result<Code, Failure> {
     let text = match file {
-        Some(file) if file == Path::new("-") => read_code(&mut raw_stdin(file)?, file)?,
+        Some(file) if ask::is_stdin(file) => read_code(&mut raw_stdin(file)?, file)?,
         Some(file) => {
             let fault = |error: io::Error| unpaired::code_file(file, &error.to_string());
             read_code(&mut File::open(file).map_err(fault)?, file)?
