@@ -16,7 +16,7 @@ pub(crate) const ALPN: &[u8] = b"gitback-pair/1";
 /// What one side may send before it has proven anything, in bytes on the wire, TLS included.
 const STRANGER_BYTES: u64 = 16 << 10;
 /// What it may send in all after that: the largest puddle, and room for TLS.
-const PROVEN_BYTES: u64 = 2 << 20;
+const PROVEN_BYTES: u64 = 4 << 20;
 
 /// A socket whose reads and writes end by one instant, and whose reads by a number of bytes.
 #[derive(Debug)]

@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 
 use thiserror::Error;
 
+use crate::message::FLEET_MAX;
+
 /// `kind u8 | length u32 BE`.
 const HEADER_BYTES: usize = 5;
 
@@ -74,7 +76,8 @@ impl Kind {
         match self {
             Self::Hello | Self::Proven => 1024,
             Self::Puddle => 1 << 20,
-            Self::Installed | Self::Fleet => 160 << 10,
+            // The fleet part in hex, in JSON.
+            Self::Installed | Self::Fleet => 2 * FLEET_MAX + 1024,
             Self::Refused => 1,
         }
     }

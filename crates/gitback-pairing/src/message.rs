@@ -5,8 +5,8 @@ use gitback_puddle::{CARRIED_FILE_MAX, Carried};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The longest part of the fleet in one message, in bytes.
-pub const FLEET_MAX: usize = 64 << 10;
+/// The longest part of the fleet in one message, in bytes: that of the largest fleet, in hex.
+pub const FLEET_MAX: usize = 1088 << 10;
 
 /// Why one machine ends the pairing, as one byte.
 ///
