@@ -10,7 +10,7 @@ use gitback_helper::Failure;
 use gitback_pairing::{
     Arrived, CODE_TEXT_MAX, Code, Guest, Introduction, PORT, RefuseReason, find,
 };
-use gitback_puddle::{InstallError, Public, install};
+use gitback_puddle::{InstallError, Public, install, session};
 use zeroize::Zeroizing;
 
 use super::{enrol, refuse_if_there, unlock, unpaired};
@@ -29,6 +29,7 @@ pub(crate) fn join(
 ) -> Result<(), Stop> {
     refuse_if_there(context)?;
     refuse_both_from_stdin(arguments)?;
+    session::close();
     let code = code(arguments.code_file.as_deref(), console)?;
     // Before anybody waits for an answer: what the fleets have to say needs an envoy here.
     up::offer(context, arguments.with_envoy, console)?;

@@ -12,7 +12,7 @@ use gitback_pairing::{
     AllowError, Announcement, Asking, Code, Host, HostIntroduction, Installed, InstalledOutcome,
     LIFE_MAX, News, Terms, announce, listen, own_addresses,
 };
-use gitback_puddle::{Carried, Public, export};
+use gitback_puddle::{Carried, Public, export, session};
 use rustix::termios::{QueueSelector, tcflush};
 
 use super::{duration, enrol, refusals, unpaired};
@@ -37,6 +37,7 @@ pub(crate) fn pair(
     let offer = offer(arguments, &card);
     let name = enrol::machine(card.as_ref().ok());
     let listener = listen(arguments.listen).map_err(|error| unpaired::listen(&error))?;
+    session::close();
     let code = Code::generate().map_err(|error| unpaired::no_code(&error))?;
     let words = code.words();
     let about = HostIntroduction::new(&name, carried.public());
