@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::{ask, cli, failure, show};
 
 use background::Alone;
-use unit::Manager;
+use unit::{Manager, Standing};
 
 /// How long a daemon may take until it answers. With many projects, some of which a crash left unfinished, it has to
 /// do before it opens its socket.
@@ -69,8 +69,7 @@ fn start(context: &Context, arguments: &cli::Up, console: &mut Console<'_>) -> R
     let keeper = match &manager {
         Some(manager) => {
             manager.install(context)?;
-            manager.enable(context)?;
-            Keeper::Unit(manager)
+            Keeper::Unit(manager, manager.enable(context)?)
         }
         None => Keeper::Nobody(background::start(context)?),
     };
@@ -216,7 +215,8 @@ fn warn_of_what_is_missing(context: &Context, console: &mut Console<'_>) {
 
 /// Who looks after a daemon that is starting.
 enum Keeper<'a> {
-    Unit(&'a Manager),
+    /// With how the unit was before.
+    Unit(&'a Manager, Standing),
     Nobody(Alone),
 }
 
@@ -233,12 +233,15 @@ fn wait_until_it_answers(
         }
         let waited = begun.elapsed();
         let failed = match &mut keeper {
-            Keeper::Unit(manager) => manager.failed(context),
+            Keeper::Unit(manager, before) => manager.failed(context, *before),
             Keeper::Nobody(alone) => alone.has_failed(),
         };
-        if failed || waited > READY_MAX {
+        if !failed && waited > READY_MAX {
+            return Err(still_starting());
+        }
+        if failed {
             let last_words = match &keeper {
-                Keeper::Unit(manager) => {
+                Keeper::Unit(manager, _) => {
                     let last_words = manager.last_words(context);
                     // It would be started again and again, and say the same.
                     manager.disable(context)?;
@@ -257,6 +260,18 @@ fn wait_until_it_answers(
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// It may have much to do before it opens its socket. It is left alone.
+fn still_starting() -> Failure {
+    let what = format!(
+        "the envoy does not answer after {}",
+        show::span(millis(READY_MAX))
+    );
+    Failure::new(exit_code::UNREACHABLE, what)
+        .because("it is still starting, and goes on")
+        .hint("ask again in a while: vigo envoy status")
+        .hint("end it: vigo down")
 }
 
 fn did_not_start(log: &str) -> Failure {

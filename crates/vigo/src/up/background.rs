@@ -135,6 +135,9 @@ pub(super) fn serving(socket: &Path) -> Option<Pid> {
 
 /// Asks a daemon to end.
 pub(super) fn end(process: Pid) -> io::Result<()> {
+    if process.is_init() {
+        return Err(io::Error::other("it is the first process of the system"));
+    }
     match kill_process(process, Signal::TERM) {
         // It has ended meanwhile.
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),

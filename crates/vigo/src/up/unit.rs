@@ -27,6 +27,14 @@ pub(super) struct Manager {
     of_user: bool,
 }
 
+/// What the manager says of the unit.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Standing {
+    is_failed: bool,
+    /// How often it was started again by itself.
+    restarts: u64,
+}
+
 impl Manager {
     /// The manager that would look after this context's daemon, if there is one.
     pub(super) fn find(context: &Context) -> Option<Self> {
@@ -84,9 +92,11 @@ impl Manager {
             if let Err(whose) = is_roots_alone(program) {
                 return Err(foreign_program(program, &whose));
             }
-            // What root runs is looked for where only root puts things.
+            // What root runs is looked for where only root puts things; by where that really is, since whose a link is
+            // does not show there.
             let dirs: Vec<PathBuf> = std::env::split_paths(&path)
-                .filter(|dir| is_roots_alone(dir).is_ok())
+                .filter(|dir| dir.is_absolute())
+                .filter_map(|dir| is_roots_alone(&dir).ok())
                 .collect();
             path = std::env::join_paths(dirs).unwrap_or_default();
         }
@@ -125,12 +135,15 @@ impl Manager {
         fs::rename(fresh, &self.unit)
     }
 
-    /// Starts the unit, now and whenever the manager starts.
-    pub(super) fn enable(&self, context: &Context) -> Result<(), Failure> {
+    /// Starts the unit, now and whenever the manager starts. Gives how often it had been started again before.
+    pub(super) fn enable(&self, context: &Context) -> Result<Standing, Failure> {
         self.systemctl(context, &["enable", UNIT])?;
+        // What a unit that was given up has behind it does not count now.
+        let _ = self.run(context, "systemctl", &["reset-failed", UNIT]);
+        let before = self.standing(context);
         // Not waited for here: who waits shows how long it takes.
-        self.systemctl(context, &["start", "--no-block", UNIT])
-            .map(drop)
+        self.systemctl(context, &["start", "--no-block", UNIT])?;
+        Ok(before)
     }
 
     /// Ends the unit, now and for good.
@@ -139,18 +152,28 @@ impl Manager {
             .map(drop)
     }
 
-    /// Whether the unit, started a moment ago, has failed: it was given up, or had to be started again already.
-    pub(super) fn failed(&self, context: &Context) -> bool {
+    /// Whether the unit has failed since it was as `before`: it was given up, or had to be started again.
+    pub(super) fn failed(&self, context: &Context, before: Standing) -> bool {
+        let now = self.standing(context);
+        now.is_failed || now.restarts > before.restarts
+    }
+
+    fn standing(&self, context: &Context) -> Standing {
         let asked = ["show", "--property=ActiveState,NRestarts", UNIT];
+        let mut standing = Standing::default();
         let Ok(output) = self.run(context, "systemctl", &asked) else {
-            return false;
+            return standing;
         };
-        let told = String::from_utf8_lossy(&output.stdout);
-        told.lines().any(|line| match line.split_once('=') {
-            Some(("ActiveState", state)) => state == "failed",
-            Some(("NRestarts", restarts)) => restarts != "0",
-            _ => false,
-        })
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            match line.split_once('=') {
+                Some(("ActiveState", state)) => standing.is_failed = state == "failed",
+                Some(("NRestarts", restarts)) => {
+                    standing.restarts = restarts.parse().unwrap_or_default();
+                }
+                _ => {}
+            }
+        }
+        standing
     }
 
     /// The end of the unit's log.
@@ -242,17 +265,17 @@ fn plain(text: &OsStr) -> Option<&str> {
     text.to_str().filter(|text| !text.chars().any(special))
 }
 
-/// Whether nobody but root can change what lies at `path`, or put something else there. If not, which part of it
-/// others can change.
-fn is_roots_alone(path: &Path) -> Result<(), PathBuf> {
-    // Through links, to where it really is.
-    let path = fs::canonicalize(path).map_err(|_| path.to_owned())?;
+/// Where `path` really is, if nobody but root can change what lies there, or put something else there. If not, which
+/// part of it others can change.
+fn is_roots_alone(path: &Path) -> Result<PathBuf, PathBuf> {
+    let real = fs::canonicalize(path).map_err(|_| path.to_owned())?;
     let roots_alone = |part: &&Path| {
         fs::metadata(part).is_ok_and(|meta| meta.uid() == 0 && meta.mode() & 0o022 == 0)
     };
-    match path.ancestors().find(|part| !roots_alone(part)) {
-        Some(part) => Err(part.to_owned()),
-        None => Ok(()),
+    let others = real.ancestors().find(|part| !roots_alone(part));
+    match others.map(Path::to_owned) {
+        Some(others) => Err(others),
+        None => Ok(real),
     }
 }
 

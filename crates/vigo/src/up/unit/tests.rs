@@ -150,6 +150,8 @@ fn a_unit_is_written_once_kept_up_to_date_and_left_alone_where_it_is_a_persons()
         last,
         [
             "--user enable vigo-gitback.service",
+            "--user reset-failed vigo-gitback.service",
+            "--user show --property=ActiveState,NRestarts vigo-gitback.service",
             "--user start --no-block vigo-gitback.service",
             "--user disable --now vigo-gitback.service"
         ]
@@ -173,22 +175,27 @@ fn a_unit_that_had_to_be_started_again_has_failed() {
     let mut context = context(dir.path(), 1000);
     context.facts.path = Some(format!("{}:/usr/bin:/bin", dir.path().join("bin").display()).into());
     let manager = Manager::find(&context).expect("a manager");
+    let shows = |text: &str| fs::write(dir.path().join("shown"), text).expect("written");
+    // That it was started again long ago, and runs since, says nothing.
+    shows("ActiveState=active\nNRestarts=3\n");
+    let before = manager.enable(&context).expect("started");
     for (shown, failed) in [
-        ("ActiveState=activating\nNRestarts=0\n", false),
+        ("ActiveState=activating\nNRestarts=3\n", false),
         ("NRestarts=0\nActiveState=active\n", false),
-        ("NRestarts=1\nActiveState=activating\n", true),
+        ("NRestarts=4\nActiveState=activating\n", true),
         ("NRestarts=0\nActiveState=failed\n", true),
         ("", false),
     ] {
-        fs::write(dir.path().join("shown"), shown).expect("written");
-        assert_eq!(manager.failed(&context), failed, "{shown}");
+        shows(shown);
+        assert_eq!(manager.failed(&context, before), failed, "{shown}");
     }
 }
 
 #[test]
 fn root_runs_nothing_that_others_can_change() {
     use std::os::unix::fs::PermissionsExt as _;
-    assert_eq!(is_roots_alone(Path::new("/bin/sh")), Ok(()));
+    let real = fs::canonicalize("/bin/sh").expect("a shell");
+    assert_eq!(is_roots_alone(Path::new("/bin/sh")), Ok(real));
     let dir = tempfile::tempdir().expect("a directory");
     let program = dir.path().join("vigo");
     fs::write(&program, "").expect("written");
