@@ -36,6 +36,8 @@ use crate::{access, clock, fanout, key, lan, leave, local, maintenance, whereabo
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long a starting daemon tries to get its state folder for itself.
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -421,12 +423,21 @@ fn lock(state_dir: &Path) -> Result<std::fs::File, RunError> {
         .mode(0o600)
         .open(state_dir.join("lock"))
         .map_err(prepare)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(RunError::AlreadyRuns {
-            path: state_dir.to_owned(),
-        }),
-        Err(error) => Err(prepare(error.into())),
+    let begun = std::time::Instant::now();
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // Who only looks whether a daemon runs has it for a moment.
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < LOCK_WITHIN => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(RunError::AlreadyRuns {
+                    path: state_dir.to_owned(),
+                });
+            }
+            Err(error) => return Err(prepare(error.into())),
+        }
     }
 }
 
