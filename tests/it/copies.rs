@@ -3,7 +3,7 @@
 use std::io::BufRead as _;
 use std::path::PathBuf;
 
-use gitback_tests::{Fleet, Invocation, Person};
+use gitback_tests::{Fleet, Invocation, Outcome, Person};
 use serde_json::Value;
 
 use crate::members::json;
@@ -114,6 +114,19 @@ fn whoever_watches_hears_of_each_change() {
     assert_eq!(back["copies"], 2, "{back}");
 }
 
+/// Gives the copy up, as soon as nothing arrives there any more.
+fn purge(person: &Person) -> Outcome {
+    let asked = gitback(person, ["purge", "notes", "--yes"]);
+    let purged = gitback_tests::until(SOON, "purged", || {
+        let outcome = asked.run()?;
+        match outcome.stderr.contains("try again in a moment") {
+            true => Ok(Err(outcome.stderr)),
+            false => Ok(Ok(outcome.success()?)),
+        }
+    });
+    purged.expect("the copy is given up")
+}
+
 #[test]
 fn a_purged_copy_stays_away_until_somebody_wants_it_back() {
     let mut fleet = fleet(2);
@@ -128,7 +141,7 @@ fn a_purged_copy_stays_away_until_somebody_wants_it_back() {
     assert_eq!(held(&venus), 1);
     let asked = fails(gitback(&venus, ["purge", "notes"]), 2);
     says(&asked, &["--yes"]);
-    let purged = done(gitback(&venus, ["purge", "notes", "--yes"]));
+    let purged = purge(&venus);
     says(
         &purged.stdout,
         &["Purged dan/notes", "1 copy remain", "mars"],
@@ -176,7 +189,7 @@ fn a_purged_copy_stays_away_until_somebody_wants_it_back() {
     let theirs = clone(&venus, "clone");
     commit(&venus, &theirs, "made on venus");
     done(venus.git(&theirs, ["push", "origin", "main"]));
-    done(gitback(&venus, ["purge", "notes", "--yes"]));
+    purge(&venus);
     // Whoever uses it there has it back.
     done(venus.git(&theirs, ["pull", "--quiet", "origin", "main"]));
     assert_eq!(held(&venus), 1);
@@ -187,7 +200,7 @@ fn a_purged_copy_stays_away_until_somebody_wants_it_back() {
     assert_eq!(served(&mars, NOTES), served(&venus, NOTES));
 
     // A push brings it back as well, and first what was there: nothing diverges.
-    done(gitback(&venus, ["purge", "notes", "--yes"]));
+    purge(&venus);
     commit(&venus, &theirs, "pushed to what was purged");
     done(venus.git(&theirs, ["push", "origin", "main"]));
     assert_eq!(status(&venus)["state"], "current");
