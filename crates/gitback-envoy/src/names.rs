@@ -9,12 +9,12 @@ pub(crate) mod book;
 mod exchange;
 mod file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gitback_envelope::VerifiedClaim;
-use gitback_identity::EnvoyKey;
+use gitback_identity::{EnvoyKey, PuddleKey};
 
 use crate::clock;
 use crate::daemon::chain;
@@ -48,6 +48,8 @@ impl Names {
             }
             Err(error) => {
                 tracing::error!(dir = %dir.display(), %error, "cannot read the claims to names; they come in again from other envoys");
+                // What could not be read may be whole, and is not written over.
+                mend(&dir, &Book::default(), &error.to_string());
                 Book::default()
             }
         };
@@ -65,16 +67,34 @@ impl Names {
     }
 
     /// Takes claims in, and says of each what became of it. What is new is durable when this returns.
+    ///
+    /// `kin` are the puddles that have a part in projects here; it is asked for only where there is little room left.
     pub(crate) fn take(
         &self,
         claims: impl IntoIterator<Item = VerifiedClaim>,
         by: Source,
+        kin: impl FnOnce() -> BTreeSet<PuddleKey>,
     ) -> Result<Vec<Taken>, Fault> {
+        // Before anything is held: it looks into projects.
+        let kin = match by == Source::Peer && self.book().has_room_for_strangers() {
+            true => None,
+            false => Some(kin()),
+        };
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut book = Book::clone(&self.book());
         let now_ms = clock::now_ms();
         let claims = claims.into_iter();
-        let taken: Vec<Taken> = claims.map(|claim| book.take(claim, by, now_ms)).collect();
+        let mut take = |claim: VerifiedClaim| {
+            let puddle = &claim.claim().puddle;
+            let is_stranger = by == Source::Peer
+                && book.of(puddle).is_none()
+                && kin.as_ref().is_none_or(|kin| !kin.contains(puddle));
+            match is_stranger && !book.has_room_for_strangers() {
+                true => Taken::Full,
+                false => book.take(claim, by, now_ms),
+            }
+        };
+        let taken: Vec<Taken> = claims.map(&mut take).collect();
         if taken.contains(&Taken::Full) {
             tracing::warn!(
                 "there are as many claims to names as there can be; others are not taken in"
@@ -135,7 +155,9 @@ mod tests {
         let state = tempfile::tempdir().expect("temporary folder");
         let names = Names::open(state.path());
         let claims = [claim(1, 1, Some("dan")), claim(1, 0, Some("alice"))];
-        let taken = names.take(claims, Source::Peer).expect("the disk works");
+        let taken = names
+            .take(claims, Source::Peer, BTreeSet::new)
+            .expect("the disk works");
         assert_eq!(taken, [Taken::New, Taken::Older]);
         assert_eq!(opened(state.path()), (1, names.book().digest()));
     }
@@ -145,7 +167,9 @@ mod tests {
         let state = tempfile::tempdir().expect("temporary folder");
         let names = Names::open(state.path());
         let claims = [claim(1, 1, Some("dan")), claim(2, 1, Some("alice"))];
-        names.take(claims, Source::Peer).expect("the disk works");
+        names
+            .take(claims, Source::Peer, BTreeSet::new)
+            .expect("the disk works");
         let path = names.dir.join("claims");
         let bytes = std::fs::read(&path).expect("the file");
         std::fs::write(&path, &bytes[..bytes.len() - 9]).expect("torn");
@@ -166,8 +190,33 @@ mod tests {
         let state = tempfile::tempdir().expect("temporary folder");
         let names = Names::open(state.path());
         std::fs::write(state.path().join("swarm"), "in the way").expect("a file");
-        let taken = names.take([claim(1, 1, Some("dan"))], Source::Peer);
+        let taken = names.take([claim(1, 1, Some("dan"))], Source::Peer, BTreeSet::new);
         assert!(matches!(taken, Err(Fault::File { .. })), "{taken:?}");
         assert_eq!(names.book().len(), 0);
+    }
+
+    #[test]
+    fn who_floods_it_shuts_out_nobody_who_has_a_part_here() {
+        let state = tempfile::tempdir().expect("temporary folder");
+        let names = Names::open(state.path());
+        let most = u16::try_from(book::STRANGERS_MAX).expect("small");
+        let flood = (0..most + 5).map(|seed| claim(seed, 1, Some("dan")));
+        let taken = names.take(flood, Source::Peer, BTreeSet::new);
+        let taken = taken.expect("the disk works");
+        let full = taken.iter().filter(|taken| **taken == Taken::Full);
+        assert_eq!((names.book().len(), full.count()), (book::STRANGERS_MAX, 5));
+
+        let (stranger, member) = (most + 10, most + 11);
+        let late = [stranger, member].map(|seed| claim(seed, 1, Some("alice")));
+        let kin = || BTreeSet::from([puddle(member)]);
+        let taken = names.take(late, Source::Peer, kin).expect("the disk works");
+        assert_eq!(taken, [Taken::Full, Taken::New]);
+        let own = [claim(most + 12, 1, Some("carol"))];
+        let taken = names.take(own, Source::User(1000), BTreeSet::new);
+        assert_eq!(taken.expect("the disk works"), [Taken::New]);
+        // Who is known can always replace the own claim.
+        let again = [claim(0, 2, None)];
+        let taken = names.take(again, Source::Peer, BTreeSet::new);
+        assert_eq!(taken.expect("the disk works"), [Taken::New]);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: docs/spec/helper-socket.md, "Names".
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gitback_envelope::VerifiedClaim;
@@ -31,7 +32,9 @@ pub(super) fn claim(envoy: &Arc<Envoy>, uid: u32, claim: &str) -> Result<Reply, 
         hex::decode(claim, CLAIM_MAX).ok_or_else(|| usage("a claim is sent as lowercase hex"))?;
     let claim = VerifiedClaim::decode(&bytes).map_err(|reject| refused(&reject, None))?;
     let puddle = claim.claim().puddle;
-    let taken = envoy.names().take([claim], Source::User(uid));
+    let taken = envoy
+        .names()
+        .take([claim], Source::User(uid), BTreeSet::new);
     match taken.map_err(|fault| ours(&fault))?.first() {
         Some(Taken::New) => envoy.heal().compare_all(),
         Some(Taken::Older) => return Err(older(envoy, &puddle)),

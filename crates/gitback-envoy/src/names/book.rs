@@ -14,6 +14,10 @@ use sha2::{Digest as _, Sha256};
 /// Most puddles of which a claim, or its release, is known. What is known never makes room.
 pub(crate) const PUDDLES_MAX: usize = 4096;
 
+/// Most puddles that peers can bring of whom nothing else is known here. The rest is for users of this machine and for
+/// those who have a part in its projects: one envoy that floods the fleet with claims does not shut them out.
+pub(crate) const STRANGERS_MAX: usize = PUDDLES_MAX / 4 * 3;
+
 /// Most puddles whose claims one local user can bring to this envoy.
 pub(crate) const PUDDLES_OF_USER_MAX: usize = 64;
 
@@ -128,6 +132,15 @@ impl Book {
         if let Some(name) = name {
             self.names.entry(name).or_default().insert(puddle);
         }
+    }
+
+    /// Whether peers can bring puddles of whom nothing else is known here.
+    pub(crate) fn has_room_for_strangers(&self) -> bool {
+        let by_peers = self
+            .puddles
+            .values()
+            .filter(|known| known.by == Source::Peer);
+        by_peers.count() < STRANGERS_MAX
     }
 
     fn is_full_for(&self, by: Source) -> bool {

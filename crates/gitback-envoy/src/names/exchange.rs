@@ -2,7 +2,7 @@
 //!
 //! Source: docs/spec/peer.md §5.11.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gitback_envelope::VerifiedClaim;
@@ -162,12 +162,25 @@ fn take_in(envoy: &Envoy, claims: &[Vec<u8>]) -> Result<Vec<Taken>, ExchangeErro
     let decoded = claims.iter().map(|bytes| VerifiedClaim::decode(bytes));
     let decoded: Result<Vec<VerifiedClaim>, _> = decoded.collect();
     let decoded = decoded.map_err(ExchangeError::Claim)?;
-    let taken = envoy.names().take(decoded, Source::Peer);
+    let taken = envoy.names().take(decoded, Source::Peer, || kin(envoy));
     let taken = taken.map_err(ExchangeError::Ours)?;
     if taken.contains(&Taken::New) {
         envoy.changes().note();
     }
     Ok(taken)
+}
+
+/// The puddles that have, or had, a part in projects here.
+fn kin(envoy: &Envoy) -> BTreeSet<PuddleKey> {
+    let mut kin = BTreeSet::new();
+    for cell in envoy.store().all() {
+        let Some(state) = cell.lock_if_sound() else {
+            continue;
+        };
+        kin.extend(state.fold().line().iter().map(|hop| hop.key));
+        kin.extend(state.fold().memberships().iter().map(|one| one.puddle));
+    }
+    kin
 }
 
 /// What a peer is told that says what it knows. Its claims are taken in first.

@@ -234,7 +234,8 @@ fn try_pass_on(context: &Context, name: &PuddleName, earlier: Option<SecretKey>)
     let mut daemon = context.hasty_daemon().ok()?;
     let current = Signer::connect(&context.layout.session_socket, &own.key).ok()?;
     let earlier = Signer::holding(earlier?);
-    for (signer, name) in [(&earlier, None), (&current, Some(name))] {
+    // The new one first: were there no room for it, the name would be nobody's.
+    for (signer, name) in [(&current, Some(name)), (&earlier, None)] {
         let known = names(&mut daemon, &claim_of(signer.key())).ok()?;
         put(&mut daemon, signer, name, &known).ok()?;
     }
