@@ -24,6 +24,7 @@ mod options;
 mod pair;
 mod refs;
 mod refused;
+mod removed;
 mod restore;
 mod rootless;
 mod scrub;

@@ -292,8 +292,13 @@ pub(crate) enum Partner {
 pub(crate) fn partner(envoy: &Envoy, state: &State, key: &EnvoyKey) -> Partner {
     let fold = state.fold();
     let of_fleet = || envoy.neighbour(key).is_some() && fold.policy().scope == Scope::SwarmWide;
-    if fold.granted_envoy(key).is_some() || of_fleet() {
-        Partner::Full
+    let is_granted = fold.granted_envoy(key).is_some();
+    if is_granted || of_fleet() {
+        // Whose machine was removed, stolen perhaps, is refused whatever somebody has granted it before.
+        match envoy.fleet().removed_ms(key) {
+            Some(_) => Partner::Stranger,
+            None => Partner::Full,
+        }
     } else if state.ever_granted(key) {
         Partner::Former
     } else {

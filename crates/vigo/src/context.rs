@@ -115,7 +115,9 @@ impl Context {
 
     /// The login name, if a puddle can be called that.
     pub(crate) fn suggested_name(&self) -> Option<PuddleName> {
-        self.facts.user.as_ref()?.to_str()?.parse().ok()
+        let user = self.facts.user.as_ref()?.to_str()?;
+        // Who administers a machine is not what that person is called.
+        user.parse().ok().filter(|_| user != "root")
     }
 
     /// The user's puddle; a failure if there is none.
