@@ -2,12 +2,14 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use gitback_helper::Failure;
 use gitback_identity::PuddleName;
 use gitback_puddle::{
     PASSPHRASE_MAX, Passphrase, RECOVERY_TEXT_MAX, RECOVERY_WORDS, count_recovery_words,
 };
+use jiff::{Span, SpanRelativeTo};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::console::Console;
@@ -35,6 +37,18 @@ pub(crate) fn passphrase_from(file: &Path) -> Result<Passphrase, Failure> {
     }
     let mut opened = std::fs::File::open(file).map_err(fault)?;
     read_passphrase(&mut opened, file)
+}
+
+/// How long `text` says: `90m`, `8h`, `2d`.
+pub(crate) fn length(text: &str) -> Result<Duration, Failure> {
+    let span: Span = text
+        .parse()
+        .map_err(|_| failure::duration(text, "it is not a number and its unit"))?;
+    // Who says 1d means 24 hours from now, whatever clocks do in summer.
+    let length = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| failure::duration(text, "months and years have no fixed length"))?;
+    Duration::try_from(length).map_err(|_| failure::duration(text, "it is negative"))
 }
 
 /// Asks once for an existing passphrase.

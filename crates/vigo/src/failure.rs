@@ -37,7 +37,7 @@ pub(crate) fn layout(error: &LayoutError) -> Failure {
 pub(crate) fn duration(text: &str, why: impl Into<String>) -> Failure {
     Failure::new(exit_code::USAGE, format!("\"{text}\" is no length of time"))
         .because(why)
-        .hint("--for 8h, --for 90m, --idle 30m")
+        .hint("such as 90m, 8h or 2d")
 }
 
 // The puddle.

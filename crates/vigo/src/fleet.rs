@@ -1,7 +1,6 @@
 //! `vigo join`, `vigo envoy ticket`, `vigo envoy list`, `vigo envoy remove`.
 
 use gitback_helper::{Failure, FleetEnvoy, FleetStatus, Reply, Request};
-use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::cli::{EnvoyRemove, EnvoyTicket, FleetJoin, Json};
@@ -250,13 +249,13 @@ fn table(status: &FleetStatus) -> Table {
     table
 }
 
+/// The longest that a ticket can be good.
+const TICKET_MAX_MS: u64 = 30 * DAY_MS;
+
 fn length_ms(text: &str) -> Result<u64, Failure> {
-    let parsed: SignedDuration = text
-        .parse()
-        .map_err(|error: jiff::Error| failure::duration(text, error.to_string()))?;
-    let most = i128::from(30 * DAY_MS);
-    match parsed.as_millis() {
-        ms if (1..=most).contains(&ms) => Ok(u64::try_from(ms).unwrap_or(0)),
+    let ms = u64::try_from(ask::length(text)?.as_millis()).unwrap_or(u64::MAX);
+    match ms {
+        1..=TICKET_MAX_MS => Ok(ms),
         _ => Err(failure::duration(
             text,
             "a ticket is good for up to 30 days",

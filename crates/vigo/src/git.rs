@@ -87,6 +87,30 @@ impl<'a> Git<'a> {
         Ok((is_branch && self.has_refs(&name)?).then_some(name))
     }
 
+    /// Has a plain `git push` and `git pull` on this branch go to `remote`, unless they go somewhere already.
+    pub(crate) fn track(&self, remote: &str, branch: &str) -> Result<(), Failure> {
+        let Some(short) = branch.strip_prefix("refs/heads/") else {
+            return Ok(());
+        };
+        let (remote_of, merge_of) = (
+            format!("branch.{short}.remote"),
+            format!("branch.{short}.merge"),
+        );
+        let there = self.output(["config", "--get", &remote_of])?;
+        if !there.stdout.is_empty() {
+            return Ok(());
+        }
+        for (name, value) in [(&remote_of, remote), (&merge_of, branch)] {
+            let set = self.output(["config", "--local", name, value])?;
+            if !set.status.success() {
+                let what = format!("cannot set {name} in this repository");
+                let why = String::from_utf8_lossy(&set.stderr).trim().to_owned();
+                return Err(Failure::new(gitback_helper::exit_code::FAILED, what).because(why));
+            }
+        }
+        Ok(())
+    }
+
     /// How many tracked files are kept by Git LFS.
     pub(crate) fn lfs_files(&self) -> Result<u64, Failure> {
         let output = self.output(["ls-files", "-z", "--", ":(top,attr:filter=lfs)"])?;

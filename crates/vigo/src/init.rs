@@ -63,6 +63,11 @@ pub(crate) fn init(
     let connected = connect(&git, &founding, &remotes)?;
     if !arguments.no_push {
         push(&git, connected.target(&founding), errand.console)?;
+        if let (Connected::Added | Connected::Before(_), Some(branch)) =
+            (&connected, git.current_branch()?)
+        {
+            git.track(connected.target(&founding), &branch)?;
+        }
     }
     if !arguments.no_claim {
         puddle::claim_quietly(context, errand.console);

@@ -21,7 +21,6 @@ use gitback_puddle::session::ConnectError;
 use gitback_puddle::{
     Cost, CreateError, Passphrase, Public, create, generate, mend, read_retired, session, unwrap,
 };
-use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::console::{Console, Stop};
@@ -376,11 +375,7 @@ fn idle_text(idle_ms: u64) -> String {
 }
 
 fn duration(text: &str) -> Result<Duration, Failure> {
-    let parsed: SignedDuration = text
-        .parse()
-        .map_err(|error: jiff::Error| failure::duration(text, error.to_string()))?;
-    let length =
-        Duration::try_from(parsed).map_err(|_| failure::duration(text, "it is negative"))?;
+    let length = ask::length(text)?;
     if length.is_zero() || length > FOR_MAX {
         return Err(failure::duration(
             text,
@@ -404,6 +399,9 @@ mod tests {
             ("20s", Some(20)),
             ("744h", Some(31 * 24 * 3600)),
             ("745h", None),
+            ("1d", Some(86_400)),
+            ("31 days", Some(31 * 24 * 3600)),
+            ("1mo", None),
             ("0s", None),
             ("-1h", None),
             ("eight", None),
