@@ -244,6 +244,12 @@ pub fn read_public(dir: &Path) -> Result<Public, ReadError> {
     }
 }
 
+/// Whether the wrapped key itself is in `dir`, whatever it is worth.
+#[must_use]
+pub fn has_secret(dir: &Path) -> bool {
+    dir.join(WRAPPED).symlink_metadata().is_ok()
+}
+
 /// Makes `identity.pub` say what `identity.wrapped` says, where it does not:
 /// after a crash, or after a new `identity.wrapped` was brought here.
 ///
