@@ -19,7 +19,8 @@ use gitback_helper::{Failure, exit_code};
 use gitback_identity::SecretKey;
 use gitback_puddle::session::ConnectError;
 use gitback_puddle::{
-    Cost, CreateError, Passphrase, Public, create, generate, mend, read_retired, session, unwrap,
+    Cost, CreateError, Passphrase, Public, create, generate, is_busy, mend, read_retired, session,
+    unwrap,
 };
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -306,8 +307,14 @@ fn start_session(
     if secret.public() != *public.key.key() {
         return Err(refusals::changed_meanwhile(&context.layout.puddle_dir));
     }
+    let dir = &context.layout.puddle_dir;
     end_session(context)?;
     let started = process::start(context, secret, public, length.total, length.idle)?;
+    // Whoever removes the puddle holds its lock from before they end the session until the files are gone.
+    if is_busy(dir) || !dir.exists() {
+        end_session(context)?;
+        return Err(refusals::busy(dir));
+    }
     if started == process::Started::Swappable {
         console.warning(SWAPPABLE);
         console.hint("allow more locked memory: ulimit -l");
