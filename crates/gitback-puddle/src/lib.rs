@@ -56,8 +56,8 @@ pub use resolve::{By, Claimant, ResolveError, Resolved, resolve, resolve_claimed
 pub use rewrap::{RewrapError, Rewrapped, rewrap, rewrap_retired};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
-    CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, generate,
-    has_secret, mend, read_public, unwrap,
+    CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, create_again,
+    generate, has_secret, mend, read_public, unwrap,
 };
 pub use travel::{
     CARRIED_FILE_MAX, Carried, CarryReject, ExportError, InstallError, export, install,

@@ -19,8 +19,8 @@ use gitback_helper::{Failure, exit_code};
 use gitback_identity::SecretKey;
 use gitback_puddle::session::ConnectError;
 use gitback_puddle::{
-    Cost, CreateError, Passphrase, Public, create, generate, is_busy, mend, read_retired, session,
-    unwrap,
+    Cost, CreateError, Passphrase, Public, create, create_again, generate, is_busy, mend,
+    read_retired, session, unwrap,
 };
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -78,7 +78,8 @@ pub(crate) fn init(
         None => generate().map_err(|error| failure::no_randomness(&error))?,
     };
     let dir = &context.layout.puddle_dir;
-    let public = create(
+    let make = if made { create } else { create_again };
+    let public = make(
         dir,
         &name,
         &passphrase,
@@ -106,7 +107,7 @@ pub(crate) fn init(
         claim_quietly(context, console);
     }
     if !made {
-        recovery::say_what_is_missing(console);
+        recovery::say_what_is_missing(context, console);
         return Ok(());
     }
     console.warning("if every machine is lost, or the passphrase forgotten, so is this key");
