@@ -69,6 +69,6 @@ pub use server::{
 };
 pub use slots::Slot;
 pub use status::{
-    AlarmStatus, ContestStatus, CopyStatus, EnvoyStatus, HopStatus, LogEntry, MemberStatus,
-    PeerStatus, ProjectStatus, RefStatus, RivalStatus, SuccessorStatus,
+    AlarmStatus, ContestStatus, CopyStatus, EnvoyStatus, GrantStatus, HopStatus, LogEntry,
+    MemberStatus, PeerStatus, ProjectStatus, RefStatus, RivalStatus, SuccessorStatus,
 };

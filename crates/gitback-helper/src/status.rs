@@ -37,6 +37,26 @@ pub struct LogEntry {
     pub prev: Option<String>,
     /// The other envelopes that it names as its past.
     pub deps: Vec<String>,
+    /// What a grant lets happen. Left out for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantStatus>,
+    /// The envoy whose grants an `ungrant` ends, 64 hex digits. Left out for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ungrants: Option<String>,
+}
+
+/// Whom a grant lets sign, and whether it still does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantStatus {
+    /// The envoy that may sign, 64 hex digits.
+    pub envoy: String,
+    /// The user there for whom it may.
+    pub uid: u32,
+    /// When it stops, Unix milliseconds, if it does by itself.
+    pub expires_ms: Option<u64>,
+    /// Whether it counts, nobody has taken it back, and its puddle may still do something. Says nothing about
+    /// `expires_ms`.
+    pub live: bool,
 }
 
 /// How an envoy is.

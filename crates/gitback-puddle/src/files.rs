@@ -178,6 +178,17 @@ impl Lock {
     }
 }
 
+/// Whether somebody else holds the right to replace files of the puddle in `dir` just now. Changes nothing.
+#[must_use]
+pub fn is_busy(dir: &Path) -> bool {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(dir.join(LOCK), flags, Mode::empty());
+    opened.is_ok_and(|file| {
+        let locked = File::from(file).try_lock();
+        matches!(locked, Err(TryLockError::WouldBlock))
+    })
+}
+
 /// How a file was put in place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Placed {

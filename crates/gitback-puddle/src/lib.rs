@@ -44,20 +44,20 @@ pub mod tries;
 mod wrapped;
 
 pub use cost::{Cost, CostReject};
-pub use files::{FILE_MAX, WriteError};
+pub use files::{FILE_MAX, WriteError, is_busy};
 pub use names::{How, PickError};
 pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
 pub use recovery::{
     RECOVERY_TEXT_MAX, RECOVERY_WORDS, WordsReject, count_recovery_words, from_recovery_words,
     recovery_words,
 };
-pub use remove::{RemoveError, remove};
+pub use remove::{Removal, RemoveError, remove};
 pub use resolve::{By, Claimant, ResolveError, Resolved, resolve, resolve_claimed};
 pub use rewrap::{RewrapError, Rewrapped, rewrap, rewrap_retired};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
-    CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, generate, mend,
-    read_public, unwrap,
+    CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, create_again,
+    generate, has_secret, mend, read_public, unwrap,
 };
 pub use travel::{
     CARRIED_FILE_MAX, Carried, CarryReject, ExportError, InstallError, export, install,

@@ -19,6 +19,12 @@ pub enum RemoveError {
     /// Another process is changing them; nothing was removed.
     #[error("cannot take the puddle's lock")]
     Lock(#[source] WriteError),
+    /// A directory has the name of a file; nothing was removed.
+    #[error("{path} is a directory, and no file of a puddle")]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+    },
     /// One of them cannot be removed; those before it are gone.
     #[error("cannot remove {path}")]
     Io {
@@ -33,48 +39,82 @@ pub enum RemoveError {
 /// Removes the files of the puddle in `dir`, and `dir` with them, unless something else is in it. Returns what was left
 /// because it is no file of a puddle.
 ///
-/// Shape: `identity.pub` goes last, so that what is cut short can be done again. Bytes that were removed can be found
-/// on a disk for a long time; they are wrapped.
+/// Shape: looked at first, then `identity.wrapped`, then the retired keys, and `identity.pub` last, so that what is cut
+/// short can be done again. Bytes that were removed can be found on a disk for a long time; they are wrapped.
 ///
 /// # Errors
 ///
 /// [`RemoveError`] for what stands in the way.
 pub fn remove(dir: &Path) -> Result<Vec<PathBuf>, RemoveError> {
-    let lock = Lock::take(dir).map_err(RemoveError::Lock)?;
-    let retired = dir.join(RETIRED);
-    if retired.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-        let is_ours = |name: &str| is_retired_name(name) || is_temporary(name, &[]);
-        for path in entries(&retired)?
-            .into_iter()
-            .filter(|path| named(path, is_ours))
-        {
+    Removal::begin(dir)?.finish()
+}
+
+/// A removal that was begun: nobody else changes the files, or unlocks the puddle, until it is finished or dropped.
+#[derive(Debug)]
+#[must_use = "nothing is removed before `finish`"]
+pub struct Removal {
+    lock: Lock,
+}
+
+impl Removal {
+    /// Takes the puddle's lock, and looks whether everything can be removed.
+    ///
+    /// # Errors
+    ///
+    /// [`RemoveError`] for what stands in the way. Nothing was removed.
+    pub fn begin(dir: &Path) -> Result<Self, RemoveError> {
+        let lock = Lock::take(dir).map_err(RemoveError::Lock)?;
+        own_files(dir)?;
+        Ok(Self { lock })
+    }
+
+    /// Removes the files; see [`remove`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoveError::Io`] for what could not be removed.
+    pub fn finish(self) -> Result<Vec<PathBuf>, RemoveError> {
+        let dir = self.lock.dir().to_owned();
+        let retired = dir.join(RETIRED);
+        // Looked at again: time has passed, and nothing is to be half removed.
+        for path in own_files(&dir)? {
             remove_file(&path)?;
         }
         // It stays where something else is in it.
         let _ = fs::remove_dir(&retired);
+        remove_file(&dir.join(PUBLIC))?;
+        self.lock.remove().map_err(RemoveError::Lock)?;
+        if fs::remove_dir(&dir).is_ok() {
+            return Ok(Vec::new());
+        }
+        let mut left = entries(&dir)?;
+        if retired.is_dir() {
+            left.retain(|path| *path != retired);
+            left.extend(entries(&retired)?);
+        }
+        left.sort();
+        Ok(left)
     }
+}
+
+/// What is removed before `identity.pub`, in this order.
+fn own_files(dir: &Path) -> Result<Vec<PathBuf>, RemoveError> {
     let known = [WRAPPED, PUBLIC, NAMES];
-    let paths = entries(dir)?;
-    for path in paths
-        .iter()
-        .filter(|path| named(path, |name| is_temporary(name, &known)))
-    {
-        remove_file(path)?;
+    let mut own = entries(dir)?;
+    own.retain(|path| named(path, |name| is_temporary(name, &known)));
+    own.extend([TRIES, NAMES, WRAPPED].map(|name| dir.join(name)));
+    let retired = dir.join(RETIRED);
+    if retired.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        let is_ours = |name: &str| is_retired_name(name) || is_temporary(name, &[]);
+        let paths = entries(&retired)?.into_iter();
+        own.extend(paths.filter(|path| named(path, is_ours)));
     }
-    for name in [TRIES, NAMES, WRAPPED, PUBLIC] {
-        remove_file(&dir.join(name))?;
+    for path in own.iter().chain([&dir.join(PUBLIC)]) {
+        if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            return Err(RemoveError::Directory { path: path.clone() });
+        }
     }
-    lock.remove().map_err(RemoveError::Lock)?;
-    if fs::remove_dir(dir).is_ok() {
-        return Ok(Vec::new());
-    }
-    let mut left = entries(dir)?;
-    if retired.is_dir() {
-        left.retain(|path| *path != retired);
-        left.extend(entries(&retired)?);
-    }
-    left.sort();
-    Ok(left)
+    Ok(own)
 }
 
 fn named(path: &Path, is_ours: impl Fn(&str) -> bool) -> bool {
@@ -108,6 +148,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::is_busy;
     use crate::{Cost, Passphrase, ReadError, create, read_public, rotate, tries};
 
     fn home() -> (TempDir, PathBuf) {
@@ -144,6 +185,46 @@ mod tests {
         assert!(mine.iter().all(|path| path.exists()));
         assert!(matches!(read_public(&dir), Err(ReadError::Missing { .. })));
         assert_eq!(fs::read_dir(&dir).expect("the directory").count(), 2);
+    }
+
+    #[test]
+    fn nothing_is_removed_where_not_everything_can_be() {
+        let (_home, dir) = home();
+        fs::create_dir(dir.join("retired/0123456789abcdef.wrapped")).expect("a directory");
+        let refused = remove(&dir).expect_err("a directory is in the way");
+        assert!(
+            matches!(refused, RemoveError::Directory { .. }),
+            "{refused:?}"
+        );
+        for name in [NAMES, WRAPPED, PUBLIC, TRIES] {
+            assert!(dir.join(name).exists(), "{name}");
+        }
+        let kept = crate::read_retired(&dir);
+        kept.expect_err("the directory is no key");
+        assert_eq!(entries(&dir.join(RETIRED)).expect("listed").len(), 2);
+    }
+
+    #[test]
+    fn the_retired_keys_go_after_the_present_one() {
+        let (_home, dir) = home();
+        let own = own_files(&dir).expect("listed");
+        let place = |wanted: &Path| own.iter().position(|path| path == wanted);
+        let retired = own
+            .iter()
+            .position(|path| path.starts_with(dir.join(RETIRED)));
+        assert!(place(&dir.join(WRAPPED)) < retired, "{own:?}");
+        assert_eq!(place(&dir.join(PUBLIC)), None, "it goes last");
+    }
+
+    #[test]
+    fn who_unlocks_sees_that_a_removal_has_begun() {
+        let (_home, dir) = home();
+        assert!(!is_busy(&dir));
+        let removal = Removal::begin(&dir).expect("begun");
+        assert!(is_busy(&dir));
+        drop(removal);
+        assert!(!is_busy(&dir));
+        read_public(&dir).expect("it is all there");
     }
 
     #[test]

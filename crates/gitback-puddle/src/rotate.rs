@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use gitback_identity::{PuddleKey, SecretKey, hex};
+use gitback_identity::{PuddleKey, PuddleName, SecretKey, hex};
 use thiserror::Error;
 
 use crate::files::{self, Lock, WriteError};
@@ -228,13 +228,17 @@ pub(crate) fn read_retired_files(dir: &Path) -> Result<Vec<(Wrapped, Vec<u8>)>, 
     if retired.is_empty() {
         return Ok(retired);
     }
-    let current = match read_public(dir) {
-        Ok(public) => Some(public.key),
-        Err(ReadError::Missing { .. }) => None,
-        Err(error) => return Err(error),
-    };
+    let current = current(dir)?.map(|public| public.key);
     retired.retain(|(wrapped, _)| Some(wrapped.key) != current);
     Ok(retired)
+}
+
+fn current(dir: &Path) -> Result<Option<Public>, ReadError> {
+    match read_public(dir) {
+        Ok(public) => Ok(Some(public)),
+        Err(ReadError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// All that is in `retired`, newest first, with a copy of the current key if there is one.
@@ -246,9 +250,44 @@ fn without_bytes(files: Vec<(Wrapped, Vec<u8>)>) -> Vec<Wrapped> {
     files.into_iter().map(|(wrapped, _)| wrapped).collect()
 }
 
+/// Keys of another name are none of this puddle's: the own name means the own keys.
 fn files_in_retired(dir: &Path) -> Result<Vec<(Wrapped, Vec<u8>)>, ReadError> {
+    let paths = retired_paths(&dir.join(RETIRED))?;
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let name = current(dir)?.map(|public| public.name);
+    let retired = read_keys(paths)?;
+    match name {
+        Some(name) => of_name(dir, &name, retired),
+        None => Ok(retired),
+    }
+}
+
+/// Refuses keys of another name than `name`.
+fn of_name(
+    dir: &Path,
+    name: &PuddleName,
+    retired: Vec<(Wrapped, Vec<u8>)>,
+) -> Result<Vec<(Wrapped, Vec<u8>)>, ReadError> {
+    match retired.iter().find(|(wrapped, _)| wrapped.name != *name) {
+        None => Ok(retired),
+        Some((other, _)) => Err(ReadError::OtherName {
+            path: dir.join(RETIRED).join(file_name(&other.key)),
+            name: other.name.clone(),
+        }),
+    }
+}
+
+/// Whether all that is in `retired`, before there is a puddle, can be what a puddle called `name` had.
+pub(crate) fn check_left_behind(dir: &Path, name: &PuddleName) -> Result<(), ReadError> {
+    let retired = read_keys(retired_paths(&dir.join(RETIRED))?)?;
+    of_name(dir, name, retired).map(drop)
+}
+
+fn read_keys(paths: Vec<PathBuf>) -> Result<Vec<(Wrapped, Vec<u8>)>, ReadError> {
     let mut retired = Vec::new();
-    for path in retired_paths(&dir.join(RETIRED))? {
+    for path in paths {
         // One that was removed in the meantime is as if it had never been listed.
         let Some(bytes) = files::read_own(&path)? else {
             continue;

@@ -9,6 +9,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::files::{self, FileFault, Lock, Placed, WriteError};
+use crate::rotate::{self, RETIRED};
 use crate::wrapped::{Fresh, Malformed, OpenFailure, Wrapped, pretty};
 use crate::{Cost, CostReject, Passphrase};
 
@@ -51,6 +52,15 @@ pub enum CreateError {
         /// Whose it is, if it can be read.
         public: Option<Box<Public>>,
     },
+    /// Earlier keys of some puddle lie where they would become this one's; nothing was changed.
+    #[error("{path} is the key of an earlier puddle")]
+    Retired {
+        /// One of them.
+        path: PathBuf,
+    },
+    /// What is there of earlier keys is not known to be this puddle's; nothing was changed.
+    #[error("earlier keys are there that do not fit")]
+    Unfit(#[source] ReadError),
     /// A file or directory could not be made durable.
     #[error("cannot {action} {path}")]
     Io {
@@ -112,6 +122,14 @@ pub enum ReadError {
         path: PathBuf,
         /// The version it names.
         version: u64,
+    },
+    /// A retired key goes by another name than the puddle.
+    #[error("{path} is a key of another puddle, {name}")]
+    OtherName {
+        /// The file.
+        path: PathBuf,
+        /// Its name.
+        name: PuddleName,
     },
     /// More files than a puddle ever has.
     #[error("{dir} holds more than {limit} keys")]
@@ -197,7 +215,8 @@ pub fn generate() -> Result<SecretKey, NoRandomness> {
 /// # Errors
 ///
 /// [`CreateError::Exists`] if `dir` holds either file; an existing puddle is
-/// never touched. Otherwise [`CreateError`] for what failed.
+/// never touched. [`CreateError::Retired`] if `dir` holds earlier keys, which
+/// would become keys of this puddle. Otherwise [`CreateError`] for what failed.
 ///
 /// Source: docs/spec/puddle.md.
 pub fn create(
@@ -208,11 +227,48 @@ pub fn create(
     cost: Cost,
     now_ms: u64,
 ) -> Result<Public, CreateError> {
-    for path in [dir.join(WRAPPED), dir.join(PUBLIC)] {
-        if path.symlink_metadata().is_ok() {
-            return Err(exists(dir, path));
-        }
+    refuse_if_there(dir)?;
+    let retired = rotate::retired_paths(&dir.join(RETIRED)).map_err(CreateError::Unfit)?;
+    if let Some(path) = retired.into_iter().min() {
+        return Err(CreateError::Retired { path });
     }
+    make(dir, name, passphrase, secret, cost, now_ms)
+}
+
+/// The same for a key that there was before: earlier keys that are in `dir` stay, if all of them have the same name.
+///
+/// # Errors
+///
+/// [`CreateError::Unfit`] if one has another name, or cannot be read; otherwise as [`create`].
+pub fn create_again(
+    dir: &Path,
+    name: &PuddleName,
+    passphrase: &Passphrase,
+    secret: &SecretKey,
+    cost: Cost,
+    now_ms: u64,
+) -> Result<Public, CreateError> {
+    refuse_if_there(dir)?;
+    rotate::check_left_behind(dir, name).map_err(CreateError::Unfit)?;
+    make(dir, name, passphrase, secret, cost, now_ms)
+}
+
+fn refuse_if_there(dir: &Path) -> Result<(), CreateError> {
+    let paths = [dir.join(WRAPPED), dir.join(PUBLIC)];
+    let mut there = paths
+        .into_iter()
+        .filter(|path| path.symlink_metadata().is_ok());
+    there.next().map_or(Ok(()), |path| Err(exists(dir, path)))
+}
+
+fn make(
+    dir: &Path,
+    name: &PuddleName,
+    passphrase: &Passphrase,
+    secret: &SecretKey,
+    cost: Cost,
+    now_ms: u64,
+) -> Result<Public, CreateError> {
     let wrapped = wrap(name, passphrase, secret, cost, now_ms)?;
     let public = public_of(&wrapped);
     files::private_dir(dir).map_err(CreateError::from)?;
@@ -242,6 +298,12 @@ pub fn read_public(dir: &Path) -> Result<Public, ReadError> {
         Err(missing @ ReadError::Missing { .. }) => stated.ok_or(missing),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the wrapped key itself is in `dir`, whatever it is worth.
+#[must_use]
+pub fn has_secret(dir: &Path) -> bool {
+    dir.join(WRAPPED).symlink_metadata().is_ok()
 }
 
 /// Makes `identity.pub` say what `identity.wrapped` says, where it does not:

@@ -202,6 +202,11 @@ pub fn export(dir: &Path) -> Result<Carried, ExportError> {
     let lock = Lock::take(dir).map_err(ExportError::Lock)?;
     let (_, current) = rotate::read_files(lock.dir()).map_err(ExportError::Read)?;
     let retired = rotate::read_retired_files(lock.dir()).map_err(ExportError::Read)?;
+    for (old, bytes) in &retired {
+        // On this machine the file has a name.
+        let file = format!("{RETIRED}/{}", rotate::file_name(&old.key));
+        decode(file, bytes).map_err(ExportError::Unfit)?;
+    }
     let retired = retired.into_iter().map(|(_, bytes)| bytes).collect();
     Carried::new(current, retired).map_err(ExportError::Unfit)
 }

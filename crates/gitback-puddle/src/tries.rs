@@ -5,10 +5,11 @@
 //!
 //! Source: docs/spec/puddle.md §9.
 
-use std::fs::{self, File};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -28,11 +29,21 @@ const VERSION: u32 = 1;
 /// The longest file that is read, in bytes.
 const TRIES_MAX: u64 = 1024;
 
-/// No passphrase can be tried before so much time has passed.
+/// How long an attempt waits for those before it. One takes a second or two; changing the passphrase of many keys is one.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often it looks.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// No passphrase can be tried now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Paused {
-    /// How long.
-    pub left: Duration,
+pub enum Paused {
+    /// Too many in a row were wrong.
+    Wrong {
+        /// How long it lasts.
+        left: Duration,
+    },
+    /// Another process is trying one all the time.
+    Busy,
 }
 
 /// What another wrong passphrase leads to.
@@ -44,12 +55,13 @@ pub enum Standing {
     Pause(Duration),
 }
 
-/// A passphrase that is being tried. It counts as wrong until it is known to be right, so that an attempt that is
-/// cut off counts too, and several at the same moment do not count as one.
+/// A passphrase that is being tried, while all others wait. It counts as wrong until it is known to be right, so that an
+/// attempt that is cut off counts too; and since no other begins before its outcome is known, none is judged by it too early.
 #[derive(Debug)]
 #[must_use = "an attempt counts as wrong until the outcome is told"]
 pub struct Attempt {
-    path: PathBuf,
+    /// Locked until this is dropped. None where nothing can be counted.
+    file: Option<File>,
     /// What the file held.
     before: Option<Form>,
     wrong: u32,
@@ -64,34 +76,41 @@ struct Form {
     last_ms: u64,
 }
 
-/// Begins to try a passphrase of the puddle in `dir`, which is there.
+/// Begins to try a passphrase of the puddle in `dir`, which is there. Waits for whoever is trying one.
 ///
 /// A file that is missing, broken or cannot be written stops nobody. `now_ms` is milliseconds
 /// since 1970; where the clock was set back, the pause begins anew, and so ends.
 ///
 /// # Errors
 ///
-/// [`Paused`] if there were too many wrong ones.
+/// [`Paused`] if there were too many wrong ones, or somebody else does not come to an end.
 pub fn attempt(dir: &Path, now_ms: u64) -> Result<Attempt, Paused> {
-    let path = dir.join(TRIES);
-    let uncounted = |path| Attempt {
-        path,
+    attempt_within(dir, now_ms, LOCK_WAIT_MAX)
+}
+
+fn attempt_within(dir: &Path, now_ms: u64, wait: Duration) -> Result<Attempt, Paused> {
+    let uncounted = Attempt {
+        file: None,
         before: None,
         wrong: 1,
     };
-    let Ok(mut file) = open(&path) else {
-        return Ok(uncounted(path));
+    let Ok(mut file) = open(&dir.join(TRIES), OFlags::RDWR | OFlags::CREATE) else {
+        return Ok(uncounted);
     };
+    let waited = match lock(&file, wait) {
+        Ok(waited) => waited,
+        Err(LockFault::Busy) => return Err(Paused::Busy),
+        Err(LockFault::Impossible) => return Ok(uncounted),
+    };
+    let now_ms = now_ms.saturating_add(millis(waited));
     let before = read(&mut file);
-    if let Some(before) = before {
+    if let Some(before) = before
+        && let Some(left) = before.left(now_ms)
+    {
         let last_ms = before.last_ms.min(now_ms);
-        let end_ms = last_ms.saturating_add(millis(pause(before.wrong)));
-        if end_ms > now_ms {
-            let set_back = Form { last_ms, ..before };
-            if set_back == before || write(&mut file, set_back).is_ok() {
-                let left = Duration::from_millis(end_ms - now_ms);
-                return Err(Paused { left });
-            }
+        let set_back = Form { last_ms, ..before };
+        if set_back == before || write(&mut file, set_back).is_ok() {
+            return Err(Paused::Wrong { left });
         }
     }
     let wrong = before.map_or(0, |before| before.wrong).saturating_add(1);
@@ -102,29 +121,51 @@ pub fn attempt(dir: &Path, now_ms: u64) -> Result<Attempt, Paused> {
     };
     match write(&mut file, counted) {
         Ok(()) => Ok(Attempt {
-            path,
+            file: Some(file),
             before,
             wrong,
         }),
         // Where it cannot be counted, it is not.
-        Err(_) => Ok(uncounted(path)),
+        Err(_) => Ok(uncounted),
     }
 }
 
-/// Whether a passphrase can be tried now. Counts nothing.
+/// Whether a passphrase can be tried now. Counts nothing and changes nothing.
+///
+/// While one is being tried, its outcome is not known, and this one will wait for it: that is no pause.
 ///
 /// # Errors
 ///
-/// [`Paused`] if there were too many wrong ones.
+/// [`Paused::Wrong`] if there were too many wrong ones.
 pub fn check(dir: &Path, now_ms: u64) -> Result<(), Paused> {
-    attempt(dir, now_ms).map(Attempt::undecided)
+    let Ok(mut file) = open(&dir.join(TRIES), OFlags::RDONLY) else {
+        return Ok(());
+    };
+    if file.try_lock_shared().is_err() {
+        return Ok(());
+    }
+    let left = read(&mut file).and_then(|form| form.left(now_ms));
+    left.map_or(Ok(()), |left| Err(Paused::Wrong { left }))
+}
+
+impl Form {
+    /// What is left of the pause, if there is one.
+    fn left(&self, now_ms: u64) -> Option<Duration> {
+        let last_ms = self.last_ms.min(now_ms);
+        let end_ms = last_ms.saturating_add(millis(pause(self.wrong)));
+        let left = end_ms.checked_sub(now_ms).filter(|left| *left > 0);
+        left.map(Duration::from_millis)
+    }
 }
 
 impl Attempt {
     /// It was right: nothing is counted any more.
     pub fn right(self) {
-        // Where it stays, the next attempt finds an old count and not more.
-        let _ = fs::remove_file(&self.path);
+        if let Some(file) = &self.file {
+            // Emptied and not removed: whoever waits has it open. Where that fails, the next attempt finds an old count
+            // and not more.
+            let _ = file.set_len(0);
+        }
     }
 
     /// It was wrong, which is counted already. Says what comes next.
@@ -138,12 +179,15 @@ impl Attempt {
 
     /// It was not found out, for another reason: this one does not count.
     pub fn undecided(self) {
-        let Some(before) = self.before else {
-            return self.right();
-        };
-        if let Ok(mut file) = open(&self.path) {
-            // As above.
-            let _ = write(&mut file, before);
+        match (self.file, self.before) {
+            // Nobody has counted in between: the file is still locked.
+            (Some(mut file), Some(before)) => {
+                let _ = write(&mut file, before);
+            }
+            (Some(file), None) => {
+                let _ = file.set_len(0);
+            }
+            (None, _) => {}
         }
     }
 }
@@ -157,17 +201,37 @@ fn pause(wrong: u32) -> Duration {
     PAUSE_FIRST.saturating_mul(factor).min(PAUSE_MAX)
 }
 
-/// Opens the file, made where it is missing, and waits for whoever else is counting: for that long nobody derives
-/// anything.
-fn open(path: &Path) -> io::Result<File> {
-    let flags =
-        OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+/// Opens what is a file and no link.
+fn open(path: &Path, how: OFlags) -> io::Result<File> {
+    let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::ErrorKind::InvalidInput.into()),
     }
-    file.lock()?;
-    Ok(file)
+}
+
+/// Why the file is not locked.
+enum LockFault {
+    /// Somebody else has it, and goes on having it.
+    Busy,
+    /// Nobody can.
+    Impossible,
+}
+
+/// Locks the file; says how long that took.
+fn lock(file: &File, wait: Duration) -> Result<Duration, LockFault> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(begun.elapsed()),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= wait => {
+                return Err(LockFault::Busy);
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_POLL),
+            Err(TryLockError::Error(_)) => return Err(LockFault::Impossible),
+        }
+    }
 }
 
 /// What was counted; nothing where the file says nothing that can be.
@@ -190,6 +254,7 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use tempfile::TempDir;
@@ -210,8 +275,10 @@ mod tests {
 
     #[track_caller]
     fn left(home: &TempDir, now_ms: u64) -> u64 {
-        let paused = attempt(home.path(), now_ms).expect_err("a pause");
-        paused.left.as_secs()
+        match attempt(home.path(), now_ms).expect_err("a pause") {
+            Paused::Wrong { left } => left.as_secs(),
+            Paused::Busy => panic!("nobody else is there"),
+        }
     }
 
     /// Three wrong ones, the last of which leads to a pause.
@@ -247,7 +314,7 @@ mod tests {
         let home = home();
         assert_eq!(wrong(&home, NOW_MS), Standing::Left(2));
         attempt(home.path(), NOW_MS).expect("no pause").right();
-        assert!(!home.path().join(TRIES).exists());
+        assert_eq!(fs::read(home.path().join(TRIES)).expect("the file"), b"");
         paused(&home);
     }
 
@@ -255,7 +322,7 @@ mod tests {
     fn what_was_not_found_out_does_not_count() {
         let home = home();
         attempt(home.path(), NOW_MS).expect("no pause").undecided();
-        assert!(!home.path().join(TRIES).exists());
+        assert_eq!(fs::read(home.path().join(TRIES)).expect("the file"), b"");
         assert_eq!(wrong(&home, NOW_MS), Standing::Left(2));
         attempt(home.path(), NOW_MS).expect("no pause").undecided();
         assert_eq!(wrong(&home, NOW_MS), Standing::Left(1));
@@ -273,11 +340,55 @@ mod tests {
     #[test]
     fn several_at_the_same_moment_count_each() {
         let home = home();
-        let begun: Vec<Attempt> = (0..3)
-            .map(|_| attempt(home.path(), NOW_MS).expect("no pause"))
-            .collect();
-        assert_eq!(left(&home, NOW_MS), 30);
-        drop(begun);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| drop(attempt(home.path(), NOW_MS).expect("no pause")));
+            }
+        });
+        assert!(left(&home, NOW_MS) >= 30, "three were cut off");
+    }
+
+    #[test]
+    fn right_ones_at_the_same_moment_do_not_pause_each_other() {
+        let home = home();
+        assert_eq!(wrong(&home, NOW_MS), Standing::Left(2));
+        assert_eq!(wrong(&home, NOW_MS), Standing::Left(1));
+        let first = attempt(home.path(), NOW_MS).expect("no pause");
+        check(home.path(), NOW_MS).expect("its outcome is not known");
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| attempt(home.path(), NOW_MS).expect("no pause").right());
+            }
+            first.right();
+        });
+        assert_eq!(wrong(&home, NOW_MS), Standing::Left(2));
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let home = home();
+        let first = attempt(home.path(), NOW_MS).expect("no pause");
+        let busy = attempt_within(home.path(), NOW_MS, Duration::ZERO).expect_err("busy");
+        assert_eq!(busy, Paused::Busy);
+        first.undecided();
+        attempt(home.path(), NOW_MS).expect("no pause").right();
+    }
+
+    #[test]
+    fn looking_changes_nothing() {
+        let home = home();
+        check(home.path(), NOW_MS).expect("no pause");
+        assert!(!home.path().join(TRIES).exists());
+        paused(&home);
+        let before = fs::read(home.path().join(TRIES)).expect("the file");
+        // Also where the clock was set back.
+        for now_ms in [NOW_MS, NOW_MS - 24 * 3600 * SECOND] {
+            let seconds = check(home.path(), now_ms).expect_err("a pause");
+            let left = Duration::from_secs(30);
+            assert_eq!(seconds, Paused::Wrong { left });
+        }
+        let after = fs::read(home.path().join(TRIES)).expect("the file");
+        assert_eq!(before, after);
     }
 
     #[test]

@@ -64,6 +64,17 @@ pub(crate) fn read_puddle(error: &ReadError) -> Failure {
 pub(crate) fn create_puddle(error: &CreateError) -> Failure {
     match error {
         CreateError::Exists { path, public } => puddle_exists(path, public.as_deref()),
+        CreateError::Retired { path } => {
+            Failure::new(exit_code::FAILED, "there are keys of an earlier puddle")
+                .because(format!(
+                    "{} would become a key of the new one",
+                    path.display()
+                ))
+                .hint("move them to a safe place first; what still goes by one is lost without it")
+                .hint("if it is the same puddle: vigo swarm puddle init --from-recovery")
+        }
+        CreateError::Unfit(error) => read_puddle(error)
+            .hint("move what is in retired/ of ~/.vigo-puddle to a safe place first"),
         _ => Failure::new(exit_code::FAILED, "the puddle was not made").because(chain(error)),
     }
 }

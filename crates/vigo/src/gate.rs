@@ -137,9 +137,15 @@ fn wrong_with(name: &PuddleName, left: u32) -> String {
 
 fn paused(name: &PuddleName, pause: Paused) -> Failure {
     let what = format!("no passphrase for {name} can be tried just now");
-    Failure::new(exit_code::LOCKED, what)
-        .because("too many in a row were wrong")
-        .hint(format!("try again in {}", seconds(pause.left)))
+    let failure = Failure::new(exit_code::LOCKED, what);
+    match pause {
+        Paused::Wrong { left } => failure
+            .because("too many in a row were wrong")
+            .hint(format!("try again in {}", seconds(left))),
+        Paused::Busy => failure
+            .because("another process is trying one and does not come to an end")
+            .hint("try again in a moment"),
+    }
 }
 
 /// A wait, never less than it is.

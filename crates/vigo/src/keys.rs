@@ -18,6 +18,8 @@ pub(crate) struct Keys<'a> {
     own: Public,
     file: Option<&'a Path>,
     passphrase: Option<Passphrase>,
+    /// Whether an unlocked session may sign for the present key.
+    by_session: bool,
     signers: BTreeMap<PuddleKey, Rc<Signer>>,
 }
 
@@ -28,7 +30,16 @@ impl<'a> Keys<'a> {
             own,
             file,
             passphrase: None,
+            by_session: true,
             signers: BTreeMap::new(),
+        }
+    }
+
+    /// The same without the session, which is to end before they sign.
+    pub(crate) fn without_session(self) -> Self {
+        Self {
+            by_session: false,
+            ..self
         }
     }
 
@@ -48,9 +59,10 @@ impl<'a> Keys<'a> {
         if *key != self.own.key {
             return self.unwrap(|passphrase| unwrap_retired(dir, key, passphrase));
         }
-        match Signer::connect(&self.context.layout.session_socket, key) {
-            Ok(signer) => Ok(signer),
-            Err(_) => self.unwrap(|passphrase| unwrap(dir, passphrase)),
+        let session = &self.context.layout.session_socket;
+        match self.by_session.then(|| Signer::connect(session, key)) {
+            Some(Ok(signer)) => Ok(signer),
+            Some(Err(_)) | None => self.unwrap(|passphrase| unwrap(dir, passphrase)),
         }
     }
 

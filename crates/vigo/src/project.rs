@@ -27,7 +27,7 @@ pub(crate) use join::{join, rejoin};
 pub(crate) use leave::{PENDING as PENDING_LEAVE, go_on as go_on_leaving, leave};
 pub(crate) use log::{log, page as log_page};
 pub(crate) use policy::policy;
-pub(crate) use reanchor::{pick_line, reanchor};
+pub(crate) use reanchor::{founder_of, pick_line, reanchor};
 pub(crate) use refound::{NOTE as REFOUND_NOTE, refound};
 pub(crate) use revoke::{revoke, ungrant};
 pub(crate) use subject::{Subject, connected_project, remembered};

@@ -19,7 +19,8 @@ use gitback_helper::{Failure, exit_code};
 use gitback_identity::SecretKey;
 use gitback_puddle::session::ConnectError;
 use gitback_puddle::{
-    Cost, CreateError, Passphrase, Public, create, generate, mend, read_retired, session, unwrap,
+    Cost, CreateError, Passphrase, Public, create, create_again, generate, is_busy, mend,
+    read_retired, session, unwrap,
 };
 use serde::Serialize;
 
@@ -76,7 +77,8 @@ pub(crate) fn init(
         None => generate().map_err(|error| failure::no_randomness(&error))?,
     };
     let dir = &context.layout.puddle_dir;
-    let public = create(
+    let make = if made { create } else { create_again };
+    let public = make(
         dir,
         &name,
         &passphrase,
@@ -104,7 +106,7 @@ pub(crate) fn init(
         claim_quietly(context, console);
     }
     if !made {
-        recovery::say_what_is_missing(console);
+        recovery::say_what_is_missing(context, console);
         return Ok(());
     }
     console.warning("if every machine is lost, or the passphrase forgotten, so is this key");
@@ -305,8 +307,14 @@ fn start_session(
     if secret.public() != *public.key.key() {
         return Err(refusals::changed_meanwhile(&context.layout.puddle_dir));
     }
+    let dir = &context.layout.puddle_dir;
     end_session(context)?;
     let started = process::start(context, secret, public, length.total, length.idle)?;
+    // Whoever removes the puddle holds its lock from before they end the session until the files are gone.
+    if is_busy(dir) || !dir.exists() {
+        end_session(context)?;
+        return Err(refusals::busy(dir));
+    }
     if started == process::Started::Swappable {
         console.warning(SWAPPABLE);
         console.hint("allow more locked memory: ulimit -l");

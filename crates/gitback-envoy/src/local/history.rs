@@ -1,7 +1,7 @@
 //! A project's envelopes as people read them.
 
 use gitback_envelope::{Act, Oid, Policy, Scope, Update, Verdict, Verified};
-use gitback_helper::{LOG_PAGE_MAX, LogEntry, Reply};
+use gitback_helper::{GrantStatus, LOG_PAGE_MAX, LogEntry, Reply};
 use gitback_identity::hex;
 
 use super::wishes::word;
@@ -53,6 +53,19 @@ fn entry(envoy: &Envoy, state: &State, envelope: &Verified) -> LogEntry {
         says: says(envoy, state, envelope),
         prev: statement.prev.map(|id| id.to_string()),
         deps: statement.deps.iter().map(ToString::to_string).collect(),
+        grant: statement.grant().map(|grant| {
+            let live = state.fold().grants_for(&grant.envoy, grant.uid);
+            GrantStatus {
+                envoy: grant.envoy.to_string(),
+                uid: grant.uid,
+                expires_ms: grant.expires_ms,
+                live: live.iter().any(|one| one.id() == envelope.id()),
+            }
+        }),
+        ungrants: match &statement.act {
+            Act::Ungrant(ungrant) => Some(ungrant.envoy.to_string()),
+            _ => None,
+        },
     }
 }
 

@@ -572,6 +572,8 @@ fn entry() -> LogEntry {
         says: "invites birch comet ladle frost as member".into(),
         prev: Some("ef".into()),
         deps: vec!["12".into()],
+        grant: None,
+        ungrants: None,
     }
 }
 

@@ -2,7 +2,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::PUBLIC;
-use crate::{create, mend, unwrap};
+use crate::{CreateError, ExportError, create, create_again, export, mend, unwrap};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -150,7 +150,7 @@ fn a_copy_that_a_crash_left_gets_the_passphrase_that_the_key_has_now() {
         fs::remove_file(dir.join(name)).expect("removed");
     }
     let name = "dan".parse().expect("a name");
-    create(&dir, &name, &other, &key(1), cheap(), NOW_MS).expect("the same puddle");
+    create_again(&dir, &name, &other, &key(1), cheap(), NOW_MS).expect("the same puddle");
 
     rotate(&dir, &other, &key(2), cheap(), NOW_MS).expect("rotated");
     let retired = PuddleKey::new(key(1).public());
@@ -170,4 +170,51 @@ fn who_changes_the_files_is_alone() {
     drop(lock);
     rotate(&dir, &passphrase(), &key(2), cheap(), NOW_MS).expect("rotated");
     check(&dir, 2, &[1]);
+}
+
+/// What `retired` holds would become keys of whoever has the puddle.
+#[test]
+fn a_new_puddle_does_not_take_up_the_keys_of_another() {
+    let (_home, dir) = home();
+    rotate(&dir, &passphrase(), &key(2), cheap(), NOW_MS).expect("rotated");
+    for name in [WRAPPED, PUBLIC] {
+        fs::remove_file(dir.join(name)).expect("removed");
+    }
+    let named = |name: &str| name.parse::<PuddleName>().expect("a name");
+    let made = create(&dir, &named("dan"), &passphrase(), &key(3), cheap(), NOW_MS);
+    assert!(
+        matches!(&made, Err(CreateError::Retired { path }) if path.starts_with(dir.join(RETIRED))),
+        "{made:?}"
+    );
+    let other = create_again(&dir, &named("eve"), &passphrase(), &key(3), cheap(), NOW_MS);
+    assert!(
+        matches!(other, Err(CreateError::Unfit(ReadError::OtherName { .. }))),
+        "{other:?}"
+    );
+    assert!(!dir.join(WRAPPED).exists());
+    create_again(&dir, &named("dan"), &passphrase(), &key(3), cheap(), NOW_MS).expect("dan's");
+    check(&dir, 3, &[1]);
+}
+
+#[test]
+fn a_retired_key_of_another_name_is_none() {
+    let (_home, dir) = home();
+    let (_other_home, other) = home();
+    rotate(&dir, &passphrase(), &key(2), cheap(), NOW_MS).expect("rotated");
+    for name in [WRAPPED, PUBLIC] {
+        fs::remove_file(other.join(name)).expect("removed");
+    }
+    let eve: PuddleName = "eve".parse().expect("a name");
+    create(&other, &eve, &passphrase(), &key(7), cheap(), NOW_MS).expect("eve's");
+    let name = file_name(&PuddleKey::new(key(7).public()));
+    let path = dir.join(RETIRED).join(name);
+    fs::copy(other.join(WRAPPED), &path).expect("copied");
+    let told = |error: &ReadError| matches!(error, ReadError::OtherName { path: told, .. } if *told == path);
+    let refused = read_retired(&dir).expect_err("eve is another");
+    assert!(told(&refused), "{refused:?}");
+    let refused = export(&dir).expect_err("eve is another");
+    assert!(
+        matches!(&refused, ExportError::Read(error) if told(error)),
+        "{refused:?}"
+    );
 }

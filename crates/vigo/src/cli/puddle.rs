@@ -86,15 +86,15 @@ pub(crate) struct PuddleLeave {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Also when nothing shows that the key is on another machine
+    /// Also when nothing shows that each key is on another machine, or projects go by an earlier one
     #[arg(long)]
     pub(crate) even_last: bool,
-    /// Also when the daemon does not answer: its envoy keeps its grants until they end
+    /// Also when the daemon does not answer, or refuses: its envoy keeps its grants until they end
     #[arg(long)]
     pub(crate) without_envoy: bool,
     /// Read the passphrase from FILE, without its last newline; - is stdin
     ///
-    /// Needed only where the puddle is locked.
+    /// Needed only where there are grants to take back.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
 }

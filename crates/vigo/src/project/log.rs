@@ -112,6 +112,8 @@ mod tests {
             says: "invites birch comet ladle frost as member".to_owned(),
             prev: None,
             deps: vec![],
+            grant: None,
+            ungrants: None,
         };
         let line =
             "-                 abababab  invite     dan: invites birch comet ladle frost as member";

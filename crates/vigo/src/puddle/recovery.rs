@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use gitback_helper::{Failure, exit_code};
@@ -58,6 +58,9 @@ pub(crate) fn recovery(
     console.warning(
         "whoever has these words has your key, and needs no passphrase; nothing but a new key shuts them out",
     );
+    if arguments.to.is_none() {
+        console.warning("what is printed stays in the terminal's scroll-back: clear it afterwards");
+    }
     if !retired.is_empty() {
         console.warning(format_args!(
             "they stand for the present key alone, not for {} that it had before: what still goes by one is not \
@@ -76,10 +79,23 @@ pub(super) fn ask(file: Option<&Path>, console: &mut Console<'_>) -> Result<Secr
     from_recovery_words(&words).map_err(|reject| no_words(&reject))
 }
 
-/// What a key that was made again from its words does not have.
-pub(super) fn say_what_is_missing(console: &mut Console<'_>) {
-    console.warning("keys that the puddle had before are not brought back by the words");
-    console.hint("they are in ~/.vigo-puddle/retired of any machine that had them");
+/// What a key that was made again from its words does not have, and what has to be seen to.
+pub(super) fn say_what_is_missing(context: &Context, console: &mut Console<'_>) {
+    console.warning("compare the fingerprint with one that you know: other words are another key");
+    console.warning("what was typed and printed stays in the terminal's scroll-back: clear it");
+    let dir = &context.layout.puddle_dir;
+    match read_retired(dir).map(|retired| retired.len()) {
+        Ok(0) => {
+            console.warning("keys that the puddle had before are not brought back by the words");
+            console.hint("they are in ~/.vigo-puddle/retired of any machine that had them");
+        }
+        Ok(count) => console.warning(format_args!(
+            "{} in {} taken for the puddle's: what is there has its name",
+            show::count(count as u64, "earlier key"),
+            dir.join("retired").display()
+        )),
+        Err(error) => console.warning(failure::chain(&error)),
+    }
     console.hint("clone your projects again by name, from an envoy that holds them");
 }
 
@@ -111,12 +127,33 @@ fn write_new(path: &Path, words: &str) -> Result<(), Failure> {
         io::ErrorKind::AlreadyExists => taken(path),
         _ => unwritten(path, &error),
     })?;
+    let mode = file.metadata().map(|found| found.permissions().mode());
+    let closed = mode
+        .map_err(|error| unwritten(path, &error))
+        .and_then(|mode| check_closed(path, mode));
+    if closed.is_err() {
+        // Nothing is in it yet.
+        let _ = std::fs::remove_file(path);
+    }
+    closed?;
     let written = fill(&mut file, words).and_then(|()| sync_parent(path));
     written.map_err(|error| {
         // Half of the words are of no use, and still half of a secret.
         let _ = std::fs::remove_file(path);
         unwritten(path, &error)
     })
+}
+
+/// Some file systems, such as those of most memory sticks, know no owners: whatever is asked for, others may read.
+fn check_closed(path: &Path, mode: u32) -> Result<(), Failure> {
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let what = format!("cannot write the recovery words to {}", path.display());
+    Err(Failure::new(exit_code::FAILED, what)
+        .because("others on this machine could read it: the file system keeps no permissions")
+        .hint("name a file in your home: --to FILE")
+        .hint("or write the words down on paper"))
 }
 
 fn fill(file: &mut File, words: &str) -> io::Result<()> {
@@ -173,5 +210,22 @@ fn no_words(reject: &WordsReject) -> Failure {
         WordsReject::Checksum => refused(reject.to_string())
             .hint("one of them is another word of the list, or two have changed places"),
         _ => refused(reject.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let path = Path::new("/media/stick/words");
+        for mode in [0o100_600, 0o100_400, 0o100_700] {
+            check_closed(path, mode).expect("closed to others");
+        }
+        for mode in [0o100_755, 0o100_644, 0o100_640, 0o100_606, 0o100_601] {
+            let refused = check_closed(path, mode).expect_err("open to others");
+            assert!(refused.what.contains("/media/stick/words"), "{refused:?}");
+        }
     }
 }

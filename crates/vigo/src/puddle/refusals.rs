@@ -175,3 +175,12 @@ pub(super) fn changed_meanwhile(dir: &Path) -> Failure {
         .because(format!("the files in {} were replaced", dir.display()))
         .hint("run this again")
 }
+
+pub(super) fn busy(dir: &Path) -> Failure {
+    Failure::new(exit_code::FAILED, "the puddle was not unlocked")
+        .because(format!(
+            "another process is changing the files in {}",
+            dir.display()
+        ))
+        .hint("try again in a moment")
+}
