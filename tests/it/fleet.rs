@@ -607,3 +607,60 @@ fn an_authority_that_comes_back_renews_what_has_ended() {
     let status = done(fleet.person(1).vigo(["envoy", "status"]));
     assert!(!status.stderr.contains("warning"), "{}", status.stderr);
 }
+
+fn identity(fleet: &Fleet, index: usize) -> std::path::PathBuf {
+    fleet.envoy(index).root().join("var/lib/vigo/identity")
+}
+
+/// When the envoy `index` has last heard of the envoy `name`.
+fn last_seen_ms(fleet: &Fleet, index: usize, name: &str) -> Option<u64> {
+    let list = list(fleet.person(index));
+    let envoys = list["envoys"].as_array().expect("a list");
+    let one = envoys.iter().find(|one| one["name"] == name);
+    one.and_then(|one| one["last_seen_ms"].as_u64())
+}
+
+/// Waits until two envoys have compared what they hold so often that each has seen what the other one has.
+fn let_them_compare(fleet: &Fleet, (one, other): (usize, usize), times: usize) {
+    for (index, with) in [(one, other), (other, one)] {
+        for _ in 0..times {
+            let name = fleet.envoy(with).name();
+            let before = last_seen_ms(fleet, index, name);
+            let compared = until(SOON, "a comparison", || {
+                let now = last_seen_ms(fleet, index, name);
+                Ok(if now > before {
+                    Ok(())
+                } else {
+                    Err(format!("{now:?}"))
+                })
+            });
+            compared.expect("they compare");
+        }
+    }
+}
+
+#[test]
+fn a_removal_reaches_an_envoy_whose_disk_was_full_when_it_was_told() {
+    let mut fleet = strangers(3);
+    join(&fleet, 1);
+    join(&fleet, 2);
+    for index in 0..3 {
+        wait_for_fleet(fleet.person(index), &["mars", "titan", "venus"]);
+    }
+    let titan = Hand::with(&secret_in(&fleet, 2, "envoy.key"));
+    fleet.envoy_mut(2).end().expect("ended");
+    let full = identity(&fleet, 1).join("fleet.new");
+    std::fs::create_dir(&full).expect("in the way");
+    done(fleet.person(0).vigo(["envoy", "remove", "titan", "--yes"]));
+    let_them_compare(&fleet, (0, 1), 2);
+    assert!(with("removed", &list(fleet.person(1))).is_empty());
+    std::fs::remove_dir(&full).expect("out of the way");
+    let told = until(SOON, "venus refuses titan", || {
+        Ok(match titan.digests(&place(&fleet, 1)) {
+            Err(refusal) if refusal.code == "removed" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    });
+    told.expect("venus hears of it");
+    assert_eq!(with("removed", &list(fleet.person(1))), ["titan"]);
+}

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitback_fleet::{Petition, Roster, Welcome};
-use gitback_peer::{CallError, PeerAddress};
+use gitback_fleet::{FleetReject, Petition, Roster, Welcome};
+use gitback_peer::{CallError, PeerAddress, RefusalKind};
 use tokio::sync::Semaphore;
 
-use super::Fleet;
+use super::{Fleet, FleetFault, MergeFault};
 use crate::daemon::{Envoy, chain};
 use crate::peers::Neighbour;
 
@@ -26,15 +26,29 @@ pub(crate) enum ExchangeFault {
     /// The other envoy did not answer, or refused.
     #[error(transparent)]
     Call(CallError),
-    /// What it answered is none, or of another fleet, or cannot be kept.
-    #[error("its roster is of no use here: {0}")]
-    Useless(String),
+    /// What it answered is none, or of another fleet, or too large.
+    #[error("its roster is of no use here")]
+    Useless(#[source] FleetReject),
+    /// What it answered could not be stored here.
+    #[error(transparent)]
+    Store(FleetFault),
 }
 
+/// Refusals of a roster that the same roster would get again.
+const FINAL_CODES: [&str; 2] = ["other-fleet", "no-fleet"];
+
 impl ExchangeFault {
-    /// Whether the same two rosters would be of no use to each other another time.
-    pub(crate) const fn is_final(&self) -> bool {
-        matches!(self, Self::Call(CallError::Refused(_)) | Self::Useless(_))
+    /// Whether the same two rosters would be of no use to each other another time. What goes wrong on a disk, or for lack
+    /// of time, never is: it would keep a removal from an envoy for ever.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Call(CallError::Refused(refusal)) => {
+                // A bad request is one whose bytes are refused, and they would be the same.
+                refusal.status == RefusalKind::Bad || FINAL_CODES.contains(&refusal.code.as_str())
+            }
+            Self::Useless(_) => true,
+            Self::NoFleet | Self::Call(_) | Self::Store(_) => false,
+        }
     }
 }
 
@@ -51,10 +65,14 @@ fn take_in(envoy: &Envoy, ours: &Roster, theirs: &[u8]) -> Result<bool, Exchange
     if theirs == ours.encode() {
         return Ok(false);
     }
-    let useless = |error: &dyn std::error::Error| ExchangeFault::Useless(chain(error));
-    let theirs = Roster::decode(theirs).map_err(|error| useless(&error))?;
-    let merged = envoy.fleet().merge(envoy, &theirs);
-    merged.map_err(|error| useless(&error))
+    let theirs = Roster::decode(theirs).map_err(ExchangeFault::Useless)?;
+    envoy
+        .fleet()
+        .merge(envoy, &theirs)
+        .map_err(|fault| match fault {
+            MergeFault::Reject(reject) => ExchangeFault::Useless(reject),
+            MergeFault::Store(fault) => ExchangeFault::Store(fault),
+        })
 }
 
 /// Tells every envoy of the fleet at once that something has changed in it, in the background. Whom this does not reach
@@ -108,5 +126,36 @@ impl Fleet {
     pub(crate) fn differs(&self, theirs: Option<[u8; 32]>) -> bool {
         let ours = self.digest();
         ours.is_some() && theirs.is_some() && ours != theirs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gitback_peer::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn only_what_would_come_out_the_same_is_final() {
+        let refused = |status, code| {
+            let refusal = Refusal::new(status, code, "why");
+            ExchangeFault::Call(CallError::Refused(refusal)).is_final()
+        };
+        assert!(refused(RefusalKind::Forbidden, "other-fleet"));
+        assert!(refused(RefusalKind::Forbidden, "no-fleet"));
+        assert!(refused(RefusalKind::Bad, "too-many"));
+        assert!(ExchangeFault::Useless(FleetReject::OtherFleet).is_final());
+        assert!(!refused(RefusalKind::Internal, "fault"));
+        assert!(!refused(RefusalKind::Internal, "internal"));
+        assert!(!refused(RefusalKind::Busy, "busy"));
+        assert!(!refused(RefusalKind::Busy, "too-fast"));
+        assert!(!refused(RefusalKind::Forbidden, "not-of-the-fleet"));
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let full = FleetFault::Io {
+            doing: "write",
+            path: "fleet".into(),
+            source: full,
+        };
+        assert!(!ExchangeFault::Store(full).is_final());
     }
 }
