@@ -1,5 +1,7 @@
 //! Envoys that no configuration brings together: tickets, enrolment, the roster, and removal.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gitback_envelope::cbor::Writer;
@@ -7,7 +9,7 @@ use gitback_fleet::{EnrolRequest, Enrolment, Petition, Role, Roster, Ticket};
 use gitback_helper::{Client as Helper, EnvoyCard, Failure, Reply, Request};
 use gitback_identity::{EnvoyKey, PublicKey, SecretKey, hex};
 use gitback_peer::{CallError, Client, Digests, PeerAddress, Refusal};
-use gitback_tests::{Fleet, Person, until};
+use gitback_tests::{Binaries, Fleet, Invocation, Outcome, Person, until};
 use serde_json::Value;
 
 use crate::world::{SOON, commit, done, fails, notes, options, push_all, says};
@@ -407,6 +409,9 @@ fn an_envoy_leaves_no_fleet_with_others_for_another_one() {
     done(fleet.person(2).vigo(["join", &ticket(&fleet, 0)]));
     wait_for_fleet(fleet.person(2), &["mars", "titan", "venus"]);
     let aside: String = own.to_string().chars().take(12).collect();
+    let old = std::fs::read(identity(&fleet, 2).join(format!("fleet-{aside}")));
+    let old = Roster::decode(&old.expect("kept")).expect("a roster");
+    assert_eq!((*old.authority(), old.removals().count()), (own, 1));
     let aside = secret_in(&fleet, 2, &format!("authority-{aside}.key"));
     assert_eq!(aside.public(), own);
     let said = fails(fleet.person(2).vigo(["envoy", "ticket"]), 12);
@@ -663,4 +668,51 @@ fn a_removal_reaches_an_envoy_whose_disk_was_full_when_it_was_told() {
     });
     told.expect("venus hears of it");
     assert_eq!(with("removed", &list(fleet.person(1))), ["titan"]);
+}
+
+/// What a user of this machine with whom the daemon shares nothing is told who has the envoy `index` join a fleet.
+fn join_as_somebody(fleet: &Fleet, programs: &Binaries, index: usize, ticket: &str) -> Outcome {
+    let root = fleet.envoy(index).root();
+    let mut dir = root.join("var/run/vigo");
+    while dir.starts_with(fleet.dir()) {
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("opened");
+        dir.pop();
+    }
+    let root = root.to_string_lossy().into_owned();
+    let ids = ["--reuid", USER, "--regid", USER, "--clear-groups", "--"];
+    let joining = Invocation::new(programs.vigo(), ["--root", &root, "join", ticket]);
+    let joined = joining.env("HOME", "/tmp").under("/usr/bin/setpriv", ids);
+    joined.run().expect("it runs")
+}
+
+/// A user whom the envoys serve.
+const USER: &str = "4711";
+
+#[test]
+fn a_user_who_does_not_administer_an_envoy_takes_nobody_elses_away() {
+    if !Path::new("/usr/bin/setpriv").exists() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let served = options(4).strangers();
+    let served = served.more_settings("allow_uids = [4711]\n");
+    let mut fleet = Fleet::start(served).expect("the envoys start");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    push_all(fleet.person(0), &work);
+    let hostile = ticket(&fleet, 3);
+    let programs = crate::world::binaries().copied_to(&fleet.dir().join("bin"));
+    let programs = programs.expect("programs for all");
+    // Mars holds a project, venus was in a fleet, and titan is new.
+    join(&fleet, 1);
+    wait_for_fleet(fleet.person(1), &["mars", "venus"]);
+    done(fleet.person(0).vigo(["envoy", "remove", "venus", "--yes"]));
+    for index in [0, 1] {
+        let refused = join_as_somebody(&fleet, &programs, index, &hostile);
+        assert_eq!(refused.code, Some(12), "{refused}");
+        says(&refused.stderr, &["user 4711 may not take", "root"]);
+    }
+    let joined = join_as_somebody(&fleet, &programs, 2, &hostile);
+    assert_eq!(joined.code, Some(0), "{joined}");
+    let status = done(fleet.person(3).vigo(["envoy", "status"]));
+    says(&status.stdout, &["Projects  0"]);
 }

@@ -216,11 +216,15 @@ impl Fleet {
             }
             None => theirs.clone(),
         };
+        if let Some((known, _)) = &inner.known
+            && known.authority() != theirs.authority()
+        {
+            let aside = self.files.put_roster_aside(known);
+            aside.map_err(JoinFault::Store)?;
+        }
         let key = inner.authority.as_ref().map(SecretKey::public);
         if key.is_some_and(|key| key != *theirs.authority()) {
-            self.files.put_aside().map_err(JoinFault::Store)?;
-            inner.authority = None;
-            inner.tickets = Tickets::default();
+            self.put_key_aside(&mut inner).map_err(JoinFault::Store)?;
         }
         inner.note_places(me, &welcome.places);
         self.keep(&mut inner, roster).map_err(JoinFault::Store)?;
@@ -228,6 +232,14 @@ impl Fleet {
         envoy.know_fleet(&inner);
         drop(inner);
         envoy.changes().note();
+        Ok(())
+    }
+
+    /// Has the key of an authority count for nothing any more, nor its tickets.
+    fn put_key_aside(&self, inner: &mut Inner) -> Result<(), FleetFault> {
+        self.files.put_key_aside()?;
+        inner.authority = None;
+        inner.tickets = Tickets::default();
         Ok(())
     }
 

@@ -19,6 +19,9 @@ pub(super) type Places = BTreeMap<EnvoyKey, Vec<String>>;
 /// The most bytes of the files that are not a roster.
 const FILE_MAX: u64 = 4 << 20;
 
+/// The most rosters of one fleet that are kept aside; the last one gives way.
+const ASIDE_MAX: u32 = 100;
+
 /// Why what is known of the fleet cannot be loaded or kept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -136,8 +139,24 @@ impl FleetFiles {
         self.replace(&self.dir.join("tickets"), &tickets.encode())
     }
 
+    /// Keeps a copy of a roster that is about to give way to that of another fleet, beside the key of its authority.
+    pub(super) fn put_roster_aside(&self, roster: &Roster) -> Result<(), FleetFault> {
+        let short = short_authority(roster.authority());
+        let bytes = roster.encode();
+        let mut path = self.dir.join(format!("fleet-{short}"));
+        // One that is there is of an earlier time in the same fleet, and stays as well.
+        for number in 2..=ASIDE_MAX {
+            match read(&path, FILE_MAX) {
+                Ok(known) if known == bytes => return Ok(()),
+                Ok(_) => path = self.dir.join(format!("fleet-{short}-{number}")),
+                Err(_) => break,
+            }
+        }
+        self.replace(&path, &bytes)
+    }
+
     /// Puts the key of an authority aside that counts no longer. It is never deleted; its tickets are.
-    pub(super) fn put_aside(&self) -> Result<(), FleetFault> {
+    pub(super) fn put_key_aside(&self) -> Result<(), FleetFault> {
         let path = self.dir.join(key::AUTHORITY_FILE);
         let io = |doing, path: &Path| {
             let path = path.to_owned();

@@ -91,14 +91,24 @@ fn may_enrol(envoy: &Envoy) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the caller may take this envoy into a fleet.
+/// Whether the caller may take this envoy into a fleet. Who does not administer it may do that with one that is still
+/// nobody's: a fleet gets the projects of all who use the machine.
 fn may_join(envoy: &Envoy, uid: u32) -> Result<(), Failure> {
-    if administers(envoy, uid) || envoy.fleet().others(envoy.public()).is_empty() {
+    if administers(envoy, uid) {
         return Ok(());
     }
+    let why = if envoy.fleet().roster().is_some() {
+        "it is or was in one"
+    } else if !envoy.config().peers().is_empty() {
+        "its configuration lists peers"
+    } else if !envoy.store().all().is_empty() {
+        "it holds projects, which the fleet would get"
+    } else {
+        return Ok(());
+    };
     let what = format!("user {uid} may not take {} into a fleet", envoy.name());
     Err(Failure::new(exit_code::NOT_PERMITTED, what)
-        .because("it is in one with other envoys")
+        .because(why)
         .hint("root, or the user as whom the daemon runs, can"))
 }
 
