@@ -716,3 +716,35 @@ fn a_user_who_does_not_administer_an_envoy_takes_nobody_elses_away() {
     let status = done(fleet.person(3).vigo(["envoy", "status"]));
     says(&status.stdout, &["Projects  0"]);
 }
+
+#[test]
+fn an_authority_that_lost_its_roster_does_not_found_the_same_fleet_again() {
+    let mut fleet = strangers(2);
+    join(&fleet, 1);
+    wait_for_fleet(fleet.person(0), &["mars", "venus"]);
+    fleet.envoy_mut(1).end().expect("ended");
+    done(fleet.person(0).vigo(["envoy", "remove", "venus", "--yes"]));
+    let venus = Hand::with(&secret_in(&fleet, 1, "envoy.key"));
+    let own = secret_in(&fleet, 0, "authority.key").public();
+    fleet.envoy_mut(0).end().expect("ended");
+    let file = identity(&fleet, 0).join("fleet");
+    std::fs::write(&file, "damaged").expect("written");
+    let said = format!("{:#}", fleet.restart(0).expect_err("damaged"));
+    says(&said, &["fleet is damaged", "put back a copy"]);
+    std::fs::remove_file(&file).expect("moved away, whatever it says");
+    fleet.restart(0).expect("started");
+    drop(ticket(&fleet, 0));
+
+    // Venus brings a roster of the time before its removal.
+    let bytes = std::fs::read(identity(&fleet, 1).join("fleet")).expect("venus's roster");
+    let old = Roster::decode(&bytes).expect("a roster");
+    assert_eq!(*old.authority(), own);
+    let refusal = venus.roster(&place(&fleet, 0), &old).expect_err("refused");
+    assert_eq!(refusal.code, "other-fleet");
+    let refusal = venus.digests(&place(&fleet, 0)).expect_err("refused");
+    assert_eq!(refusal.code, "not-of-the-fleet");
+    let aside: String = own.to_string().chars().take(12).collect();
+    let aside = secret_in(&fleet, 0, &format!("authority-{aside}.key"));
+    assert_eq!(aside.public(), own);
+    assert_ne!(secret_in(&fleet, 0, "authority.key").public(), own);
+}

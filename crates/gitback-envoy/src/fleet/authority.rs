@@ -64,6 +64,13 @@ impl Fleet {
         if inner.known.is_some() {
             return Ok(());
         }
+        // A key that is here signs for a fleet whose roster is lost. Used once more, it would be that fleet without its
+        // removals: whoever was removed would be back.
+        if inner.authority.is_some() {
+            let aside = self.put_key_aside(&mut inner);
+            aside.map_err(EnrolFault::Store)?;
+            tracing::warn!("an authority's key without a roster was put aside");
+        }
         let dir = self.files.dir();
         let secret = key::make_authority_key(dir)
             .map_err(|error| EnrolFault::Store(FleetFault::Key(error)))?;

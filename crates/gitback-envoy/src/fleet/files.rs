@@ -39,7 +39,8 @@ pub enum FleetFault {
     },
     /// The file of the roster is damaged.
     #[error(
-        "{path} is damaged; move it away and join the fleet again, or restore it from a backup"
+        "{path} is damaged; put back a copy, of a backup or of the same file on another envoy of the fleet; where no \
+         authority.key is beside it, it may also be moved away, and the fleet joined again by a ticket"
     )]
     Damaged {
         /// The file.
