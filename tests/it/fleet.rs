@@ -438,7 +438,15 @@ fn what_another_authority_has_signed_changes_nothing() {
     let mars = place(&fleet, 0);
 
     // A fleet of mallory's own.
-    let own = Enrolment::sign(&mine, key, "mallory", Role::Member, u64::MAX, u64::MAX);
+    let own = Enrolment::sign(
+        &mine,
+        key,
+        "mallory",
+        Role::Member,
+        u64::MAX,
+        u64::MAX,
+        None,
+    );
     let mut foreign = Roster::new(mine.public());
     foreign.enrol(own.expect("a name")).expect("room");
     let refusal = hand.roster(&mars, &foreign).expect_err("refused");
@@ -580,7 +588,7 @@ fn an_authority_that_comes_back_renews_what_has_ended() {
         let (envoy, name) = (fleet.envoy(index).key(), fleet.envoy(index).name());
         let envoy = envoy.parse().expect("a key");
         let (number, ended) = (now - 410 * DAY_MS, now - 10 * DAY_MS);
-        let one = Enrolment::sign(&authority, envoy, name, role, number, ended);
+        let one = Enrolment::sign(&authority, envoy, name, role, number, ended, None);
         roster.enrol(one.expect("a name")).expect("room");
     }
     write_fleet(&fleet, 0, &roster);
@@ -747,4 +755,65 @@ fn an_authority_that_lost_its_roster_does_not_found_the_same_fleet_again() {
     let aside = secret_in(&fleet, 0, &format!("authority-{aside}.key"));
     assert_eq!(aside.public(), own);
     assert_ne!(secret_in(&fleet, 0, "authority.key").public(), own);
+}
+
+/// Has the envoy of `hand` ask for another one: the one whose secret key is `secret`.
+fn bring_in(fleet: &Fleet, hand: &Hand, secret: &SecretKey, name: &str) -> Result<(), Refusal> {
+    let request = EnrolRequest::sign(secret, name, &[], &CHALLENGE).expect("sound");
+    let petition = Petition {
+        request,
+        challenge: CHALLENGE,
+        secret: None,
+    };
+    hand.enrol(&place(fleet, 0), &petition)
+}
+
+#[test]
+fn a_member_brings_in_few_others_and_they_go_with_it() {
+    let fleet = strangers(2);
+    join(&fleet, 1);
+    let venus = Hand::with(&secret_in(&fleet, 1, "envoy.key"));
+    let sybil = |seed: u8| SecretKey::from_seed(&[seed; 32]);
+    for seed in 1..=8 {
+        bring_in(&fleet, &venus, &sybil(seed), &format!("s{seed}")).expect("room");
+    }
+    // As often as it likes for those that are in.
+    bring_in(&fleet, &venus, &sybil(1), "s1").expect("in it already");
+    let refusal = bring_in(&fleet, &venus, &sybil(9), "s9").expect_err("refused");
+    assert_eq!(refusal.code, "enrol-limit");
+    says(&refusal.reason, &["8 envoys", "through venus"]);
+    let eighth = Hand::with(&sybil(8));
+    bring_in(&fleet, &eighth, &sybil(9), "s9").expect("through another one");
+
+    let mars = fleet.person(0);
+    let listed = list(mars);
+    let named = |name: &str| -> Value {
+        let envoys = listed["envoys"].as_array().expect("a list");
+        let one = envoys.iter().find(|one| one["name"] == name);
+        one.expect("it is listed")["through"].clone()
+    };
+    assert_eq!(named("s1"), fleet.envoy(1).key());
+    assert_eq!(named("s9"), sybil(8).public().to_string());
+    assert!(named("venus").is_null() && named("mars").is_null());
+    let shown = done(mars.vigo(["envoy", "list"]));
+    says(
+        &shown.stdout,
+        &["enrolled through venus", "enrolled through s8"],
+    );
+
+    let removed = done(mars.vigo(["envoy", "remove", "s8", "--yes"]));
+    says(
+        &removed.stdout,
+        &["came in through s8", "vigo envoy remove s9"],
+    );
+    let all = ["envoy", "remove", "venus", "--with-brought-in", "--yes"];
+    let removed = done(mars.vigo(all));
+    says(
+        &removed.stdout,
+        &["venus is of the fleet no longer", "s7 is"],
+    );
+    assert_eq!(with("enrolled", &list(mars)), ["mars", "s9"]);
+    let first = Hand::with(&sybil(1));
+    let refusal = first.digests(&place(&fleet, 0)).expect_err("refused");
+    assert_eq!(refusal.code, "removed");
 }

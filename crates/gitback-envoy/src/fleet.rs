@@ -24,7 +24,7 @@ use crate::key;
 use crate::peers::Neighbour;
 use crate::whereabouts::own_addresses;
 
-pub(crate) use authority::EnrolFault;
+pub(crate) use authority::{EnrolFault, Word};
 pub(crate) use exchange::{exchange, petition, spread};
 pub use files::FleetFault;
 use files::{FleetFiles, Places};

@@ -23,6 +23,20 @@ const VALID_MS: u64 = 400 * DAY_MS;
 /// After how long it is renewed, in milliseconds.
 const RENEW_MS: u64 = 30 * DAY_MS;
 
+/// Most live envoys that come in through one other than the authority's.
+const THROUGH_MAX: usize = 8;
+
+/// On whose word an envoy is taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Word<'a> {
+    /// That of a user of this envoy.
+    User,
+    /// That of whoever gave it the ticket with this secret. The ticket is used up by that.
+    Ticket(&'a [u8; SECRET_LEN]),
+    /// That of another envoy of the fleet.
+    Member(EnvoyKey),
+}
+
 /// Why an envoy is not enrolled, or not removed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnrolFault {
@@ -39,6 +53,12 @@ pub(crate) enum EnrolFault {
         name: String,
         /// Whose it is.
         key: EnvoyKey,
+    },
+    /// The envoy that asks has brought in enough.
+    #[error("{THROUGH_MAX} envoys of the fleet have come in through {name} already")]
+    Limit {
+        /// Its name.
+        name: String,
     },
     /// The ticket brings nobody in.
     #[error(transparent)]
@@ -83,6 +103,7 @@ impl Fleet {
             envoy.role(),
             now,
             now.saturating_add(VALID_MS),
+            None,
         );
         let own = own.map_err(EnrolFault::Reject)?;
         roster.enrol(own).map_err(EnrolFault::Reject)?;
@@ -92,17 +113,17 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes an envoy into the fleet. With the secret of a ticket, the ticket is used up by that.
+    /// Takes an envoy into the fleet.
     pub(crate) fn enrol(
         &self,
         envoy: &Envoy,
         request: &EnrolRequest,
-        secret: Option<&[u8; SECRET_LEN]>,
+        word: Word<'_>,
     ) -> Result<(), EnrolFault> {
         let mut inner = self.inner();
         let (key, now) = (*request.envoy(), clock::now_ms());
         let mut roster = inner.own_roster()?;
-        if let Some(secret) = secret {
+        if let Word::Ticket(secret) = word {
             let judged = inner.tickets.judge(secret, &key, now);
             judged.map_err(EnrolFault::Ticket)?;
         }
@@ -123,8 +144,22 @@ impl Fleet {
         } else {
             Role::Member
         };
-        inner.sign_into(&mut roster, key, request.name(), role, now)?;
-        if let Some(secret) = secret
+        let present = roster.enrolment(&key).filter(|one| one.is_in_force(now));
+        let through = match (present, word) {
+            (Some(present), _) => present.through().copied(),
+            (None, Word::Member(member)) => {
+                has_room_through(&roster, &member, now)?;
+                Some(member)
+            }
+            (None, Word::User | Word::Ticket(_)) => None,
+        };
+        let terms = Terms {
+            name: request.name().to_owned(),
+            role,
+            through,
+        };
+        inner.sign_into(&mut roster, key, &terms, now)?;
+        if let Word::Ticket(secret) = word
             && inner.tickets.note_used(secret, &key)
         {
             // Before it is enrolled: a ticket that was used brings in nobody else, whatever happens next.
@@ -139,23 +174,33 @@ impl Fleet {
         self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
         self.files.keep_places(&inner.places);
         envoy.know_fleet(&inner);
-        tracing::info!(name = request.name(), %key, "is enrolled");
+        let by = match word {
+            Word::User => "a user here".to_owned(),
+            Word::Ticket(_) => "a ticket".to_owned(),
+            Word::Member(member) => envoy.name_of(&member),
+        };
+        tracing::info!(name = request.name(), %key, by, "is enrolled");
         Ok(())
     }
 
-    /// Takes an envoy out of the fleet, for good.
-    pub(crate) fn remove(&self, envoy: &Envoy, key: EnvoyKey) -> Result<(), EnrolFault> {
+    /// Takes envoys out of the fleet, for good.
+    pub(crate) fn remove(&self, envoy: &Envoy, keys: &[EnvoyKey]) -> Result<(), EnrolFault> {
         let mut inner = self.inner();
         let mut roster = inner.own_roster()?;
         let secret = inner.authority_of_fleet();
         let secret = secret.ok_or(EnrolFault::NotTheAuthority)?;
-        let name = roster.enrolment(&key).map_or("unknown", Enrolment::name);
-        let removal = Removal::sign(secret, key, name, clock::now_ms());
-        let removal = removal.map_err(EnrolFault::Reject)?;
-        roster.remove(removal).map_err(EnrolFault::Reject)?;
+        let now = clock::now_ms();
+        for key in keys {
+            let name = roster.enrolment(key).map_or("unknown", Enrolment::name);
+            let removal = Removal::sign(secret, *key, name, now);
+            let removal = removal.map_err(EnrolFault::Reject)?;
+            roster.remove(removal).map_err(EnrolFault::Reject)?;
+        }
         self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
         envoy.know_fleet(&inner);
-        tracing::info!(%key, "was removed from the fleet");
+        for key in keys {
+            tracing::info!(%key, "was removed from the fleet");
+        }
         Ok(())
     }
 
@@ -198,17 +243,22 @@ impl Fleet {
             let is_news = *one.envoy() == me && one.name() != envoy.name();
             is_old || is_news || role(one) != one.role()
         };
-        let due: Vec<(EnvoyKey, String, Role)> = roster
+        let due: Vec<(EnvoyKey, Terms)> = roster
             .enrolments()
             .filter(|one| is_due(one))
             .map(|one| {
                 let is_me = *one.envoy() == me;
                 let name = if is_me { envoy.name() } else { one.name() };
-                (*one.envoy(), name.to_owned(), role(one))
+                let terms = Terms {
+                    name: name.to_owned(),
+                    role: role(one),
+                    through: one.through().copied(),
+                };
+                (*one.envoy(), terms)
             })
             .collect();
-        for (key, name, role) in &due {
-            inner.sign_into(&mut roster, *key, name, *role, now)?;
+        for (key, terms) in &due {
+            inner.sign_into(&mut roster, *key, terms, now)?;
         }
         if !due.is_empty() {
             self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
@@ -216,6 +266,27 @@ impl Fleet {
         }
         Ok(!due.is_empty())
     }
+}
+
+/// What an enrolment says of an envoy.
+struct Terms {
+    name: String,
+    role: Role,
+    through: Option<EnvoyKey>,
+}
+
+/// Whether one more may come in through a member of the fleet.
+fn has_room_through(roster: &Roster, member: &EnvoyKey, now_ms: u64) -> Result<(), EnrolFault> {
+    let brought_in = roster
+        .live(now_ms)
+        .filter(|one| one.through() == Some(member));
+    if brought_in.count() < THROUGH_MAX {
+        return Ok(());
+    }
+    let name = roster.enrolment(member).map_or("unknown", Enrolment::name);
+    Err(EnrolFault::Limit {
+        name: name.to_owned(),
+    })
 }
 
 impl Inner {
@@ -231,8 +302,7 @@ impl Inner {
         &self,
         roster: &mut Roster,
         key: EnvoyKey,
-        name: &str,
-        role: Role,
+        terms: &Terms,
         now_ms: u64,
     ) -> Result<(), EnrolFault> {
         let secret = self.authority_of_fleet();
@@ -240,7 +310,12 @@ impl Inner {
         let last = roster.enrolment(&key).map(Enrolment::number);
         let number = last.map_or(now_ms, |last| now_ms.max(last.saturating_add(1)));
         let expires_ms = now_ms.saturating_add(VALID_MS);
-        let enrolment = Enrolment::sign(secret, key, name, role, number, expires_ms);
+        let Terms {
+            name,
+            role,
+            through,
+        } = terms;
+        let enrolment = Enrolment::sign(secret, key, name, *role, number, expires_ms, *through);
         let enrolment = enrolment.map_err(EnrolFault::Reject)?;
         roster
             .enrol(enrolment)
