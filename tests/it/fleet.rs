@@ -16,6 +16,13 @@ use crate::world::{SOON, commit, done, fails, notes, options, push_all, says};
 
 const CHALLENGE: [u8; 32] = [7; 32];
 
+const DAY_MS: u64 = 24 * 3_600_000;
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.expect("a clock").as_millis()).expect("this century")
+}
+
 /// Envoys that know nobody.
 fn strangers(envoys: usize) -> Fleet {
     Fleet::start(options(envoys).strangers()).expect("the envoys start")
@@ -578,11 +585,9 @@ fn write_fleet(fleet: &Fleet, index: usize, roster: &Roster) {
 
 #[test]
 fn an_authority_that_comes_back_renews_what_has_ended() {
-    const DAY_MS: u64 = 24 * 3_600_000;
     let fleet = Fleet::prepare(options(2).strangers()).expect("two envoys");
     let authority = SecretKey::from_seed(&[6; 32]);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = u64::try_from(now.expect("a clock").as_millis()).expect("this century");
+    let now = now_ms();
     let mut roster = Roster::new(authority.public());
     for (index, role) in [(0, Role::Authority), (1, Role::Member)] {
         let (envoy, name) = (fleet.envoy(index).key(), fleet.envoy(index).name());
@@ -816,4 +821,87 @@ fn a_member_brings_in_few_others_and_they_go_with_it() {
     let first = Hand::with(&sybil(1));
     let refusal = first.digests(&place(&fleet, 0)).expect_err("refused");
     assert_eq!(refusal.code, "removed");
+}
+
+/// Starts an authority whose own enrolment is like this, once its clock is right.
+fn authority_with(number: u64, expires_ms: u64) -> Fleet {
+    let mut fleet = strangers(1);
+    drop(ticket(&fleet, 0));
+    fleet.envoy_mut(0).end().expect("ended");
+    let authority = secret_in(&fleet, 0, "authority.key");
+    let me = fleet.envoy(0).key().parse().expect("a key");
+    let own = Enrolment::sign(
+        &authority,
+        me,
+        "mars",
+        Role::Authority,
+        number,
+        expires_ms,
+        None,
+    );
+    let mut roster = Roster::new(authority.public());
+    roster.enrol(own.expect("a name")).expect("room");
+    std::fs::write(identity(&fleet, 0).join("fleet"), roster.encode()).expect("written");
+    fleet.restart(0).expect("started");
+    fleet
+}
+
+/// Waits until the enrolment of an authority ends in about 400 days.
+#[track_caller]
+fn wait_for_renewal(fleet: &Fleet) {
+    let right = now_ms() + 399 * DAY_MS..now_ms() + 402 * DAY_MS;
+    let renewed = until(SOON, "the renewal", || {
+        let list = list(fleet.person(0));
+        let ends = list["envoys"][0]["expires_ms"].as_u64().expect("an end");
+        Ok(if right.contains(&ends) {
+            Ok(())
+        } else {
+            Err(list.to_string())
+        })
+    });
+    renewed.expect("renewed");
+}
+
+#[test]
+fn what_was_signed_while_the_clock_was_behind_is_renewed() {
+    // One more than a number of the right clock; 400 days after 1970.
+    wait_for_renewal(&authority_with(now_ms(), 400 * DAY_MS));
+}
+
+#[test]
+fn what_was_signed_after_the_clock_was_ahead_is_renewed() {
+    let number = now_ms() + 3_650 * DAY_MS;
+    wait_for_renewal(&authority_with(number, now_ms() - 30 * DAY_MS));
+}
+
+#[test]
+fn nothing_is_signed_by_a_clock_that_is_behind_until_somebody_says_it_is_right() {
+    let signed = now_ms() + 100 * DAY_MS;
+    let fleet = authority_with(signed, signed + 400 * DAY_MS);
+    let made: Ticket = ticket(&fleet, 0).parse().expect("a ticket");
+    let mallory = SecretKey::from_seed(&[4; 32]);
+    let challenge = Ticket::challenge(made.secret());
+    let petition = Petition {
+        request: EnrolRequest::sign(&mallory, "mallory", &[], &challenge).expect("sound"),
+        challenge,
+        secret: Some(*made.secret()),
+    };
+    let hand = Hand::with(&mallory);
+    let refusal = hand.enrol(&place(&fleet, 0), &petition);
+    let refusal = refusal.expect_err("refused");
+    assert_eq!(refusal.code, "wrong-clock");
+    says(&refusal.reason, &["days behind the newest enrolment"]);
+
+    let trust = identity(&fleet, 0).join("clock-is-right");
+    std::fs::write(&trust, "").expect("written");
+    wait_for_renewal(&fleet);
+    hand.enrol(&place(&fleet, 0), &petition).expect("enrolled");
+    let gone = until(SOON, "the file is removed", || {
+        Ok(if trust.exists() {
+            Err(String::new())
+        } else {
+            Ok(())
+        })
+    });
+    gone.expect("it has done its work");
 }

@@ -23,6 +23,12 @@ const VALID_MS: u64 = 400 * DAY_MS;
 /// After how long it is renewed, in milliseconds.
 const RENEW_MS: u64 = 30 * DAY_MS;
 
+/// How much later than that an enrolment may end, in milliseconds: more was signed by a clock that was ahead.
+const AHEAD_MS: u64 = DAY_MS;
+
+/// How far the clock may be behind the newest enrolment, in milliseconds. Beyond that nothing is signed.
+const BEHIND_MS: u64 = 7 * DAY_MS;
+
 /// Most live envoys that come in through one other than the authority's.
 const THROUGH_MAX: usize = 8;
 
@@ -69,6 +75,17 @@ pub(crate) enum EnrolFault {
     /// The system gave no randomness.
     #[error("the system gave no randomness")]
     Randomness,
+    /// This machine's clock is wrong, or was when something was signed.
+    #[error(
+        "this machine's clock is {days} days behind the newest enrolment, so nothing is signed; if it is right now, \
+         and was wrong then, make an empty file {trust}"
+    )]
+    Clock {
+        /// By how much.
+        days: u64,
+        /// The file that says so.
+        trust: String,
+    },
     /// There are too many tickets.
     #[error("too many tickets have not ended yet")]
     TooManyTickets,
@@ -144,6 +161,7 @@ impl Fleet {
         } else {
             Role::Member
         };
+        self.check_clock(&roster, now)?;
         let present = roster.enrolment(&key).filter(|one| one.is_in_force(now));
         let through = match (present, word) {
             (Some(present), _) => present.through().copied(),
@@ -225,7 +243,19 @@ impl Fleet {
         })
     }
 
-    /// Signs anew what is older than [`RENEW_MS`], and this envoy's own enrolment when what it is has changed. Whether
+    /// Refuses to sign by a clock that is clearly behind, unless somebody has said that it is right.
+    fn check_clock(&self, roster: &Roster, now_ms: u64) -> Result<(), EnrolFault> {
+        let trust = self.files.clock_is_right();
+        match days_behind(roster, now_ms) {
+            Some(days) if !trust.exists() => Err(EnrolFault::Clock {
+                days,
+                trust: trust.display().to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Signs anew what ends before it should, or much later, and this envoy's own enrolment when what it is has changed. Whether
     /// there was any.
     pub(super) fn renew(&self, envoy: &Arc<Envoy>) -> Result<bool, EnrolFault> {
         let mut inner = self.inner();
@@ -238,14 +268,13 @@ impl Fleet {
             (true, _) => envoy.role(),
             (false, role) => role,
         };
-        let is_due = |one: &Enrolment| {
-            let is_old = now.saturating_sub(one.number()) > RENEW_MS;
+        let is_to_be_signed = |one: &Enrolment| {
             let is_news = *one.envoy() == me && one.name() != envoy.name();
-            is_old || is_news || role(one) != one.role()
+            is_due(one.expires_ms(), now) || is_news || role(one) != one.role()
         };
         let due: Vec<(EnvoyKey, Terms)> = roster
             .enrolments()
-            .filter(|one| is_due(one))
+            .filter(|one| is_to_be_signed(one))
             .map(|one| {
                 let is_me = *one.envoy() == me;
                 let name = if is_me { envoy.name() } else { one.name() };
@@ -257,12 +286,16 @@ impl Fleet {
                 (*one.envoy(), terms)
             })
             .collect();
+        if !due.is_empty() {
+            self.check_clock(&roster, now)?;
+        }
         for (key, terms) in &due {
             inner.sign_into(&mut roster, *key, terms, now)?;
         }
         if !due.is_empty() {
             self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
             tracing::info!(count = due.len(), "enrolments were renewed");
+            self.files.forget_clock_is_right();
         }
         Ok(!due.is_empty())
     }
@@ -289,6 +322,29 @@ fn has_room_through(roster: &Roster, member: &EnvoyKey, now_ms: u64) -> Result<(
     })
 }
 
+/// Whether an enrolment that ends then is to be renewed.
+const fn is_due(expires_ms: u64, now_ms: u64) -> bool {
+    let ends = now_ms.saturating_add(VALID_MS);
+    expires_ms < ends.saturating_sub(RENEW_MS) || expires_ms > ends.saturating_add(AHEAD_MS)
+}
+
+/// When an enrolment ends that is signed now, where the one before it ends at `present_ms`. That is never earlier,
+/// unless a clock was ahead.
+fn end(present_ms: Option<u64>, now_ms: u64) -> u64 {
+    let ends = now_ms.saturating_add(VALID_MS);
+    let kept = present_ms.filter(|present| *present <= ends.saturating_add(AHEAD_MS));
+    kept.map_or(ends, |present| present.max(ends))
+}
+
+/// By how many days a clock is behind, if that is clear from when the newest enrolment was signed. Its number alone does
+/// not say: after a clock that was ahead, numbers go on from there.
+fn days_behind(roster: &Roster, now_ms: u64) -> Option<u64> {
+    let signed = |one: &Enrolment| one.number().min(one.expires_ms().saturating_sub(VALID_MS));
+    let newest = roster.enrolments().map(signed).max()?;
+    let behind = newest.saturating_sub(now_ms);
+    (behind > BEHIND_MS).then_some(behind / DAY_MS)
+}
+
 impl Inner {
     /// The roster of the fleet whose authority is here, to be changed.
     fn own_roster(&self) -> Result<Roster, EnrolFault> {
@@ -307,9 +363,9 @@ impl Inner {
     ) -> Result<(), EnrolFault> {
         let secret = self.authority_of_fleet();
         let secret = secret.ok_or(EnrolFault::NotTheAuthority)?;
-        let last = roster.enrolment(&key).map(Enrolment::number);
-        let number = last.map_or(now_ms, |last| now_ms.max(last.saturating_add(1)));
-        let expires_ms = now_ms.saturating_add(VALID_MS);
+        let last = roster.enrolment(&key);
+        let number = last.map_or(now_ms, |last| now_ms.max(last.number().saturating_add(1)));
+        let expires_ms = end(last.map(Enrolment::expires_ms), now_ms);
         let Terms {
             name,
             role,
@@ -321,5 +377,53 @@ impl Inner {
             .enrol(enrolment)
             .map(drop)
             .map_err(EnrolFault::Reject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gitback_identity::SecretKey;
+
+    use super::*;
+
+    const NOW: u64 = 20_000 * DAY_MS;
+
+    #[test]
+    fn what_ends_too_early_or_too_late_is_renewed() {
+        let ends = NOW + VALID_MS;
+        assert!(!is_due(ends, NOW));
+        assert!(!is_due(ends - RENEW_MS, NOW));
+        assert!(is_due(ends - RENEW_MS - 1, NOW));
+        assert!(!is_due(ends + AHEAD_MS, NOW));
+        assert!(is_due(ends + AHEAD_MS + 1, NOW));
+        assert!(is_due(0, NOW));
+    }
+
+    #[test]
+    fn a_renewal_ends_no_earlier_unless_a_clock_was_ahead() {
+        let ends = NOW + VALID_MS;
+        assert_eq!(end(None, NOW), ends);
+        assert_eq!(end(Some(ends - RENEW_MS), NOW), ends);
+        assert_eq!(end(Some(ends + AHEAD_MS), NOW), ends + AHEAD_MS);
+        assert_eq!(end(Some(ends + AHEAD_MS + 1), NOW), ends);
+        assert_eq!(end(Some(u64::MAX), NOW), ends);
+    }
+
+    #[test]
+    fn a_clock_is_behind_what_was_signed_last() {
+        let behind = |number: u64, expires_ms: u64| {
+            let secret = SecretKey::from_seed(&[1; 32]);
+            let key = EnvoyKey::new(secret.public());
+            let one = Enrolment::sign(&secret, key, "a", Role::Member, number, expires_ms, None);
+            let mut roster = Roster::new(secret.public());
+            roster.enrol(one.expect("a name")).expect("room");
+            days_behind(&roster, NOW)
+        };
+        assert_eq!(behind(NOW, NOW + VALID_MS), None);
+        let later = NOW + BEHIND_MS;
+        assert_eq!(behind(later, later + VALID_MS), None);
+        let later = later + DAY_MS;
+        assert_eq!(behind(later, later + VALID_MS), Some(8));
+        assert_eq!(behind(u64::MAX, NOW), None, "only the number is ahead");
     }
 }

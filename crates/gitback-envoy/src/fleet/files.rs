@@ -92,6 +92,22 @@ impl FleetFiles {
         }
     }
 
+    /// The file by which somebody says that the clock is right although enrolments are of a later time.
+    pub(super) fn clock_is_right(&self) -> PathBuf {
+        self.dir.join("clock-is-right")
+    }
+
+    /// Removes it: it has done its work.
+    pub(super) fn forget_clock_is_right(&self) {
+        let path = self.clock_is_right();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "cannot be removed");
+            }
+            _ => {}
+        }
+    }
+
     /// Makes a roster durable.
     pub(super) fn keep_roster(&self, roster: &Roster) -> Result<(), FleetFault> {
         self.replace(&self.roster_file(), &roster.encode())

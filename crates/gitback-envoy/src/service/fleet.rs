@@ -152,6 +152,7 @@ fn not_enrolled(fault: &EnrolFault) -> Refusal {
         EnrolFault::NameTaken { .. } => "name-taken",
         EnrolFault::Limit { .. } => "enrol-limit",
         EnrolFault::Reject(reject) => reject.code(),
+        EnrolFault::Clock { .. } => "wrong-clock",
         EnrolFault::Randomness | EnrolFault::TooManyTickets => "fault",
     };
     refusal(RefusalKind::Forbidden, code, chain(fault))
