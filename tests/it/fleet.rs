@@ -905,3 +905,24 @@ fn nothing_is_signed_by_a_clock_that_is_behind_until_somebody_says_it_is_right()
     });
     gone.expect("it has done its work");
 }
+
+#[test]
+fn asking_again_for_who_is_in_signs_nothing() {
+    let fleet = strangers(1);
+    let made: Ticket = ticket(&fleet, 0).parse().expect("a ticket");
+    let mallory = SecretKey::from_seed(&[9; 32]);
+    let challenge = Ticket::challenge(made.secret());
+    let petition = Petition {
+        request: EnrolRequest::sign(&mallory, "mallory", &[], &challenge).expect("sound"),
+        challenge,
+        secret: Some(*made.secret()),
+    };
+    let hand = Hand::with(&mallory);
+    hand.enrol(&place(&fleet, 0), &petition).expect("enrolled");
+    let shown = |hand: &Hand| hand.digests(&place(&fleet, 0)).expect("an answer").roster;
+    let first = shown(&hand);
+    for _ in 0..20 {
+        hand.enrol(&place(&fleet, 0), &petition).expect("again");
+    }
+    assert_eq!(shown(&hand), first);
+}

@@ -25,6 +25,7 @@ use crate::peers::Neighbour;
 use crate::whereabouts::own_addresses;
 
 pub(crate) use authority::{EnrolFault, Word};
+use exchange::Spreading;
 pub(crate) use exchange::{exchange, petition, spread};
 pub use files::FleetFault;
 use files::{FleetFiles, Places};
@@ -36,6 +37,7 @@ pub(crate) use tickets::{NewTicket, TICKETS_MAX};
 pub(crate) struct Fleet {
     files: FleetFiles,
     inner: Mutex<Inner>,
+    spreading: Spreading,
 }
 
 #[derive(Debug)]
@@ -112,11 +114,17 @@ impl Fleet {
         Ok(Self {
             files,
             inner: Mutex::new(inner),
+            spreading: Spreading::default(),
         })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no thread panics with the fleet")
+    }
+
+    /// Whether all are being told of news.
+    fn spreading(&self) -> &Spreading {
+        &self.spreading
     }
 
     /// Who is of the fleet, if there is one.

@@ -130,13 +130,14 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes an envoy into the fleet.
+    /// Takes an envoy into the fleet. Returns whether there was something to sign: one that is in it already and asks
+    /// again has not heard the answer, and that alone is no news for anybody.
     pub(crate) fn enrol(
         &self,
         envoy: &Envoy,
         request: &EnrolRequest,
         word: Word<'_>,
-    ) -> Result<(), EnrolFault> {
+    ) -> Result<bool, EnrolFault> {
         let mut inner = self.inner();
         let (key, now) = (*request.envoy(), clock::now_ms());
         let mut roster = inner.own_roster()?;
@@ -161,8 +162,16 @@ impl Fleet {
         } else {
             Role::Member
         };
-        self.check_clock(&roster, now)?;
         let present = roster.enrolment(&key).filter(|one| one.is_in_force(now));
+        if let Some(present) = present
+            && present.name() == request.name()
+            && present.role() == role
+            && !is_due(present.expires_ms(), now)
+        {
+            self.use_up(&mut inner, word, &key)?;
+            return Ok(false);
+        }
+        self.check_clock(&roster, now)?;
         let through = match (present, word) {
             (Some(present), _) => present.through().copied(),
             (None, Word::Member(member)) => {
@@ -177,13 +186,8 @@ impl Fleet {
             through,
         };
         inner.sign_into(&mut roster, key, &terms, now)?;
-        if let Word::Ticket(secret) = word
-            && inner.tickets.note_used(secret, &key)
-        {
-            // Before it is enrolled: a ticket that was used brings in nobody else, whatever happens next.
-            let kept = self.files.keep_tickets(&inner.tickets);
-            kept.map_err(EnrolFault::Store)?;
-        }
+        // Before it is enrolled: a ticket that was used brings in nobody else, whatever happens next.
+        self.use_up(&mut inner, word, &key)?;
         let place = Place {
             envoy: key,
             addresses: request.addresses().to_vec(),
@@ -198,6 +202,17 @@ impl Fleet {
             Word::Member(member) => envoy.name_of(&member),
         };
         tracing::info!(name = request.name(), %key, by, "is enrolled");
+        Ok(true)
+    }
+
+    /// Notes durably whom a ticket has brought in.
+    fn use_up(&self, inner: &mut Inner, word: Word<'_>, key: &EnvoyKey) -> Result<(), EnrolFault> {
+        if let Word::Ticket(secret) = word
+            && inner.tickets.note_used(secret, key)
+        {
+            let kept = self.files.keep_tickets(&inner.tickets);
+            kept.map_err(EnrolFault::Store)?;
+        }
         Ok(())
     }
 

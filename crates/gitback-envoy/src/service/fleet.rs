@@ -92,8 +92,9 @@ impl Surface {
         let word = petition.secret.as_ref();
         let word = word.map_or(Word::Member(caller.key), Word::Ticket);
         let enrolled = envoy.fleet().enrol(envoy, request, word);
-        enrolled.map_err(|fault| not_enrolled(&fault))?;
-        fleet::spread(envoy);
+        if enrolled.map_err(|fault| not_enrolled(&fault))? {
+            fleet::spread(envoy);
+        }
         let welcome = envoy.fleet().welcome(envoy);
         welcome
             .map(|welcome| welcome.encode())
