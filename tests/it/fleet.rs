@@ -926,3 +926,31 @@ fn asking_again_for_who_is_in_signs_nothing() {
     }
     assert_eq!(shown(&hand), first);
 }
+
+#[test]
+fn a_ticket_that_was_used_while_the_disk_was_full_brings_in_one_envoy() {
+    let mut fleet = strangers(1);
+    let made: Ticket = ticket(&fleet, 0).parse().expect("a ticket");
+    let by = |seed: u8| {
+        let secret = SecretKey::from_seed(&[seed; 32]);
+        let challenge = Ticket::challenge(made.secret());
+        let request = EnrolRequest::sign(&secret, &format!("m{seed}"), &[], &challenge);
+        let petition = Petition {
+            request: request.expect("sound"),
+            challenge,
+            secret: Some(*made.secret()),
+        };
+        (Hand::with(&secret), petition)
+    };
+    let ((one, first), (two, second)) = (by(1), by(2));
+    let full = identity(&fleet, 0).join("tickets.new");
+    std::fs::create_dir(&full).expect("in the way");
+    let refusal = one.enrol(&place(&fleet, 0), &first);
+    assert_eq!(refusal.expect_err("refused").code, "fault");
+    std::fs::remove_dir(&full).expect("out of the way");
+    one.enrol(&place(&fleet, 0), &first).expect("enrolled");
+    fleet.envoy_mut(0).end().expect("ended");
+    fleet.restart(0).expect("started");
+    let refusal = two.enrol(&place(&fleet, 0), &second);
+    assert_eq!(refusal.expect_err("refused").code, "ticket-used");
+}

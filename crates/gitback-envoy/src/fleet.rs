@@ -301,6 +301,9 @@ impl Fleet {
                 tracing::error!(error = %chain(&error), "cannot renew the enrolments of the fleet");
             }
         }
+        if let Err(fault) = self.forget_ended_tickets() {
+            tracing::warn!(error = %chain(&fault), "tickets that have ended are not forgotten");
+        }
         let mut inner = self.inner();
         envoy.know_fleet(&inner);
         if inner.known.is_none() {

@@ -8,7 +8,7 @@ use gitback_fleet::{
 use gitback_identity::EnvoyKey;
 
 use super::files::FleetFault;
-use super::tickets::{NewTicket, TicketFault};
+use super::tickets::{NewTicket, TicketFault, Tickets};
 use super::{Fleet, Inner};
 use crate::clock;
 use crate::daemon::Envoy;
@@ -207,11 +207,31 @@ impl Fleet {
 
     /// Notes durably whom a ticket has brought in.
     fn use_up(&self, inner: &mut Inner, word: Word<'_>, key: &EnvoyKey) -> Result<(), EnrolFault> {
-        if let Word::Ticket(secret) = word
-            && inner.tickets.note_used(secret, key)
-        {
-            let kept = self.files.keep_tickets(&inner.tickets);
-            kept.map_err(EnrolFault::Store)?;
+        let Word::Ticket(secret) = word else {
+            return Ok(());
+        };
+        let mut tickets = inner.tickets.clone();
+        if tickets.note_used(secret, key) {
+            self.keep_tickets(inner, tickets)
+                .map_err(EnrolFault::Store)?;
+        }
+        Ok(())
+    }
+
+    /// Makes tickets durable, then in force: what a full disk has kept from the file does not count here either.
+    fn keep_tickets(&self, inner: &mut Inner, tickets: Tickets) -> Result<(), FleetFault> {
+        self.files.keep_tickets(&tickets)?;
+        inner.tickets = tickets;
+        Ok(())
+    }
+
+    /// Forgets the tickets that have ended.
+    pub(super) fn forget_ended_tickets(&self) -> Result<(), FleetFault> {
+        let mut inner = self.inner();
+        let mut tickets = inner.tickets.clone();
+        // A day later, so that whoever comes late hears that it has ended.
+        if tickets.forget_ended(clock::now_ms().saturating_sub(DAY_MS)) {
+            self.keep_tickets(&mut inner, tickets)?;
         }
         Ok(())
     }
@@ -247,11 +267,12 @@ impl Fleet {
         getrandom::fill(&mut secret).map_err(|_| EnrolFault::Randomness)?;
         let now = clock::now_ms();
         let expires_ms = now.saturating_add(valid_ms);
-        if !inner.tickets.give(&secret, expires_ms, now) {
+        let mut tickets = inner.tickets.clone();
+        if !tickets.give(&secret, expires_ms, now) {
             return Err(EnrolFault::TooManyTickets);
         }
-        let kept = self.files.keep_tickets(&inner.tickets);
-        kept.map_err(EnrolFault::Store)?;
+        self.keep_tickets(&mut inner, tickets)
+            .map_err(EnrolFault::Store)?;
         Ok(NewTicket {
             ticket: Ticket::new(*envoy.public(), secret, &own_addresses(envoy)),
             expires_ms,
