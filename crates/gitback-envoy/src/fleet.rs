@@ -9,7 +9,7 @@ mod exchange;
 mod files;
 mod tickets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -316,7 +316,8 @@ impl Fleet {
                 places.insert(*neighbour.key(), addresses);
             }
         }
-        if places != inner.places && !places.is_empty() {
+        // Which address is tried first changes all the time, and is not worth a write.
+        if !places.is_empty() && sorted(&places) != sorted(&inner.places) {
             self.files.keep_places(&places);
             inner.places = places;
         }
@@ -363,6 +364,13 @@ fn sound(addresses: &[String]) -> Vec<String> {
         .iter()
         .filter(|address| gitback_gossip::is_host_port(address));
     sound.take(ADDRESSES_MAX).cloned().collect()
+}
+
+fn sorted(places: &Places) -> BTreeMap<&EnvoyKey, BTreeSet<&String>> {
+    let sorted = places.iter();
+    sorted
+        .map(|(key, addresses)| (key, addresses.iter().collect()))
+        .collect()
 }
 
 fn live_others<'a>(roster: &'a Roster, me: &EnvoyKey) -> impl Iterator<Item = &'a Enrolment> {
