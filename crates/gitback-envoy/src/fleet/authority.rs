@@ -148,8 +148,9 @@ impl Fleet {
         if roster.removal(&key).is_some() {
             return Err(EnrolFault::Removed);
         }
+        // One whose enrolment has ended comes back by a renewal, and would be a second one of its name.
         if let Some(other) = roster
-            .live(now)
+            .enrolments()
             .find(|one| one.name() == request.name() && *one.envoy() != key)
         {
             return Err(EnrolFault::NameTaken {
