@@ -1,5 +1,7 @@
 //! Envoys that no configuration brings together: tickets, enrolment, the roster, and removal.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gitback_envelope::cbor::Writer;
@@ -7,12 +9,19 @@ use gitback_fleet::{EnrolRequest, Enrolment, Petition, Role, Roster, Ticket};
 use gitback_helper::{Client as Helper, EnvoyCard, Failure, Reply, Request};
 use gitback_identity::{EnvoyKey, PublicKey, SecretKey, hex};
 use gitback_peer::{CallError, Client, Digests, PeerAddress, Refusal};
-use gitback_tests::{Fleet, Person, until};
+use gitback_tests::{Binaries, Fleet, Invocation, Outcome, Person, until};
 use serde_json::Value;
 
 use crate::world::{SOON, commit, done, fails, notes, options, push_all, says};
 
 const CHALLENGE: [u8; 32] = [7; 32];
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.expect("a clock").as_millis()).expect("this century")
+}
 
 /// Envoys that know nobody.
 fn strangers(envoys: usize) -> Fleet {
@@ -407,6 +416,9 @@ fn an_envoy_leaves_no_fleet_with_others_for_another_one() {
     done(fleet.person(2).vigo(["join", &ticket(&fleet, 0)]));
     wait_for_fleet(fleet.person(2), &["mars", "titan", "venus"]);
     let aside: String = own.to_string().chars().take(12).collect();
+    let old = std::fs::read(identity(&fleet, 2).join(format!("fleet-{aside}")));
+    let old = Roster::decode(&old.expect("kept")).expect("a roster");
+    assert_eq!((*old.authority(), old.removals().count()), (own, 1));
     let aside = secret_in(&fleet, 2, &format!("authority-{aside}.key"));
     assert_eq!(aside.public(), own);
     let said = fails(fleet.person(2).vigo(["envoy", "ticket"]), 12);
@@ -433,7 +445,15 @@ fn what_another_authority_has_signed_changes_nothing() {
     let mars = place(&fleet, 0);
 
     // A fleet of mallory's own.
-    let own = Enrolment::sign(&mine, key, "mallory", Role::Member, u64::MAX, u64::MAX);
+    let own = Enrolment::sign(
+        &mine,
+        key,
+        "mallory",
+        Role::Member,
+        u64::MAX,
+        u64::MAX,
+        None,
+    );
     let mut foreign = Roster::new(mine.public());
     foreign.enrol(own.expect("a name")).expect("room");
     let refusal = hand.roster(&mars, &foreign).expect_err("refused");
@@ -565,17 +585,15 @@ fn write_fleet(fleet: &Fleet, index: usize, roster: &Roster) {
 
 #[test]
 fn an_authority_that_comes_back_renews_what_has_ended() {
-    const DAY_MS: u64 = 24 * 3_600_000;
     let fleet = Fleet::prepare(options(2).strangers()).expect("two envoys");
     let authority = SecretKey::from_seed(&[6; 32]);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = u64::try_from(now.expect("a clock").as_millis()).expect("this century");
+    let now = now_ms();
     let mut roster = Roster::new(authority.public());
     for (index, role) in [(0, Role::Authority), (1, Role::Member)] {
         let (envoy, name) = (fleet.envoy(index).key(), fleet.envoy(index).name());
         let envoy = envoy.parse().expect("a key");
         let (number, ended) = (now - 410 * DAY_MS, now - 10 * DAY_MS);
-        let one = Enrolment::sign(&authority, envoy, name, role, number, ended);
+        let one = Enrolment::sign(&authority, envoy, name, role, number, ended, None);
         roster.enrol(one.expect("a name")).expect("room");
     }
     write_fleet(&fleet, 0, &roster);
@@ -606,4 +624,333 @@ fn an_authority_that_comes_back_renews_what_has_ended() {
     }
     let status = done(fleet.person(1).vigo(["envoy", "status"]));
     assert!(!status.stderr.contains("warning"), "{}", status.stderr);
+}
+
+fn identity(fleet: &Fleet, index: usize) -> std::path::PathBuf {
+    fleet.envoy(index).root().join("var/lib/vigo/identity")
+}
+
+/// When the envoy `index` has last heard of the envoy `name`.
+fn last_seen_ms(fleet: &Fleet, index: usize, name: &str) -> Option<u64> {
+    let list = list(fleet.person(index));
+    let envoys = list["envoys"].as_array().expect("a list");
+    let one = envoys.iter().find(|one| one["name"] == name);
+    one.and_then(|one| one["last_seen_ms"].as_u64())
+}
+
+/// Waits until two envoys have compared what they hold so often that each has seen what the other one has.
+fn let_them_compare(fleet: &Fleet, (one, other): (usize, usize), times: usize) {
+    for (index, with) in [(one, other), (other, one)] {
+        for _ in 0..times {
+            let name = fleet.envoy(with).name();
+            let before = last_seen_ms(fleet, index, name);
+            let compared = until(SOON, "a comparison", || {
+                let now = last_seen_ms(fleet, index, name);
+                Ok(if now > before {
+                    Ok(())
+                } else {
+                    Err(format!("{now:?}"))
+                })
+            });
+            compared.expect("they compare");
+        }
+    }
+}
+
+#[test]
+fn a_removal_reaches_an_envoy_whose_disk_was_full_when_it_was_told() {
+    let mut fleet = strangers(3);
+    join(&fleet, 1);
+    join(&fleet, 2);
+    for index in 0..3 {
+        wait_for_fleet(fleet.person(index), &["mars", "titan", "venus"]);
+    }
+    let titan = Hand::with(&secret_in(&fleet, 2, "envoy.key"));
+    fleet.envoy_mut(2).end().expect("ended");
+    let full = identity(&fleet, 1).join("fleet.new");
+    std::fs::create_dir(&full).expect("in the way");
+    done(fleet.person(0).vigo(["envoy", "remove", "titan", "--yes"]));
+    let_them_compare(&fleet, (0, 1), 2);
+    assert!(with("removed", &list(fleet.person(1))).is_empty());
+    std::fs::remove_dir(&full).expect("out of the way");
+    let told = until(SOON, "venus refuses titan", || {
+        Ok(match titan.digests(&place(&fleet, 1)) {
+            Err(refusal) if refusal.code == "removed" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    });
+    told.expect("venus hears of it");
+    assert_eq!(with("removed", &list(fleet.person(1))), ["titan"]);
+}
+
+/// What a user of this machine with whom the daemon shares nothing is told who has the envoy `index` join a fleet.
+fn join_as_somebody(fleet: &Fleet, programs: &Binaries, index: usize, ticket: &str) -> Outcome {
+    let root = fleet.envoy(index).root();
+    let mut dir = root.join("var/run/vigo");
+    while dir.starts_with(fleet.dir()) {
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("opened");
+        dir.pop();
+    }
+    let root = root.to_string_lossy().into_owned();
+    let ids = ["--reuid", USER, "--regid", USER, "--clear-groups", "--"];
+    let joining = Invocation::new(programs.vigo(), ["--root", &root, "join", ticket]);
+    let joined = joining.env("HOME", "/tmp").under("/usr/bin/setpriv", ids);
+    joined.run().expect("it runs")
+}
+
+/// A user whom the envoys serve.
+const USER: &str = "4711";
+
+#[test]
+fn a_user_who_does_not_administer_an_envoy_takes_nobody_elses_away() {
+    if !Path::new("/usr/bin/setpriv").exists() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let served = options(4).strangers();
+    let served = served.more_settings("allow_uids = [4711]\n");
+    let mut fleet = Fleet::start(served).expect("the envoys start");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    push_all(fleet.person(0), &work);
+    let hostile = ticket(&fleet, 3);
+    let programs = crate::world::binaries().copied_to(&fleet.dir().join("bin"));
+    let programs = programs.expect("programs for all");
+    // Mars holds a project, venus was in a fleet, and titan is new.
+    join(&fleet, 1);
+    wait_for_fleet(fleet.person(1), &["mars", "venus"]);
+    done(fleet.person(0).vigo(["envoy", "remove", "venus", "--yes"]));
+    for index in [0, 1] {
+        let refused = join_as_somebody(&fleet, &programs, index, &hostile);
+        assert_eq!(refused.code, Some(12), "{refused}");
+        says(&refused.stderr, &["user 4711 may not take", "root"]);
+    }
+    let joined = join_as_somebody(&fleet, &programs, 2, &hostile);
+    assert_eq!(joined.code, Some(0), "{joined}");
+    let status = done(fleet.person(3).vigo(["envoy", "status"]));
+    says(&status.stdout, &["Projects  0"]);
+}
+
+#[test]
+fn an_authority_that_lost_its_roster_does_not_found_the_same_fleet_again() {
+    let mut fleet = strangers(2);
+    join(&fleet, 1);
+    wait_for_fleet(fleet.person(0), &["mars", "venus"]);
+    fleet.envoy_mut(1).end().expect("ended");
+    done(fleet.person(0).vigo(["envoy", "remove", "venus", "--yes"]));
+    let venus = Hand::with(&secret_in(&fleet, 1, "envoy.key"));
+    let own = secret_in(&fleet, 0, "authority.key").public();
+    fleet.envoy_mut(0).end().expect("ended");
+    let file = identity(&fleet, 0).join("fleet");
+    std::fs::write(&file, "damaged").expect("written");
+    let said = format!("{:#}", fleet.restart(0).expect_err("damaged"));
+    says(&said, &["fleet is damaged", "put back a copy"]);
+    std::fs::remove_file(&file).expect("moved away, whatever it says");
+    fleet.restart(0).expect("started");
+    drop(ticket(&fleet, 0));
+
+    // Venus brings a roster of the time before its removal.
+    let bytes = std::fs::read(identity(&fleet, 1).join("fleet")).expect("venus's roster");
+    let old = Roster::decode(&bytes).expect("a roster");
+    assert_eq!(*old.authority(), own);
+    let refusal = venus.roster(&place(&fleet, 0), &old).expect_err("refused");
+    assert_eq!(refusal.code, "other-fleet");
+    let refusal = venus.digests(&place(&fleet, 0)).expect_err("refused");
+    assert_eq!(refusal.code, "not-of-the-fleet");
+    let aside: String = own.to_string().chars().take(12).collect();
+    let aside = secret_in(&fleet, 0, &format!("authority-{aside}.key"));
+    assert_eq!(aside.public(), own);
+    assert_ne!(secret_in(&fleet, 0, "authority.key").public(), own);
+}
+
+/// Has the envoy of `hand` ask for another one: the one whose secret key is `secret`.
+fn bring_in(fleet: &Fleet, hand: &Hand, secret: &SecretKey, name: &str) -> Result<(), Refusal> {
+    let request = EnrolRequest::sign(secret, name, &[], &CHALLENGE).expect("sound");
+    let petition = Petition {
+        request,
+        challenge: CHALLENGE,
+        secret: None,
+    };
+    hand.enrol(&place(fleet, 0), &petition)
+}
+
+#[test]
+fn a_member_brings_in_few_others_and_they_go_with_it() {
+    let fleet = strangers(2);
+    join(&fleet, 1);
+    let venus = Hand::with(&secret_in(&fleet, 1, "envoy.key"));
+    let sybil = |seed: u8| SecretKey::from_seed(&[seed; 32]);
+    for seed in 1..=8 {
+        bring_in(&fleet, &venus, &sybil(seed), &format!("s{seed}")).expect("room");
+    }
+    // As often as it likes for those that are in.
+    bring_in(&fleet, &venus, &sybil(1), "s1").expect("in it already");
+    let refusal = bring_in(&fleet, &venus, &sybil(9), "s9").expect_err("refused");
+    assert_eq!(refusal.code, "enrol-limit");
+    says(&refusal.reason, &["8 envoys", "through venus"]);
+    let eighth = Hand::with(&sybil(8));
+    bring_in(&fleet, &eighth, &sybil(9), "s9").expect("through another one");
+
+    let mars = fleet.person(0);
+    let listed = list(mars);
+    let named = |name: &str| -> Value {
+        let envoys = listed["envoys"].as_array().expect("a list");
+        let one = envoys.iter().find(|one| one["name"] == name);
+        one.expect("it is listed")["through"].clone()
+    };
+    assert_eq!(named("s1"), fleet.envoy(1).key());
+    assert_eq!(named("s9"), sybil(8).public().to_string());
+    assert!(named("venus").is_null() && named("mars").is_null());
+    let shown = done(mars.vigo(["envoy", "list"]));
+    says(
+        &shown.stdout,
+        &["enrolled through venus", "enrolled through s8"],
+    );
+
+    let removed = done(mars.vigo(["envoy", "remove", "s8", "--yes"]));
+    says(
+        &removed.stdout,
+        &["came in through s8", "vigo envoy remove s9"],
+    );
+    let all = ["envoy", "remove", "venus", "--with-brought-in", "--yes"];
+    let removed = done(mars.vigo(all));
+    says(
+        &removed.stdout,
+        &["venus is of the fleet no longer", "s7 is"],
+    );
+    assert_eq!(with("enrolled", &list(mars)), ["mars", "s9"]);
+    let first = Hand::with(&sybil(1));
+    let refusal = first.digests(&place(&fleet, 0)).expect_err("refused");
+    assert_eq!(refusal.code, "removed");
+}
+
+/// Starts an authority whose own enrolment is like this, once its clock is right.
+fn authority_with(number: u64, expires_ms: u64) -> Fleet {
+    let mut fleet = strangers(1);
+    drop(ticket(&fleet, 0));
+    fleet.envoy_mut(0).end().expect("ended");
+    let authority = secret_in(&fleet, 0, "authority.key");
+    let me = fleet.envoy(0).key().parse().expect("a key");
+    let own = Enrolment::sign(
+        &authority,
+        me,
+        "mars",
+        Role::Authority,
+        number,
+        expires_ms,
+        None,
+    );
+    let mut roster = Roster::new(authority.public());
+    roster.enrol(own.expect("a name")).expect("room");
+    std::fs::write(identity(&fleet, 0).join("fleet"), roster.encode()).expect("written");
+    fleet.restart(0).expect("started");
+    fleet
+}
+
+/// Waits until the enrolment of an authority ends in about 400 days.
+#[track_caller]
+fn wait_for_renewal(fleet: &Fleet) {
+    let right = now_ms() + 399 * DAY_MS..now_ms() + 402 * DAY_MS;
+    let renewed = until(SOON, "the renewal", || {
+        let list = list(fleet.person(0));
+        let ends = list["envoys"][0]["expires_ms"].as_u64().expect("an end");
+        Ok(if right.contains(&ends) {
+            Ok(())
+        } else {
+            Err(list.to_string())
+        })
+    });
+    renewed.expect("renewed");
+}
+
+#[test]
+fn what_was_signed_while_the_clock_was_behind_is_renewed() {
+    // One more than a number of the right clock; 400 days after 1970.
+    wait_for_renewal(&authority_with(now_ms(), 400 * DAY_MS));
+}
+
+#[test]
+fn what_was_signed_after_the_clock_was_ahead_is_renewed() {
+    let number = now_ms() + 3_650 * DAY_MS;
+    wait_for_renewal(&authority_with(number, now_ms() - 30 * DAY_MS));
+}
+
+#[test]
+fn nothing_is_signed_by_a_clock_that_is_behind_until_somebody_says_it_is_right() {
+    let signed = now_ms() + 100 * DAY_MS;
+    let fleet = authority_with(signed, signed + 400 * DAY_MS);
+    let made: Ticket = ticket(&fleet, 0).parse().expect("a ticket");
+    let mallory = SecretKey::from_seed(&[4; 32]);
+    let challenge = Ticket::challenge(made.secret());
+    let petition = Petition {
+        request: EnrolRequest::sign(&mallory, "mallory", &[], &challenge).expect("sound"),
+        challenge,
+        secret: Some(*made.secret()),
+    };
+    let hand = Hand::with(&mallory);
+    let refusal = hand.enrol(&place(&fleet, 0), &petition);
+    let refusal = refusal.expect_err("refused");
+    assert_eq!(refusal.code, "wrong-clock");
+    says(&refusal.reason, &["days behind the newest enrolment"]);
+
+    let trust = identity(&fleet, 0).join("clock-is-right");
+    std::fs::write(&trust, "").expect("written");
+    wait_for_renewal(&fleet);
+    hand.enrol(&place(&fleet, 0), &petition).expect("enrolled");
+    let gone = until(SOON, "the file is removed", || {
+        Ok(if trust.exists() {
+            Err(String::new())
+        } else {
+            Ok(())
+        })
+    });
+    gone.expect("it has done its work");
+}
+
+#[test]
+fn asking_again_for_who_is_in_signs_nothing() {
+    let fleet = strangers(1);
+    let made: Ticket = ticket(&fleet, 0).parse().expect("a ticket");
+    let mallory = SecretKey::from_seed(&[9; 32]);
+    let challenge = Ticket::challenge(made.secret());
+    let petition = Petition {
+        request: EnrolRequest::sign(&mallory, "mallory", &[], &challenge).expect("sound"),
+        challenge,
+        secret: Some(*made.secret()),
+    };
+    let hand = Hand::with(&mallory);
+    hand.enrol(&place(&fleet, 0), &petition).expect("enrolled");
+    let shown = |hand: &Hand| hand.digests(&place(&fleet, 0)).expect("an answer").roster;
+    let first = shown(&hand);
+    for _ in 0..20 {
+        hand.enrol(&place(&fleet, 0), &petition).expect("again");
+    }
+    assert_eq!(shown(&hand), first);
+}
+
+#[test]
+fn a_ticket_that_was_used_while_the_disk_was_full_brings_in_one_envoy() {
+    let mut fleet = strangers(1);
+    let made: Ticket = ticket(&fleet, 0).parse().expect("a ticket");
+    let by = |seed: u8| {
+        let secret = SecretKey::from_seed(&[seed; 32]);
+        let challenge = Ticket::challenge(made.secret());
+        let request = EnrolRequest::sign(&secret, &format!("m{seed}"), &[], &challenge);
+        let petition = Petition {
+            request: request.expect("sound"),
+            challenge,
+            secret: Some(*made.secret()),
+        };
+        (Hand::with(&secret), petition)
+    };
+    let ((one, first), (two, second)) = (by(1), by(2));
+    let full = identity(&fleet, 0).join("tickets.new");
+    std::fs::create_dir(&full).expect("in the way");
+    let refusal = one.enrol(&place(&fleet, 0), &first);
+    assert_eq!(refusal.expect_err("refused").code, "fault");
+    std::fs::remove_dir(&full).expect("out of the way");
+    one.enrol(&place(&fleet, 0), &first).expect("enrolled");
+    fleet.envoy_mut(0).end().expect("ended");
+    fleet.restart(0).expect("started");
+    let refusal = two.enrol(&place(&fleet, 0), &second);
+    assert_eq!(refusal.expect_err("refused").code, "ticket-used");
 }

@@ -73,9 +73,11 @@ fn show(envoy: &Arc<Envoy>, neighbour: &Neighbour) -> Result<Digests, CallError>
     }
 }
 
-/// Comes to know the same as a peer of who is of the fleet. A peer of another fleet is asked once for each roster.
+/// Comes to know the same as a peer of who is of the fleet. A peer of another fleet is asked once for each pair of
+/// rosters.
 fn agree(envoy: &Envoy, neighbour: &Neighbour, theirs: Option<[u8; 32]>) {
-    if neighbour.seen().useless_roster == theirs {
+    let pair = envoy.fleet().digest().zip(theirs);
+    if pair.is_none() || neighbour.seen().useless_rosters == pair {
         return;
     }
     match fleet::exchange(envoy, neighbour) {
@@ -83,7 +85,7 @@ fn agree(envoy: &Envoy, neighbour: &Neighbour, theirs: Option<[u8; 32]>) {
         Ok(false) => {}
         Err(error) => {
             if error.is_final() {
-                neighbour.seen().useless_roster = theirs;
+                neighbour.seen().useless_rosters = pair;
             }
             tracing::debug!(peer = neighbour.name(), error = %chain(&error), "rosters stay different");
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes the entries of the folder `path` durable.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
@@ -11,7 +11,10 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
 
 /// Replaces the file at `path` by `bytes`, durably and at once: a reader sees the old text or the new.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
+    // Behind the whole name, so that no two files share it.
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
     let mut file = std::fs::File::create(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;

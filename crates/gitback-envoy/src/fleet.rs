@@ -9,7 +9,7 @@ mod exchange;
 mod files;
 mod tickets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -24,7 +24,8 @@ use crate::key;
 use crate::peers::Neighbour;
 use crate::whereabouts::own_addresses;
 
-pub(crate) use authority::EnrolFault;
+pub(crate) use authority::{EnrolFault, Word};
+use exchange::Spreading;
 pub(crate) use exchange::{exchange, petition, spread};
 pub use files::FleetFault;
 use files::{FleetFiles, Places};
@@ -36,6 +37,7 @@ pub(crate) use tickets::{NewTicket, TICKETS_MAX};
 pub(crate) struct Fleet {
     files: FleetFiles,
     inner: Mutex<Inner>,
+    spreading: Spreading,
 }
 
 #[derive(Debug)]
@@ -112,11 +114,17 @@ impl Fleet {
         Ok(Self {
             files,
             inner: Mutex::new(inner),
+            spreading: Spreading::default(),
         })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no thread panics with the fleet")
+    }
+
+    /// Whether all are being told of news.
+    fn spreading(&self) -> &Spreading {
+        &self.spreading
     }
 
     /// Who is of the fleet, if there is one.
@@ -216,11 +224,15 @@ impl Fleet {
             }
             None => theirs.clone(),
         };
+        if let Some((known, _)) = &inner.known
+            && known.authority() != theirs.authority()
+        {
+            let aside = self.files.put_roster_aside(known);
+            aside.map_err(JoinFault::Store)?;
+        }
         let key = inner.authority.as_ref().map(SecretKey::public);
         if key.is_some_and(|key| key != *theirs.authority()) {
-            self.files.put_aside().map_err(JoinFault::Store)?;
-            inner.authority = None;
-            inner.tickets = Tickets::default();
+            self.put_key_aside(&mut inner).map_err(JoinFault::Store)?;
         }
         inner.note_places(me, &welcome.places);
         self.keep(&mut inner, roster).map_err(JoinFault::Store)?;
@@ -228,6 +240,14 @@ impl Fleet {
         envoy.know_fleet(&inner);
         drop(inner);
         envoy.changes().note();
+        Ok(())
+    }
+
+    /// Has the key of an authority count for nothing any more, nor its tickets.
+    fn put_key_aside(&self, inner: &mut Inner) -> Result<(), FleetFault> {
+        self.files.put_key_aside()?;
+        inner.authority = None;
+        inner.tickets = Tickets::default();
         Ok(())
     }
 
@@ -281,6 +301,9 @@ impl Fleet {
                 tracing::error!(error = %chain(&error), "cannot renew the enrolments of the fleet");
             }
         }
+        if let Err(fault) = self.forget_ended_tickets() {
+            tracing::warn!(error = %chain(&fault), "tickets that have ended are not forgotten");
+        }
         let mut inner = self.inner();
         envoy.know_fleet(&inner);
         if inner.known.is_none() {
@@ -293,7 +316,8 @@ impl Fleet {
                 places.insert(*neighbour.key(), addresses);
             }
         }
-        if places != inner.places && !places.is_empty() {
+        // Which address is tried first changes all the time, and is not worth a write.
+        if !places.is_empty() && sorted(&places) != sorted(&inner.places) {
             self.files.keep_places(&places);
             inner.places = places;
         }
@@ -340,6 +364,13 @@ fn sound(addresses: &[String]) -> Vec<String> {
         .iter()
         .filter(|address| gitback_gossip::is_host_port(address));
     sound.take(ADDRESSES_MAX).cloned().collect()
+}
+
+fn sorted(places: &Places) -> BTreeMap<&EnvoyKey, BTreeSet<&String>> {
+    let sorted = places.iter();
+    sorted
+        .map(|(key, addresses)| (key, addresses.iter().collect()))
+        .collect()
 }
 
 fn live_others<'a>(roster: &'a Roster, me: &EnvoyKey) -> impl Iterator<Item = &'a Enrolment> {

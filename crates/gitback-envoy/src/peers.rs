@@ -57,8 +57,8 @@ pub(crate) struct Seen {
     heard: BTreeSet<EnvelopeId>,
     /// It was asked something that cannot wait, and has not answered anything since.
     unresponsive: bool,
-    /// The digest of a roster of its that brought the fleet nothing: it is of another one.
-    pub(crate) useless_roster: Option<[u8; 32]>,
+    /// The digests of our roster and one of its that are of no use to each other: it is of another fleet.
+    pub(crate) useless_rosters: Option<([u8; 32], [u8; 32])>,
     /// How many comparisons with it have begun, and the number of the last one that has ended.
     pub(crate) contacts_begun: u64,
     pub(crate) contacts_done: u64,

@@ -47,13 +47,15 @@ struct Fields {
     role: Role,
     number: u64,
     expires_ms: u64,
+    through: Option<EnvoyKey>,
 }
 
 impl Enrolment {
     /// Signs that `envoy`, called `name`, is of the fleet whose authority this is.
     ///
     /// Of two for one envoy the one with the higher `number` holds: the moment of signing, or one more than the last.
-    /// It and `expires_ms` are in milliseconds since 1970.
+    /// It and `expires_ms` are in milliseconds since 1970. `through` is the envoy that asked for it, if another one of
+    /// the fleet did.
     ///
     /// # Errors
     ///
@@ -65,6 +67,7 @@ impl Enrolment {
         role: Role,
         number: u64,
         expires_ms: u64,
+        through: Option<EnvoyKey>,
     ) -> Result<Self, FleetReject> {
         let fields = Fields {
             authority: authority.public(),
@@ -73,6 +76,7 @@ impl Enrolment {
             role,
             number,
             expires_ms,
+            through,
         };
         if !is_envoy_name(name) {
             return Err(FleetReject::Name);
@@ -142,6 +146,13 @@ impl Enrolment {
         self.fields.expires_ms
     }
 
+    /// Which envoy of the fleet asked for it; none if a user of the authority's envoy did, or the envoy itself by a
+    /// ticket.
+    #[must_use]
+    pub const fn through(&self) -> Option<&EnvoyKey> {
+        self.fields.through.as_ref()
+    }
+
     /// Whether it has not ended for whoever's clock shows `now_ms`, the grace included.
     #[must_use]
     pub const fn is_in_force(&self, now_ms: u64) -> bool {
@@ -162,12 +173,13 @@ mod field {
     pub(super) const ROLE: u64 = 3;
     pub(super) const NUMBER: u64 = 4;
     pub(super) const EXPIRES: u64 = 5;
+    pub(super) const THROUGH: u64 = 6;
 }
 
 impl Fields {
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
-        writer.map(6);
+        writer.map(6 + usize::from(self.through.is_some()));
         writer.uint(field::AUTHORITY);
         writer.bytes(self.authority.as_bytes());
         writer.uint(field::ENVOY);
@@ -180,6 +192,10 @@ impl Fields {
         writer.uint(self.number);
         writer.uint(field::EXPIRES);
         writer.uint(self.expires_ms);
+        if let Some(through) = &self.through {
+            writer.uint(field::THROUGH);
+            writer.bytes(through.as_bytes());
+        }
         writer.finish()
     }
 
@@ -188,6 +204,7 @@ impl Fields {
         let mut keys = Keys::default();
         let (mut authority, mut envoy, mut name) = (None, None, None);
         let (mut role, mut number, mut expires_ms) = (None, None, None);
+        let mut through = None;
         for _ in 0..reader.map()? {
             match keys.next(&mut reader)? {
                 field::AUTHORITY => authority = Some(public_key(&mut reader)?),
@@ -196,6 +213,7 @@ impl Fields {
                 field::ROLE => role = Some(Role::of(reader.uint()?)?),
                 field::NUMBER => number = Some(reader.uint()?),
                 field::EXPIRES => expires_ms = Some(reader.uint()?),
+                field::THROUGH => through = Some(envoy_key(&mut reader)?),
                 _ => return Err(FleetReject::UnknownField),
             }
         }
@@ -207,6 +225,7 @@ impl Fields {
             role: role.ok_or(FleetReject::MissingField)?,
             number: number.ok_or(FleetReject::MissingField)?,
             expires_ms: expires_ms.ok_or(FleetReject::MissingField)?,
+            through,
         })
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! let authority = SecretKey::from_seed(&[1; 32]);
 //! let mars = EnvoyKey::new(SecretKey::from_seed(&[2; 32]).public());
-//! let enrolment = Enrolment::sign(&authority, mars, "mars", Role::Authority, 1_000, 2_000)?;
+//! let enrolment = Enrolment::sign(&authority, mars, "mars", Role::Authority, 1_000, 2_000, None)?;
 //!
 //! let mut roster = Roster::new(authority.public());
 //! roster.enrol(enrolment)?;

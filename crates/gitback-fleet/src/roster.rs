@@ -19,7 +19,7 @@ pub const ENVOYS_MAX: usize = 1024;
 /// The most envoys that were ever removed from one fleet.
 pub const REMOVED_MAX: usize = 1024;
 /// The most bytes of a whole roster.
-pub const ROSTER_MAX: usize = 464 * 1024;
+pub const ROSTER_MAX: usize = 488 * 1024;
 
 /// The enrolments and removals of one fleet, the newest of each envoy. All of them are signed by the fleet's authority.
 ///
@@ -83,6 +83,21 @@ impl Roster {
     pub fn live(&self, now_ms: u64) -> impl Iterator<Item = &Enrolment> {
         self.enrolments()
             .filter(move |enrolment| enrolment.is_in_force(now_ms))
+    }
+
+    /// Who came in through an envoy, and through these, and so on, by key. The envoy itself may be removed already.
+    #[must_use]
+    pub fn brought_in_by(&self, envoy: &EnvoyKey) -> Vec<&Enrolment> {
+        let mut brought_in = BTreeMap::new();
+        let mut next = Vec::from([*envoy]);
+        while let Some(by) = next.pop() {
+            for one in self.enrolments().filter(|one| one.through() == Some(&by)) {
+                if one.envoy() != envoy && brought_in.insert(*one.envoy(), one).is_none() {
+                    next.push(*one.envoy());
+                }
+            }
+        }
+        brought_in.into_values().collect()
     }
 
     /// Takes in an enrolment. Returns whether that is news; of a removed envoy it never is.

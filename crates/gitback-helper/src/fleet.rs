@@ -59,6 +59,8 @@ pub struct FleetEnvoy {
     pub expires_ms: Option<u64>,
     /// When it was removed, Unix milliseconds.
     pub removed_ms: Option<u64>,
+    /// The key of the envoy that asked for its enrolment, 64 hex digits; none where nobody of the fleet did.
+    pub through: Option<String>,
     /// When it last answered here, Unix milliseconds.
     pub last_seen_ms: Option<u64>,
     /// Why it does not answer.

@@ -18,8 +18,8 @@ pub const FRAME_MAX: usize = 4 * 1024 * 1024;
 /// The longest payload of a request, in bytes.
 ///
 /// The largest requests hand in [`DRAFTS_MAX`](crate::DRAFTS_MAX) envelopes of some hundred bytes, or a few of at most
-/// 64 KiB, in hex.
-pub const REQUEST_MAX: usize = 1024 * 1024;
+/// 64 KiB, in hex, or the roster of the largest fleet.
+pub const REQUEST_MAX: usize = 1088 * 1024;
 
 /// Length of the length.
 pub(crate) const HEADER_BYTES: usize = 4;

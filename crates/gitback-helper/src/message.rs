@@ -244,6 +244,9 @@ pub enum Request {
     RemoveEnvoy {
         /// Its name, or its key or the beginning of it, 64 hex digits at the most.
         envoy: String,
+        /// Whoever came in through it goes as well. Left out when it is false.
+        #[serde(default, skip_serializing_if = "is_false")]
+        with_brought_in: bool,
     },
     /// Asks for every project that the caller may see.
     Projects,

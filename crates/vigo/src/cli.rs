@@ -150,6 +150,11 @@ pub(crate) struct EnvoyTicket {
 pub(crate) struct EnvoyRemove {
     /// Its name, or the beginning of its key
     pub(crate) envoy: String,
+    /// Also remove whoever came in through it
+    ///
+    /// And whoever came in through these, and so on; `vigo envoy list` says through which envoy each one came.
+    #[arg(long)]
+    pub(crate) with_brought_in: bool,
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,

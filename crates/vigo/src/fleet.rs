@@ -91,8 +91,13 @@ pub(crate) fn remove(
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     if !arguments.yes {
+        let others = if arguments.with_brought_in {
+            " and whoever came in through it"
+        } else {
+            ""
+        };
         let question = format!(
-            "Remove {} from the fleet, for good? [y/N] ",
+            "Remove {}{others} from the fleet, for good? [y/N] ",
             show::plain(&arguments.envoy)
         );
         if !ask::yes(&question, console)? {
@@ -101,6 +106,7 @@ pub(crate) fn remove(
     }
     let request = Request::RemoveEnvoy {
         envoy: arguments.envoy.clone(),
+        with_brought_in: arguments.with_brought_in,
     };
     accepted(context, &request, console)
 }
@@ -233,6 +239,10 @@ fn table(status: &FleetStatus) -> Table {
             ("removed", Some(at)) => format!("removed {}", show::date(at)),
             (other, _) => other.to_owned(),
         };
+        let standing = match &one.through {
+            Some(key) => format!("{standing} through {}", name_of(status, key)),
+            None => standing,
+        };
         let seen = match (one.is_self, one.last_seen_ms) {
             (true, _) => "this one".to_owned(),
             (false, Some(at)) => show::ago(at, status.now_ms),
@@ -247,6 +257,12 @@ fn table(status: &FleetStatus) -> Table {
         ]);
     }
     table
+}
+
+/// What the envoy with this key is or was called, or the beginning of the key.
+fn name_of(status: &FleetStatus, key: &str) -> String {
+    let known = status.envoys.iter().find(|one| one.key == key);
+    known.map_or_else(|| key.chars().take(12).collect(), |one| one.name.clone())
 }
 
 /// The longest that a ticket can be good.
@@ -278,6 +294,7 @@ mod tests {
             enrolled_ms: Some(0),
             expires_ms: Some(expires_ms),
             removed_ms: None,
+            through: None,
             last_seen_ms: None,
             reason: None,
         }

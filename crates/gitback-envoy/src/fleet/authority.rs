@@ -8,7 +8,7 @@ use gitback_fleet::{
 use gitback_identity::EnvoyKey;
 
 use super::files::FleetFault;
-use super::tickets::{NewTicket, TicketFault};
+use super::tickets::{NewTicket, TicketFault, Tickets};
 use super::{Fleet, Inner};
 use crate::clock;
 use crate::daemon::Envoy;
@@ -22,6 +22,26 @@ const VALID_MS: u64 = 400 * DAY_MS;
 
 /// After how long it is renewed, in milliseconds.
 const RENEW_MS: u64 = 30 * DAY_MS;
+
+/// How much later than that an enrolment may end, in milliseconds: more was signed by a clock that was ahead.
+const AHEAD_MS: u64 = DAY_MS;
+
+/// How far the clock may be behind the newest enrolment, in milliseconds. Beyond that nothing is signed.
+const BEHIND_MS: u64 = 7 * DAY_MS;
+
+/// Most live envoys that come in through one other than the authority's.
+const THROUGH_MAX: usize = 8;
+
+/// On whose word an envoy is taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Word<'a> {
+    /// That of a user of this envoy.
+    User,
+    /// That of whoever gave it the ticket with this secret. The ticket is used up by that.
+    Ticket(&'a [u8; SECRET_LEN]),
+    /// That of another envoy of the fleet.
+    Member(EnvoyKey),
+}
 
 /// Why an envoy is not enrolled, or not removed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +60,12 @@ pub(crate) enum EnrolFault {
         /// Whose it is.
         key: EnvoyKey,
     },
+    /// The envoy that asks has brought in enough.
+    #[error("{THROUGH_MAX} envoys of the fleet have come in through {name} already")]
+    Limit {
+        /// Its name.
+        name: String,
+    },
     /// The ticket brings nobody in.
     #[error(transparent)]
     Ticket(TicketFault),
@@ -49,6 +75,17 @@ pub(crate) enum EnrolFault {
     /// The system gave no randomness.
     #[error("the system gave no randomness")]
     Randomness,
+    /// This machine's clock is wrong, or was when something was signed.
+    #[error(
+        "this machine's clock is {days} days behind the newest enrolment, so nothing is signed; if it is right now, \
+         and was wrong then, make an empty file {trust}"
+    )]
+    Clock {
+        /// By how much.
+        days: u64,
+        /// The file that says so.
+        trust: String,
+    },
     /// There are too many tickets.
     #[error("too many tickets have not ended yet")]
     TooManyTickets,
@@ -64,6 +101,13 @@ impl Fleet {
         if inner.known.is_some() {
             return Ok(());
         }
+        // A key that is here signs for a fleet whose roster is lost. Used once more, it would be that fleet without its
+        // removals: whoever was removed would be back.
+        if inner.authority.is_some() {
+            let aside = self.put_key_aside(&mut inner);
+            aside.map_err(EnrolFault::Store)?;
+            tracing::warn!("an authority's key without a roster was put aside");
+        }
         let dir = self.files.dir();
         let secret = key::make_authority_key(dir)
             .map_err(|error| EnrolFault::Store(FleetFault::Key(error)))?;
@@ -76,6 +120,7 @@ impl Fleet {
             envoy.role(),
             now,
             now.saturating_add(VALID_MS),
+            None,
         );
         let own = own.map_err(EnrolFault::Reject)?;
         roster.enrol(own).map_err(EnrolFault::Reject)?;
@@ -85,25 +130,27 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes an envoy into the fleet. With the secret of a ticket, the ticket is used up by that.
+    /// Takes an envoy into the fleet. Returns whether there was something to sign: one that is in it already and asks
+    /// again has not heard the answer, and that alone is no news for anybody.
     pub(crate) fn enrol(
         &self,
         envoy: &Envoy,
         request: &EnrolRequest,
-        secret: Option<&[u8; SECRET_LEN]>,
-    ) -> Result<(), EnrolFault> {
+        word: Word<'_>,
+    ) -> Result<bool, EnrolFault> {
         let mut inner = self.inner();
         let (key, now) = (*request.envoy(), clock::now_ms());
         let mut roster = inner.own_roster()?;
-        if let Some(secret) = secret {
+        if let Word::Ticket(secret) = word {
             let judged = inner.tickets.judge(secret, &key, now);
             judged.map_err(EnrolFault::Ticket)?;
         }
         if roster.removal(&key).is_some() {
             return Err(EnrolFault::Removed);
         }
+        // One whose enrolment has ended comes back by a renewal, and would be a second one of its name.
         if let Some(other) = roster
-            .live(now)
+            .enrolments()
             .find(|one| one.name() == request.name() && *one.envoy() != key)
         {
             return Err(EnrolFault::NameTaken {
@@ -116,14 +163,32 @@ impl Fleet {
         } else {
             Role::Member
         };
-        inner.sign_into(&mut roster, key, request.name(), role, now)?;
-        if let Some(secret) = secret
-            && inner.tickets.note_used(secret, &key)
+        let present = roster.enrolment(&key).filter(|one| one.is_in_force(now));
+        if let Some(present) = present
+            && present.name() == request.name()
+            && present.role() == role
+            && !is_due(present.expires_ms(), now)
         {
-            // Before it is enrolled: a ticket that was used brings in nobody else, whatever happens next.
-            let kept = self.files.keep_tickets(&inner.tickets);
-            kept.map_err(EnrolFault::Store)?;
+            self.use_up(&mut inner, word, &key)?;
+            return Ok(false);
         }
+        self.check_clock(&roster, now)?;
+        let through = match (present, word) {
+            (Some(present), _) => present.through().copied(),
+            (None, Word::Member(member)) => {
+                has_room_through(&roster, &member, now)?;
+                Some(member)
+            }
+            (None, Word::User | Word::Ticket(_)) => None,
+        };
+        let terms = Terms {
+            name: request.name().to_owned(),
+            role,
+            through,
+        };
+        inner.sign_into(&mut roster, key, &terms, now)?;
+        // Before it is enrolled: a ticket that was used brings in nobody else, whatever happens next.
+        self.use_up(&mut inner, word, &key)?;
         let place = Place {
             envoy: key,
             addresses: request.addresses().to_vec(),
@@ -132,23 +197,64 @@ impl Fleet {
         self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
         self.files.keep_places(&inner.places);
         envoy.know_fleet(&inner);
-        tracing::info!(name = request.name(), %key, "is enrolled");
+        let by = match word {
+            Word::User => "a user here".to_owned(),
+            Word::Ticket(_) => "a ticket".to_owned(),
+            Word::Member(member) => envoy.name_of(&member),
+        };
+        tracing::info!(name = request.name(), %key, by, "is enrolled");
+        Ok(true)
+    }
+
+    /// Notes durably whom a ticket has brought in.
+    fn use_up(&self, inner: &mut Inner, word: Word<'_>, key: &EnvoyKey) -> Result<(), EnrolFault> {
+        let Word::Ticket(secret) = word else {
+            return Ok(());
+        };
+        let mut tickets = inner.tickets.clone();
+        if tickets.note_used(secret, key) {
+            self.keep_tickets(inner, tickets)
+                .map_err(EnrolFault::Store)?;
+        }
         Ok(())
     }
 
-    /// Takes an envoy out of the fleet, for good.
-    pub(crate) fn remove(&self, envoy: &Envoy, key: EnvoyKey) -> Result<(), EnrolFault> {
+    /// Makes tickets durable, then in force: what a full disk has kept from the file does not count here either.
+    fn keep_tickets(&self, inner: &mut Inner, tickets: Tickets) -> Result<(), FleetFault> {
+        self.files.keep_tickets(&tickets)?;
+        inner.tickets = tickets;
+        Ok(())
+    }
+
+    /// Forgets the tickets that have ended.
+    pub(super) fn forget_ended_tickets(&self) -> Result<(), FleetFault> {
+        let mut inner = self.inner();
+        let mut tickets = inner.tickets.clone();
+        // A day later, so that whoever comes late hears that it has ended.
+        if tickets.forget_ended(clock::now_ms().saturating_sub(DAY_MS)) {
+            self.keep_tickets(&mut inner, tickets)?;
+        }
+        Ok(())
+    }
+
+    /// Takes envoys out of the fleet, for good.
+    pub(crate) fn remove(&self, envoy: &Envoy, keys: &[EnvoyKey]) -> Result<(), EnrolFault> {
         let mut inner = self.inner();
         let mut roster = inner.own_roster()?;
         let secret = inner.authority_of_fleet();
         let secret = secret.ok_or(EnrolFault::NotTheAuthority)?;
-        let name = roster.enrolment(&key).map_or("unknown", Enrolment::name);
-        let removal = Removal::sign(secret, key, name, clock::now_ms());
-        let removal = removal.map_err(EnrolFault::Reject)?;
-        roster.remove(removal).map_err(EnrolFault::Reject)?;
+        let now = clock::now_ms();
+        for key in keys {
+            let name = roster.enrolment(key).map_or("unknown", Enrolment::name);
+            let removal = Removal::sign(secret, *key, name, now);
+            let removal = removal.map_err(EnrolFault::Reject)?;
+            roster.remove(removal).map_err(EnrolFault::Reject)?;
+        }
         self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
         envoy.know_fleet(&inner);
-        tracing::info!(%key, "was removed from the fleet");
+        for key in keys {
+            tracing::info!(%key, "was removed from the fleet");
+        }
         Ok(())
     }
 
@@ -162,18 +268,31 @@ impl Fleet {
         getrandom::fill(&mut secret).map_err(|_| EnrolFault::Randomness)?;
         let now = clock::now_ms();
         let expires_ms = now.saturating_add(valid_ms);
-        if !inner.tickets.give(&secret, expires_ms, now) {
+        let mut tickets = inner.tickets.clone();
+        if !tickets.give(&secret, expires_ms, now) {
             return Err(EnrolFault::TooManyTickets);
         }
-        let kept = self.files.keep_tickets(&inner.tickets);
-        kept.map_err(EnrolFault::Store)?;
+        self.keep_tickets(&mut inner, tickets)
+            .map_err(EnrolFault::Store)?;
         Ok(NewTicket {
             ticket: Ticket::new(*envoy.public(), secret, &own_addresses(envoy)),
             expires_ms,
         })
     }
 
-    /// Signs anew what is older than [`RENEW_MS`], and this envoy's own enrolment when what it is has changed. Whether
+    /// Refuses to sign by a clock that is clearly behind, unless somebody has said that it is right.
+    fn check_clock(&self, roster: &Roster, now_ms: u64) -> Result<(), EnrolFault> {
+        let trust = self.files.clock_is_right();
+        match days_behind(roster, now_ms) {
+            Some(days) if !trust.exists() => Err(EnrolFault::Clock {
+                days,
+                trust: trust.display().to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Signs anew what ends before it should, or much later, and this envoy's own enrolment when what it is has changed. Whether
     /// there was any.
     pub(super) fn renew(&self, envoy: &Arc<Envoy>) -> Result<bool, EnrolFault> {
         let mut inner = self.inner();
@@ -186,29 +305,81 @@ impl Fleet {
             (true, _) => envoy.role(),
             (false, role) => role,
         };
-        let is_due = |one: &Enrolment| {
-            let is_old = now.saturating_sub(one.number()) > RENEW_MS;
+        let is_to_be_signed = |one: &Enrolment| {
             let is_news = *one.envoy() == me && one.name() != envoy.name();
-            is_old || is_news || role(one) != one.role()
+            is_due(one.expires_ms(), now) || is_news || role(one) != one.role()
         };
-        let due: Vec<(EnvoyKey, String, Role)> = roster
+        let due: Vec<(EnvoyKey, Terms)> = roster
             .enrolments()
-            .filter(|one| is_due(one))
+            .filter(|one| is_to_be_signed(one))
             .map(|one| {
                 let is_me = *one.envoy() == me;
                 let name = if is_me { envoy.name() } else { one.name() };
-                (*one.envoy(), name.to_owned(), role(one))
+                let terms = Terms {
+                    name: name.to_owned(),
+                    role: role(one),
+                    through: one.through().copied(),
+                };
+                (*one.envoy(), terms)
             })
             .collect();
-        for (key, name, role) in &due {
-            inner.sign_into(&mut roster, *key, name, *role, now)?;
+        if !due.is_empty() {
+            self.check_clock(&roster, now)?;
+        }
+        for (key, terms) in &due {
+            inner.sign_into(&mut roster, *key, terms, now)?;
         }
         if !due.is_empty() {
             self.keep(&mut inner, roster).map_err(EnrolFault::Store)?;
             tracing::info!(count = due.len(), "enrolments were renewed");
+            self.files.forget_clock_is_right();
         }
         Ok(!due.is_empty())
     }
+}
+
+/// What an enrolment says of an envoy.
+struct Terms {
+    name: String,
+    role: Role,
+    through: Option<EnvoyKey>,
+}
+
+/// Whether one more may come in through a member of the fleet.
+fn has_room_through(roster: &Roster, member: &EnvoyKey, now_ms: u64) -> Result<(), EnrolFault> {
+    let brought_in = roster
+        .live(now_ms)
+        .filter(|one| one.through() == Some(member));
+    if brought_in.count() < THROUGH_MAX {
+        return Ok(());
+    }
+    let name = roster.enrolment(member).map_or("unknown", Enrolment::name);
+    Err(EnrolFault::Limit {
+        name: name.to_owned(),
+    })
+}
+
+/// Whether an enrolment that ends then is to be renewed.
+const fn is_due(expires_ms: u64, now_ms: u64) -> bool {
+    let ends = now_ms.saturating_add(VALID_MS);
+    expires_ms < ends.saturating_sub(RENEW_MS) || expires_ms > ends.saturating_add(AHEAD_MS)
+}
+
+/// When an enrolment ends that is signed now, where the one before it ends at `present_ms`. That is never earlier,
+/// unless a clock was ahead.
+fn end(present_ms: Option<u64>, now_ms: u64) -> u64 {
+    let ends = now_ms.saturating_add(VALID_MS);
+    let kept = present_ms.filter(|present| *present <= ends.saturating_add(AHEAD_MS));
+    kept.map_or(ends, |present| present.max(ends))
+}
+
+/// By how many days a clock is behind, if that is clear from when the newest enrolment was signed. Its number alone does
+/// not say: after a clock that was ahead, numbers go on from there.
+fn days_behind(roster: &Roster, now_ms: u64) -> Option<u64> {
+    let signed = |one: &Enrolment| one.number().min(one.expires_ms().saturating_sub(VALID_MS));
+    let newest = roster.enrolments().map(signed).max()?;
+    let behind = newest.saturating_sub(now_ms);
+    (behind > BEHIND_MS).then_some(behind / DAY_MS)
 }
 
 impl Inner {
@@ -224,20 +395,72 @@ impl Inner {
         &self,
         roster: &mut Roster,
         key: EnvoyKey,
-        name: &str,
-        role: Role,
+        terms: &Terms,
         now_ms: u64,
     ) -> Result<(), EnrolFault> {
         let secret = self.authority_of_fleet();
         let secret = secret.ok_or(EnrolFault::NotTheAuthority)?;
-        let last = roster.enrolment(&key).map(Enrolment::number);
-        let number = last.map_or(now_ms, |last| now_ms.max(last.saturating_add(1)));
-        let expires_ms = now_ms.saturating_add(VALID_MS);
-        let enrolment = Enrolment::sign(secret, key, name, role, number, expires_ms);
+        let last = roster.enrolment(&key);
+        let number = last.map_or(now_ms, |last| now_ms.max(last.number().saturating_add(1)));
+        let expires_ms = end(last.map(Enrolment::expires_ms), now_ms);
+        let Terms {
+            name,
+            role,
+            through,
+        } = terms;
+        let enrolment = Enrolment::sign(secret, key, name, *role, number, expires_ms, *through);
         let enrolment = enrolment.map_err(EnrolFault::Reject)?;
         roster
             .enrol(enrolment)
             .map(drop)
             .map_err(EnrolFault::Reject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gitback_identity::SecretKey;
+
+    use super::*;
+
+    const NOW: u64 = 20_000 * DAY_MS;
+
+    #[test]
+    fn what_ends_too_early_or_too_late_is_renewed() {
+        let ends = NOW + VALID_MS;
+        assert!(!is_due(ends, NOW));
+        assert!(!is_due(ends - RENEW_MS, NOW));
+        assert!(is_due(ends - RENEW_MS - 1, NOW));
+        assert!(!is_due(ends + AHEAD_MS, NOW));
+        assert!(is_due(ends + AHEAD_MS + 1, NOW));
+        assert!(is_due(0, NOW));
+    }
+
+    #[test]
+    fn a_renewal_ends_no_earlier_unless_a_clock_was_ahead() {
+        let ends = NOW + VALID_MS;
+        assert_eq!(end(None, NOW), ends);
+        assert_eq!(end(Some(ends - RENEW_MS), NOW), ends);
+        assert_eq!(end(Some(ends + AHEAD_MS), NOW), ends + AHEAD_MS);
+        assert_eq!(end(Some(ends + AHEAD_MS + 1), NOW), ends);
+        assert_eq!(end(Some(u64::MAX), NOW), ends);
+    }
+
+    #[test]
+    fn a_clock_is_behind_what_was_signed_last() {
+        let behind = |number: u64, expires_ms: u64| {
+            let secret = SecretKey::from_seed(&[1; 32]);
+            let key = EnvoyKey::new(secret.public());
+            let one = Enrolment::sign(&secret, key, "a", Role::Member, number, expires_ms, None);
+            let mut roster = Roster::new(secret.public());
+            roster.enrol(one.expect("a name")).expect("room");
+            days_behind(&roster, NOW)
+        };
+        assert_eq!(behind(NOW, NOW + VALID_MS), None);
+        let later = NOW + BEHIND_MS;
+        assert_eq!(behind(later, later + VALID_MS), None);
+        let later = later + DAY_MS;
+        assert_eq!(behind(later, later + VALID_MS), Some(8));
+        assert_eq!(behind(u64::MAX, NOW), None, "only the number is ahead");
     }
 }

@@ -1,13 +1,14 @@
 //! Talking with other envoys about the fleet.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gitback_fleet::{Petition, Roster, Welcome};
-use gitback_peer::{CallError, PeerAddress};
+use gitback_fleet::{FleetReject, Petition, Roster, Welcome};
+use gitback_peer::{CallError, PeerAddress, RefusalKind};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
-use super::Fleet;
+use super::{Fleet, FleetFault, MergeFault};
 use crate::daemon::{Envoy, chain};
 use crate::peers::Neighbour;
 
@@ -26,15 +27,29 @@ pub(crate) enum ExchangeFault {
     /// The other envoy did not answer, or refused.
     #[error(transparent)]
     Call(CallError),
-    /// What it answered is none, or of another fleet, or cannot be kept.
-    #[error("its roster is of no use here: {0}")]
-    Useless(String),
+    /// What it answered is none, or of another fleet, or too large.
+    #[error("its roster is of no use here")]
+    Useless(#[source] FleetReject),
+    /// What it answered could not be stored here.
+    #[error(transparent)]
+    Store(FleetFault),
 }
 
+/// Refusals of a roster that the same roster would get again.
+const FINAL_CODES: [&str; 2] = ["other-fleet", "no-fleet"];
+
 impl ExchangeFault {
-    /// Whether the same two rosters would be of no use to each other another time.
-    pub(crate) const fn is_final(&self) -> bool {
-        matches!(self, Self::Call(CallError::Refused(_)) | Self::Useless(_))
+    /// Whether the same two rosters would be of no use to each other another time. What goes wrong on a disk, or for lack
+    /// of time, never is: it would keep a removal from an envoy for ever.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Call(CallError::Refused(refusal)) => {
+                // A bad request is one whose bytes are refused, and they would be the same.
+                refusal.status == RefusalKind::Bad || FINAL_CODES.contains(&refusal.code.as_str())
+            }
+            Self::Useless(_) => true,
+            Self::NoFleet | Self::Call(_) | Self::Store(_) => false,
+        }
     }
 }
 
@@ -51,40 +66,109 @@ fn take_in(envoy: &Envoy, ours: &Roster, theirs: &[u8]) -> Result<bool, Exchange
     if theirs == ours.encode() {
         return Ok(false);
     }
-    let useless = |error: &dyn std::error::Error| ExchangeFault::Useless(chain(error));
-    let theirs = Roster::decode(theirs).map_err(|error| useless(&error))?;
-    let merged = envoy.fleet().merge(envoy, &theirs);
-    merged.map_err(|error| useless(&error))
+    let theirs = Roster::decode(theirs).map_err(ExchangeFault::Useless)?;
+    envoy
+        .fleet()
+        .merge(envoy, &theirs)
+        .map_err(|fault| match fault {
+            MergeFault::Reject(reject) => ExchangeFault::Useless(reject),
+            MergeFault::Store(fault) => ExchangeFault::Store(fault),
+        })
 }
 
 /// Tells every envoy of the fleet at once that something has changed in it, in the background. Whom this does not reach
-/// sees it at the next comparison.
+/// sees it at the next comparison. While that is under way, whatever else changes is told all of them after it.
 pub(crate) fn spread(envoy: &Arc<Envoy>) {
+    if !envoy.fleet().spreading().begin() {
+        return;
+    }
+    let envoy = Arc::clone(envoy);
+    let handle = envoy.handle().clone();
+    handle.spawn(async move {
+        loop {
+            tell_all(&envoy).await;
+            if !envoy.fleet().spreading().again() {
+                return;
+            }
+        }
+    });
+}
+
+async fn tell_all(envoy: &Arc<Envoy>) {
     let Some(ours) = envoy.fleet().roster() else {
         return;
     };
-    let bytes = ours.encode();
+    let bytes = Arc::new(ours.encode());
     let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut told = JoinSet::new();
     for neighbour in envoy.neighbours().iter() {
         if ours.enrolment(neighbour.key()).is_none() {
             continue;
         }
-        let (to, bytes, ours) = (neighbour.address(), bytes.clone(), Arc::clone(&ours));
-        let (envoy, turns) = (Arc::clone(envoy), Arc::clone(&turns));
-        let handle = envoy.handle().clone();
-        handle.spawn(async move {
-            let Ok(_turn) = turns.acquire().await else {
-                return;
-            };
-            let call = envoy.client().roster(&to, bytes);
-            let Ok(Ok(theirs)) = tokio::time::timeout(TELL_MAX, call).await else {
-                return;
-            };
-            let merge = tokio::task::spawn_blocking(move || take_in(&envoy, &ours, &theirs));
-            if let Ok(Err(error)) = merge.await {
-                tracing::debug!(error = %chain(&error), "a roster was not taken in");
-            }
+        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
+            return;
+        };
+        let (envoy, to) = (Arc::clone(envoy), neighbour.address());
+        let (ours, bytes) = (Arc::clone(&ours), Arc::clone(&bytes));
+        told.spawn(async move {
+            let _turn = turn;
+            tell(envoy, &to, ours, &bytes).await;
         });
+    }
+    while told.join_next().await.is_some() {}
+}
+
+async fn tell(envoy: Arc<Envoy>, to: &PeerAddress, ours: Arc<Roster>, bytes: &[u8]) {
+    let call = envoy.client().roster(to, bytes.to_vec());
+    let Ok(Ok(theirs)) = tokio::time::timeout(TELL_MAX, call).await else {
+        return;
+    };
+    let merge = tokio::task::spawn_blocking(move || take_in(&envoy, &ours, &theirs));
+    if let Ok(Err(error)) = merge.await {
+        tracing::debug!(error = %chain(&error), "a roster was not taken in");
+    }
+}
+
+/// Whether all are being told of news. There is one at most who does that, however much news there is.
+#[derive(Debug, Default)]
+pub(crate) struct Spreading(Mutex<Stage>);
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Idle,
+    UnderWay,
+    /// Something has changed since that began.
+    Outdated,
+}
+
+impl Spreading {
+    /// Whether the caller is the one to tell all; if not, whoever is will do it again.
+    fn begin(&self) -> bool {
+        let mut stage = self.stage();
+        let is_idle = *stage == Stage::Idle;
+        *stage = if is_idle {
+            Stage::UnderWay
+        } else {
+            Stage::Outdated
+        };
+        is_idle
+    }
+
+    /// Whether to do it again; if not, it has ended.
+    fn again(&self) -> bool {
+        let mut stage = self.stage();
+        let is_outdated = *stage == Stage::Outdated;
+        *stage = if is_outdated {
+            Stage::UnderWay
+        } else {
+            Stage::Idle
+        };
+        is_outdated
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,5 +192,47 @@ impl Fleet {
     pub(crate) fn differs(&self, theirs: Option<[u8; 32]>) -> bool {
         let ours = self.digest();
         ours.is_some() && theirs.is_some() && ours != theirs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gitback_peer::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn one_tells_all_and_does_it_again_for_what_came_meanwhile() {
+        let spreading = Spreading::default();
+        assert!(spreading.begin());
+        assert!(!spreading.begin());
+        assert!(!spreading.begin());
+        assert!(spreading.again(), "once for both");
+        assert!(!spreading.again());
+        assert!(spreading.begin());
+    }
+
+    #[test]
+    fn only_what_would_come_out_the_same_is_final() {
+        let refused = |status, code| {
+            let refusal = Refusal::new(status, code, "why");
+            ExchangeFault::Call(CallError::Refused(refusal)).is_final()
+        };
+        assert!(refused(RefusalKind::Forbidden, "other-fleet"));
+        assert!(refused(RefusalKind::Forbidden, "no-fleet"));
+        assert!(refused(RefusalKind::Bad, "too-many"));
+        assert!(ExchangeFault::Useless(FleetReject::OtherFleet).is_final());
+        assert!(!refused(RefusalKind::Internal, "fault"));
+        assert!(!refused(RefusalKind::Internal, "internal"));
+        assert!(!refused(RefusalKind::Busy, "busy"));
+        assert!(!refused(RefusalKind::Busy, "too-fast"));
+        assert!(!refused(RefusalKind::Forbidden, "not-of-the-fleet"));
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let full = FleetFault::Io {
+            doing: "write",
+            path: "fleet".into(),
+            source: full,
+        };
+        assert!(!ExchangeFault::Store(full).is_final());
     }
 }

@@ -19,6 +19,9 @@ pub(super) type Places = BTreeMap<EnvoyKey, Vec<String>>;
 /// The most bytes of the files that are not a roster.
 const FILE_MAX: u64 = 4 << 20;
 
+/// The most rosters of one fleet that are kept aside; the last one gives way.
+const ASIDE_MAX: u32 = 100;
+
 /// Why what is known of the fleet cannot be loaded or kept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,7 +39,8 @@ pub enum FleetFault {
     },
     /// The file of the roster is damaged.
     #[error(
-        "{path} is damaged; move it away and join the fleet again, or restore it from a backup"
+        "{path} is damaged; put back a copy, of a backup or of the same file on another envoy of the fleet; where no \
+         authority.key is beside it, it may also be moved away, and the fleet joined again by a ticket"
     )]
     Damaged {
         /// The file.
@@ -88,6 +92,22 @@ impl FleetFiles {
         }
     }
 
+    /// The file by which somebody says that the clock is right although enrolments are of a later time.
+    pub(super) fn clock_is_right(&self) -> PathBuf {
+        self.dir.join("clock-is-right")
+    }
+
+    /// Removes it: it has done its work.
+    pub(super) fn forget_clock_is_right(&self) {
+        let path = self.clock_is_right();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "cannot be removed");
+            }
+            _ => {}
+        }
+    }
+
     /// Makes a roster durable.
     pub(super) fn keep_roster(&self, roster: &Roster) -> Result<(), FleetFault> {
         self.replace(&self.roster_file(), &roster.encode())
@@ -136,8 +156,24 @@ impl FleetFiles {
         self.replace(&self.dir.join("tickets"), &tickets.encode())
     }
 
+    /// Keeps a copy of a roster that is about to give way to that of another fleet, beside the key of its authority.
+    pub(super) fn put_roster_aside(&self, roster: &Roster) -> Result<(), FleetFault> {
+        let short = short_authority(roster.authority());
+        let bytes = roster.encode();
+        let mut path = self.dir.join(format!("fleet-{short}"));
+        // One that is there is of an earlier time in the same fleet, and stays as well.
+        for number in 2..=ASIDE_MAX {
+            match read(&path, FILE_MAX) {
+                Ok(known) if known == bytes => return Ok(()),
+                Ok(_) => path = self.dir.join(format!("fleet-{short}-{number}")),
+                Err(_) => break,
+            }
+        }
+        self.replace(&path, &bytes)
+    }
+
     /// Puts the key of an authority aside that counts no longer. It is never deleted; its tickets are.
-    pub(super) fn put_aside(&self) -> Result<(), FleetFault> {
+    pub(super) fn put_key_aside(&self) -> Result<(), FleetFault> {
         let path = self.dir.join(key::AUTHORITY_FILE);
         let io = |doing, path: &Path| {
             let path = path.to_owned();

@@ -9,7 +9,7 @@ use gitback_identity::EnvoyKey;
 pub(crate) const TICKETS_MAX: usize = 256;
 
 /// What was given out and may still come back.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Tickets(Vec<Given>);
 
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ impl TicketFault {
 impl Tickets {
     /// Remembers a ticket. `false` if there are too many.
     pub(super) fn give(&mut self, secret: &[u8; SECRET_LEN], expires_ms: u64, now_ms: u64) -> bool {
-        self.0.retain(|given| given.expires_ms > now_ms);
+        self.forget_ended(now_ms);
         if self.0.len() >= TICKETS_MAX {
             return false;
         }
@@ -64,6 +64,13 @@ impl Tickets {
             used_by: None,
         });
         true
+    }
+
+    /// Forgets those that have ended. Whether there were any.
+    pub(super) fn forget_ended(&mut self, now_ms: u64) -> bool {
+        let before = self.0.len();
+        self.0.retain(|given| given.expires_ms > now_ms);
+        self.0.len() != before
     }
 
     /// Whether a ticket would bring in this envoy. The one that it has brought in may come again: it has not heard the

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gitback_fleet::{
-    CHALLENGE_LEN, ENROL_REQUEST_MAX, EnrolRequest, Enrolment, Petition, Role, Ticket, WELCOME_MAX,
-    Welcome,
+    CHALLENGE_LEN, ENROL_REQUEST_MAX, EnrolRequest, Enrolment, Petition, Role, Roster, Ticket,
+    WELCOME_MAX, Welcome,
 };
 use gitback_helper::{
     EnvoyCard, Failure, FleetEnvoy, FleetStatus, Reply, Request, chain, exit_code,
@@ -16,7 +16,7 @@ use super::admission::administers;
 use super::failures::usage;
 use crate::clock;
 use crate::daemon::Envoy;
-use crate::fleet::{self, EnrolFault, JoinFault, NewTicket, Part, TICKETS_MAX};
+use crate::fleet::{self, EnrolFault, JoinFault, NewTicket, Part, TICKETS_MAX, Word};
 use crate::whereabouts::own_addresses;
 
 /// The shortest beginning of a key that names an envoy.
@@ -39,7 +39,14 @@ pub(super) fn answer(
         Request::Ticket { valid_ms } => ticket(envoy, uid, valid_ms),
         Request::JoinByTicket { ticket } => join_by_ticket(envoy, uid, &ticket, progress),
         Request::Fleet => Ok(Reply::Fleet(status(envoy))),
-        Request::RemoveEnvoy { envoy: named } => remove(envoy, uid, &named),
+        Request::RemoveEnvoy {
+            envoy: named,
+            with_brought_in: false,
+        } => remove(envoy, uid, &named),
+        Request::RemoveEnvoy {
+            envoy: named,
+            with_brought_in: true,
+        } => remove_with_brought_in(envoy, uid, &named),
         _ => Ok(Reply::Card(card(envoy, uid))),
     }
 }
@@ -91,14 +98,24 @@ fn may_enrol(envoy: &Envoy) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the caller may take this envoy into a fleet.
+/// Whether the caller may take this envoy into a fleet. Who does not administer it may do that with one that is still
+/// nobody's: a fleet gets the projects of all who use the machine.
 fn may_join(envoy: &Envoy, uid: u32) -> Result<(), Failure> {
-    if administers(envoy, uid) || envoy.fleet().others(envoy.public()).is_empty() {
+    if administers(envoy, uid) {
         return Ok(());
     }
+    let why = if envoy.fleet().roster().is_some() {
+        "it is or was in one"
+    } else if !envoy.config().peers().is_empty() {
+        "its configuration lists peers"
+    } else if !envoy.store().all().is_empty() {
+        "it holds projects, which the fleet would get"
+    } else {
+        return Ok(());
+    };
     let what = format!("user {uid} may not take {} into a fleet", envoy.name());
     Err(Failure::new(exit_code::NOT_PERMITTED, what)
-        .because("it is in one with other envoys")
+        .because(why)
         .hint("root, or the user as whom the daemon runs, can"))
 }
 
@@ -181,7 +198,7 @@ fn enrol(
         ));
     }
     let mut welcome = if envoy.fleet().part(envoy.public()) == Part::Authority {
-        let enrolled = envoy.fleet().enrol(envoy, &request, None);
+        let enrolled = envoy.fleet().enrol(envoy, &request, Word::User);
         enrolled.map_err(|fault| not_enrolled(envoy, request.name(), &fault))?;
         envoy
             .fleet()
@@ -292,6 +309,7 @@ fn refused_code(code: &str) -> u8 {
     match code {
         "removed"
         | "enrol-through-authority"
+        | "enrol-limit"
         | "ticket-used"
         | "ticket-ended"
         | "ticket-unknown"
@@ -306,7 +324,7 @@ fn refused_hints(code: &str, by: &str, request: &EnrolRequest) -> Vec<String> {
         "ticket-used" | "ticket-ended" | "ticket-unknown" => vec![format!(
             "a ticket works once, until it ends; make another on {by}: vigo envoy ticket"
         )],
-        "enrol-through-authority" => vec![format!("on {by}: vigo envoy ticket")],
+        "enrol-through-authority" | "enrol-limit" => vec![format!("on {by}: vigo envoy ticket")],
         "removed" => vec![
             "a removed envoy comes back with a new key only: move its envoy.key away".to_owned(),
         ],
@@ -537,6 +555,73 @@ fn join_by_ticket(
 }
 
 fn remove(envoy: &Arc<Envoy>, uid: u32, named: &str) -> Result<Reply, Failure> {
+    let (roster, key) = to_remove(envoy, uid, named)?;
+    let mut notes = take_out(envoy, &roster, &[key])?;
+    let name = roster.enrolment(&key).map_or(named, Enrolment::name);
+    let brought_in = roster.brought_in_by(&key);
+    if !brought_in.is_empty() {
+        notes.push(format!(
+            "still of it are those that came in through {name}; to remove them as well:"
+        ));
+    }
+    for one in brought_in {
+        notes.push(format!("  vigo envoy remove {}", short_name(&roster, one)));
+    }
+    Ok(Reply::Accepted { notes, token: None })
+}
+
+/// Removes an envoy, whoever came in through it, whoever came in through these, and so on.
+fn remove_with_brought_in(envoy: &Arc<Envoy>, uid: u32, named: &str) -> Result<Reply, Failure> {
+    let (roster, key) = to_remove(envoy, uid, named)?;
+    let mut keys = vec![key];
+    let brought_in = roster.brought_in_by(&key);
+    keys.extend(brought_in.iter().map(|one| *one.envoy()));
+    keys.retain(|key| key != envoy.public());
+    let notes = take_out(envoy, &roster, &keys)?;
+    Ok(Reply::Accepted { notes, token: None })
+}
+
+/// What names one envoy only: its name, or the beginning of its key.
+fn short_name(roster: &Roster, one: &Enrolment) -> String {
+    let namesakes = roster.enrolments().filter(|it| it.name() == one.name());
+    if namesakes.count() == 1 {
+        one.name().to_owned()
+    } else {
+        one.envoy().to_string().chars().take(16).collect()
+    }
+}
+
+fn take_out(
+    envoy: &Arc<Envoy>,
+    roster: &Roster,
+    keys: &[EnvoyKey],
+) -> Result<Vec<String>, Failure> {
+    let names = keys.iter().filter_map(|key| roster.enrolment(key));
+    let names: Vec<&str> = names.map(Enrolment::name).collect();
+    envoy.fleet().remove(envoy, keys).map_err(|fault| {
+        let what = format!("{} was not removed", names.join(", "));
+        Failure::new(exit_code::FAILED, what).because(chain(&fault))
+    })?;
+    fleet::spread(envoy);
+    let mut notes: Vec<String> = names
+        .iter()
+        .map(|name| {
+            format!("{name} is of the fleet no longer; every envoy that is reached hears of it")
+        })
+        .collect();
+    notes.push(format!(
+        "what members have granted to {} stays: project ungrant ends that",
+        names.join(", ")
+    ));
+    Ok(notes)
+}
+
+/// Whom the caller means to remove, and the roster in which that one is.
+fn to_remove(
+    envoy: &Arc<Envoy>,
+    uid: u32,
+    named: &str,
+) -> Result<(Arc<Roster>, EnvoyKey), Failure> {
     may_administer(envoy, uid, "remove envoys")?;
     let roster = envoy.fleet().roster().ok_or_else(|| no_fleet(envoy))?;
     if envoy.fleet().part(envoy.public()) != Part::Authority {
@@ -574,22 +659,11 @@ fn remove(envoy: &Arc<Envoy>, uid: u32, named: &str) -> Result<Reply, Failure> {
         return Err(Failure::new(exit_code::NOT_PERMITTED, what)
             .because("it holds the key of the fleet's authority"));
     }
-    envoy.fleet().remove(envoy, *one.envoy()).map_err(|fault| {
-        let what = format!("{} was not removed", one.name());
-        Failure::new(exit_code::FAILED, what).because(chain(&fault))
-    })?;
-    fleet::spread(envoy);
-    let name = one.name();
-    Ok(Reply::Accepted {
-        notes: vec![
-            format!("{name} is of the fleet no longer; every envoy that is reached hears of it"),
-            format!("what members have granted to {name} stays: project ungrant ends that"),
-        ],
-        token: None,
-    })
+    let key = *one.envoy();
+    Ok((roster, key))
 }
 
-fn unknown_envoy(envoy: &Envoy, roster: &gitback_fleet::Roster, named: &str) -> Failure {
+fn unknown_envoy(envoy: &Envoy, roster: &Roster, named: &str) -> Failure {
     let what = format!(
         "no envoy {named} is enrolled in the fleet of {}",
         envoy.name()
@@ -668,6 +742,7 @@ fn enrolled(envoy: &Envoy, one: &Enrolment, now_ms: u64) -> FleetEnvoy {
         is_authority: one.role().is_authority(),
         enrolled_ms: Some(one.number()),
         expires_ms: Some(one.expires_ms()),
+        through: one.through().map(ToString::to_string),
         ..row(envoy, one.envoy())
     }
 }
@@ -696,6 +771,7 @@ fn row(envoy: &Envoy, key: &EnvoyKey) -> FleetEnvoy {
         enrolled_ms: None,
         expires_ms: None,
         removed_ms: None,
+        through: None,
         last_seen_ms,
         reason,
     }

@@ -7,7 +7,7 @@ use gitback_peer::{Caller, Refusal, RefusalKind};
 use super::{Surface, refusal, stranger};
 use crate::clock;
 use crate::daemon::{Envoy, chain};
-use crate::fleet::{self, EnrolFault, MergeFault, Part};
+use crate::fleet::{self, EnrolFault, MergeFault, Part, Word};
 
 /// The code of the answer to whom this envoy has no reason to hear.
 pub(crate) const NOT_OF_THE_FLEET: &str = "not-of-the-fleet";
@@ -89,11 +89,12 @@ impl Surface {
             return Err(refusal(RefusalKind::Bad, "wrong-challenge", reason));
         }
         self.may_enrol(caller, &petition, request)?;
-        let enrolled = envoy
-            .fleet()
-            .enrol(envoy, request, petition.secret.as_ref());
-        enrolled.map_err(|fault| not_enrolled(&fault))?;
-        fleet::spread(envoy);
+        let word = petition.secret.as_ref();
+        let word = word.map_or(Word::Member(caller.key), Word::Ticket);
+        let enrolled = envoy.fleet().enrol(envoy, request, word);
+        if enrolled.map_err(|fault| not_enrolled(&fault))? {
+            fleet::spread(envoy);
+        }
         let welcome = envoy.fleet().welcome(envoy);
         welcome
             .map(|welcome| welcome.encode())
@@ -150,7 +151,9 @@ fn not_enrolled(fault: &EnrolFault) -> Refusal {
         EnrolFault::NotTheAuthority => "not-the-authority",
         EnrolFault::Removed => REMOVED,
         EnrolFault::NameTaken { .. } => "name-taken",
+        EnrolFault::Limit { .. } => "enrol-limit",
         EnrolFault::Reject(reject) => reject.code(),
+        EnrolFault::Clock { .. } => "wrong-clock",
         EnrolFault::Randomness | EnrolFault::TooManyTickets => "fault",
     };
     refusal(RefusalKind::Forbidden, code, chain(fault))

@@ -28,6 +28,7 @@ pub(crate) fn enrolment(seed: u8, number: u64) -> Enrolment {
         Role::Member,
         number,
         expires,
+        None,
     )
     .expect("a name")
 }

@@ -34,6 +34,7 @@ fn roster(news: &[News]) -> Roster {
                     Role::Member,
                     *number,
                     *number,
+                    (*number > 1).then(|| envoy(9)),
                 );
                 roster.enrol(one.expect("a name")).expect("room");
             }

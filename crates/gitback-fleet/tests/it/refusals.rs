@@ -72,8 +72,21 @@ fn enrolments_that_are_none() {
     for field in 0..6 {
         refused(&enrolment_of(None, Some(field)), "missing-field");
     }
+    assert_eq!(decoded.through(), None);
+    let through = *envoy(2).as_bytes();
+    let brought = enrolment_of(Some((6, &|writer| writer.bytes(&through))), None);
+    let brought = Enrolment::decode(&brought).expect("sound");
+    assert_eq!(brought.through(), Some(&envoy(2)));
     refused(
-        &enrolment_of(Some((6, &|writer| writer.uint(0))), None),
+        &enrolment_of(Some((6, &|writer| writer.bytes(&[0; 32]))), None),
+        "key-weak",
+    );
+    refused(
+        &enrolment_of(Some((6, &|writer| writer.bytes(&[1; 31]))), None),
+        "wrong-length",
+    );
+    refused(
+        &enrolment_of(Some((7, &|writer| writer.uint(0))), None),
         "unknown-field",
     );
     refused(
@@ -145,6 +158,7 @@ fn an_enrolment_ends_a_week_after_its_end() {
         Role::Member,
         1,
         u64::MAX,
+        None,
     );
     assert!(last.expect("a name").is_in_force(u64::MAX));
 }

@@ -43,7 +43,8 @@ fn a_removal_is_for_good() {
 #[test]
 fn another_fleet_changes_nothing() {
     let other = secret(AUTHORITY - 1);
-    let theirs = Enrolment::sign(&other, envoy(2), "venus", Role::Member, 1, 2).expect("a name");
+    let theirs =
+        Enrolment::sign(&other, envoy(2), "venus", Role::Member, 1, 2, None).expect("a name");
     let gone = Removal::sign(&other, envoy(1), "mars", 1).expect("a name");
     let mut roster = empty();
     roster.enrol(enrolment(1, 5)).expect("room");
@@ -142,7 +143,9 @@ fn a_full_fleet_fits_and_takes_nobody_else() {
     let name = "n".repeat(63);
     let mut roster = empty();
     for number in 0..1024 {
-        let one = Enrolment::sign(&by, key(number, 1), &name, Role::Member, u64::MAX, u64::MAX);
+        let one = key(number, 1);
+        let most = (u64::MAX, u64::MAX, Some(one));
+        let one = Enrolment::sign(&by, one, &name, Role::Member, most.0, most.1, most.2);
         roster.enrol(one.expect("a name")).expect("room");
         let gone = Removal::sign(&by, key(number, 2), &name, u64::MAX);
         roster.remove(gone.expect("a name")).expect("room");
@@ -159,4 +162,34 @@ fn a_full_fleet_fits_and_takes_nobody_else() {
     more.enrol(enrolment(1, 5)).expect("room");
     assert_eq!(roster.merge(&more), Err(FleetReject::TooMany));
     assert_eq!(roster, before);
+}
+
+#[test]
+fn whoever_came_in_through_an_envoy_is_found_with_those_whom_they_brought() {
+    let by = secret(AUTHORITY);
+    let mut roster = empty();
+    for (seed, through) in [
+        (1, None),
+        (2, Some(1)),
+        (3, Some(2)),
+        (4, Some(5)),
+        (5, None),
+    ] {
+        let through = through.map(envoy);
+        let one = Enrolment::sign(&by, envoy(seed), "one", Role::Member, 1, 2, through);
+        roster.enrol(one.expect("a name")).expect("room");
+    }
+    let brought = |roster: &Roster, by: u8| -> Vec<EnvoyKey> {
+        let found = roster.brought_in_by(&envoy(by));
+        found.iter().map(|one| *one.envoy()).collect()
+    };
+    let sorted = |mut keys: Vec<EnvoyKey>| {
+        keys.sort();
+        keys
+    };
+    assert_eq!(brought(&roster, 1), sorted(vec![envoy(2), envoy(3)]));
+    assert_eq!(brought(&roster, 2), [envoy(3)]);
+    assert!(brought(&roster, 3).is_empty());
+    roster.remove(removal(5, 1)).expect("room");
+    assert_eq!(brought(&roster, 5), [envoy(4)], "after the removal as well");
 }

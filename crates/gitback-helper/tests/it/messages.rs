@@ -213,6 +213,14 @@ fn requests_have_the_written_form() {
         r#"{"do":"remove_envoy","envoy":"titan"}"#,
         Request::RemoveEnvoy {
             envoy: text("titan"),
+            with_brought_in: false,
+        },
+    );
+    check(
+        r#"{"do":"remove_envoy","envoy":"titan","with_brought_in":true}"#,
+        Request::RemoveEnvoy {
+            envoy: text("titan"),
+            with_brought_in: true,
         },
     );
     check(r#"{"do":"projects"}"#, Request::Projects);
