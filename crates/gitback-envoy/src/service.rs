@@ -51,6 +51,10 @@ impl Service for Surface {
         self.0.neighbour(key).is_some()
     }
 
+    fn shuns(&self, key: &EnvoyKey) -> bool {
+        self.0.fleet().removed_ms(key).is_some()
+    }
+
     fn listed(&self, caller: &Caller) -> Result<Option<Digests>, Refusal> {
         self.neighbour(&caller.key)?;
         Ok(Some(self.0.digests(&caller.key)))

@@ -104,6 +104,22 @@ impl Enrolment {
         })
     }
 
+    /// Whom these bytes say that they enrol. Nothing of it is checked.
+    pub(crate) fn envoy_in(bytes: &[u8]) -> Result<&[u8], FleetReject> {
+        let (body, _) = open(bytes, ENROLMENT_MAX)?;
+        let mut reader = Reader::new(body);
+        let fields = reader.map()?;
+        let mut keys = Keys::default();
+        for _ in 0..fields.min(2) {
+            match keys.next(&mut reader)? {
+                field::AUTHORITY => drop(reader.bytes()?),
+                field::ENVOY => return Ok(reader.bytes()?),
+                _ => return Err(FleetReject::MissingField),
+            }
+        }
+        Err(FleetReject::MissingField)
+    }
+
     /// The enrolment as it was signed.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -215,6 +215,34 @@ impl Roster {
         public_key(&mut reader)
     }
 
+    /// The enrolment of one envoy in the bytes of a roster, with its signature checked. Nothing else of them is, so this
+    /// is little work for a roster of any size.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetReject`] if what comes before it is none of a roster, or it is none.
+    pub fn enrolment_in(bytes: &[u8], envoy: &EnvoyKey) -> Result<Option<Enrolment>, FleetReject> {
+        if bytes.len() > ROSTER_MAX {
+            return Err(FleetReject::TooLarge);
+        }
+        let mut reader = Reader::new(bytes);
+        if reader.array()? != 3 {
+            return Err(Malformed::ItemCount.into());
+        }
+        let _authority = reader.bytes()?;
+        let count = usize::try_from(reader.array()?).unwrap_or(usize::MAX);
+        if count > ENVOYS_MAX {
+            return Err(FleetReject::TooMany);
+        }
+        for _ in 0..count {
+            let one = reader.bytes()?;
+            if Enrolment::envoy_in(one)? == envoy.as_bytes() {
+                return Enrolment::decode(one).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     /// Decodes a roster and checks each signature in it.
     ///
     /// Shape: CBOR array of authority (32 bytes), enrolments (array of bytes) and removals (array of bytes), both

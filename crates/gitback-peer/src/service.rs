@@ -33,6 +33,12 @@ pub trait Service: Send + Sync + 'static {
         false
     }
 
+    /// Whether `key` was that of an envoy this one knew and is so no longer: its connections are a stranger's, also when
+    /// something is answered on them. Asked after each request.
+    fn shuns(&self, _key: &EnvoyKey) -> bool {
+        false
+    }
+
     /// Returns what [`Self::digests`] would answer the caller now, and notes nothing; `None`: this
     /// service does not say, and lists are compared in full.
     ///

@@ -1,6 +1,6 @@
 //! What this envoy answers about its fleet: to anybody who can prove to be of it, or has a ticket.
 
-use gitback_fleet::{EnrolRequest, Petition, Role, Roster, Ticket};
+use gitback_fleet::{EnrolRequest, Enrolment, Petition, Role, Roster, Ticket};
 use gitback_identity::EnvoyKey;
 use gitback_peer::{Caller, Refusal, RefusalKind};
 
@@ -43,6 +43,15 @@ impl Surface {
         let known = envoy.neighbour(caller).is_some() || ours.is_live(caller, now);
         if known && theirs == ours.encode() {
             return Ok(ours.encode());
+        }
+        // Nor does somebody unknown have more than one signature checked without a sound one.
+        if !known {
+            let own = Roster::enrolment_in(theirs, caller).map_err(malformed)?;
+            let is_live =
+                |own: &Enrolment| *own.authority() == *ours.authority() && own.is_in_force(now);
+            if !own.as_ref().is_some_and(is_live) {
+                return Err(stranger(envoy, caller));
+            }
         }
         let theirs = Roster::decode(theirs).map_err(malformed)?;
         if !known && !theirs.is_live(caller, now) {

@@ -193,3 +193,35 @@ fn whoever_came_in_through_an_envoy_is_found_with_those_whom_they_brought() {
     roster.remove(removal(5, 1)).expect("room");
     assert_eq!(brought(&roster, 5), [envoy(4)], "after the removal as well");
 }
+
+#[test]
+fn one_enrolment_is_found_without_looking_at_the_others() {
+    let mut roster = empty();
+    for seed in 1..=3 {
+        roster.enrol(enrolment(seed, 5)).expect("room");
+    }
+    let bytes = roster.encode();
+    for seed in 1..=3 {
+        let found = Roster::enrolment_in(&bytes, &envoy(seed));
+        assert_eq!(found, Ok(Some(enrolment(seed, 5))));
+    }
+    assert_eq!(Roster::enrolment_in(&bytes, &envoy(4)), Ok(None));
+    // The signatures of two others are bent; that of its own counts.
+    let bent = |seed: u8| {
+        let mut bytes = bytes.clone();
+        let one = enrolment(seed, 5);
+        let one = one.bytes();
+        let at = bytes.windows(one.len()).position(|part| part == one);
+        bytes[at.expect("it is in it") + one.len() - 1] ^= 1;
+        bytes
+    };
+    assert!(Roster::enrolment_in(&bent(2), &envoy(1)).is_ok());
+    assert_eq!(
+        Roster::enrolment_in(&bent(1), &envoy(1)),
+        Err(FleetReject::Signature)
+    );
+    // The list of removals is behind the enrolments.
+    for end in 0..bytes.len() - 1 {
+        assert!(Roster::enrolment_in(&bytes[..end], &envoy(4)).is_err());
+    }
+}

@@ -116,16 +116,22 @@ impl App {
         let caller = visit.caller;
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = job(&*service, &caller);
+            let is_shunned = service.shuns(&caller.key);
             drop(permit);
-            outcome
+            (outcome, is_shunned)
         });
-        let outcome = outcome.await.unwrap_or_else(|error| {
+        let (outcome, is_shunned) = outcome.await.unwrap_or_else(|error| {
             warn!(%error, "a job failed");
-            Err(Refusal::internal("the request could not be carried out"))
+            let reason = "the request could not be carried out";
+            (Err(Refusal::internal(reason)), false)
         });
-        match &outcome {
-            Ok(_) => visit.seat.welcome(),
-            Err(refusal) => debug!(caller = %caller.key, code = %refusal.code, "refused"),
+        if is_shunned {
+            visit.seat.shun();
+        } else if outcome.is_ok() {
+            visit.seat.welcome();
+        }
+        if let Err(refusal) = &outcome {
+            debug!(caller = %caller.key, code = %refusal.code, "refused");
         }
         outcome
     }

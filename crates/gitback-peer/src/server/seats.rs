@@ -95,6 +95,11 @@ impl Seat {
         self.place.welcome.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that the service shuns the caller.
+    pub(super) fn shun(&self) {
+        self.place.welcome.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn standing(&self) -> Standing {
         if self.place.is_welcome() {
             Standing::Welcome
@@ -140,5 +145,16 @@ mod tests {
         assert!(seats.take().is_none(), "both are welcome");
         drop(peer);
         assert!(seats.take().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_is_shunned_keeps_no_seat() {
+        let seats = Seats::new(1);
+        let peer = seats.take().expect("the only seat");
+        peer.welcome();
+        assert!(seats.take().is_none());
+        peer.shun();
+        assert!(seats.take().is_some());
+        peer.evicted().await;
     }
 }
