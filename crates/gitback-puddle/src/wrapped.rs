@@ -114,6 +114,11 @@ impl Wrapped {
         })
     }
 
+    /// What a guess costs.
+    pub(crate) fn cost(&self) -> Cost {
+        self.cost
+    }
+
     /// Opens the seal.
     pub(crate) fn open(&self, passphrase: &Passphrase) -> Result<SecretKey, OpenFailure> {
         let cipher = cipher(passphrase, &self.salt, self.cost).map_err(OpenFailure::Derive)?;

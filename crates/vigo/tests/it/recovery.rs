@@ -204,8 +204,15 @@ fn a_passphrase_is_changed_and_the_session_goes_on() {
         .with_passphrase("swarm puddle unlock")
         .expect(11)
         .says("2 tries left");
-    // Again, as after a crash: there is nothing left to do, and that is no failure.
-    machine.with_passphrase(&line).expect(0);
+    // Again: the old one is wrong by now, which is said before a new one is asked for.
+    let without_new = line.replace(&new.display().to_string(), "/nowhere");
+    for line in [&line, &without_new] {
+        let said = machine.with_passphrase(line).expect(11);
+        assert!(!said.talk.contains("Changed"), "{said:#?}");
+        machine.passphrase("open barley\n");
+        machine.with_passphrase("swarm puddle unlock").expect(0);
+        machine.passphrase("open sesame\n");
+    }
     machine.passphrase("open barley\n");
     machine.with_passphrase("swarm puddle unlock").expect(0);
     machine
