@@ -70,6 +70,16 @@ impl Cost {
         })
     }
 
+    /// The greater of each: within the bounds, as both are and `least` is of a key that could be made.
+    pub(crate) fn at_least(self, least: Self) -> Self {
+        let greater = Self::new(
+            self.memory_kib.max(least.memory_kib),
+            self.passes.max(least.passes),
+            self.lanes.max(least.lanes),
+        );
+        greater.unwrap_or(self)
+    }
+
     /// Memory in KiB.
     pub fn memory_kib(&self) -> u32 {
         self.memory_kib
@@ -89,6 +99,18 @@ impl Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_costs_more_keeps_that() {
+        let cost = |memory, passes, lanes| Cost::new(memory, passes, lanes).expect("a cost");
+        let check = |present: Cost, expected| {
+            assert_eq!(present.at_least(Cost::STANDARD), expected, "{present:?}");
+        };
+        check(cost(64, 1, 1), Cost::STANDARD);
+        check(cost(1 << 20, 1, 1), cost(1 << 20, 3, 1));
+        check(cost(128, 64, 16), cost(64 * 1024, 64, 16));
+        check(cost(1 << 18, 64, 4), cost(1 << 18, 64, 4));
+    }
 
     #[test]
     fn accepts_the_standard_and_refuses_the_absurd() {

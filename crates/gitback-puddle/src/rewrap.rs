@@ -33,6 +33,9 @@ pub enum RewrapError {
     /// The key opens with neither passphrase; nothing was changed.
     #[error("the key does not open")]
     Unwrap(#[source] UnwrapError),
+    /// The old passphrase is wrong, and the key has the new one already; nothing was changed.
+    #[error("the old passphrase is wrong, and the key opens with the new one already")]
+    Already,
     /// The new passphrase is the old one; nothing was changed.
     #[error("the new passphrase is the old one")]
     Same,
@@ -55,22 +58,24 @@ pub enum RewrapError {
 
 /// Wraps the current key of the puddle in `dir`, and every retired one that opens with `old`, under `new`.
 ///
-/// Shape: everything is opened and wrapped before anything is written; then the files in `retired` are replaced, and
-/// `identity.wrapped` last, each durable before the next. A file that opens with `new` already was done by a change
-/// that was cut short, and is left as it is.
+/// Shape: everything is opened and wrapped before anything is written; then what crashed writers left is removed, the
+/// files in `retired` are replaced, and `identity.wrapped` last, each durable before the next. A retired key that opens
+/// with `new` already was done by a change that was cut short, and is left as it is. `least` is what a key costs that was
+/// wrapped for less; one that was wrapped for more keeps that.
 ///
 /// # Errors
 ///
-/// [`RewrapError::Unwrap`] if the current key opens with neither; otherwise [`RewrapError`] for what failed.
+/// [`RewrapError::Unwrap`] if the current key opens with neither, [`RewrapError::Already`] if it does with `new` alone;
+/// otherwise [`RewrapError`] for what failed.
 ///
 /// Source: docs/spec/puddle.md §10.
 pub fn rewrap(
     dir: &Path,
     old: &Passphrase,
     new: &Passphrase,
-    cost: Cost,
+    least: Cost,
 ) -> Result<Rewrapped, RewrapError> {
-    change(dir, old, new, cost, STEPS_ALL)
+    change(dir, old, new, least, STEPS_ALL)
 }
 
 /// The same for one retired key alone, whose passphrase is `old`.
@@ -83,7 +88,7 @@ pub fn rewrap_retired(
     key: &PuddleKey,
     old: &Passphrase,
     new: &Passphrase,
-    cost: Cost,
+    least: Cost,
 ) -> Result<Public, RewrapError> {
     let (lock, all) = begin(dir, old, new)?;
     let not_retired = || RewrapError::Unwrap(UnwrapError::NotRetired { key: *key });
@@ -94,16 +99,18 @@ pub fn rewrap_retired(
     let found = all.into_iter().find(|entry| entry.wrapped.key == *key);
     let entry = found.ok_or_else(not_retired)?;
     let public = store::public_of(&entry.wrapped);
-    match entry.wrap_again(old, new, cost)? {
-        Again::Write(wrapped) => write(&lock, &entry.name, &wrapped)?,
-        Again::Done => {}
+    match entry.wrap_again(old, new, least)? {
+        Again::Write(wrapped) => {
+            remove_leftovers(dir);
+            write(&lock, &entry.name, &wrapped)?;
+        }
+        Again::Done => return Err(RewrapError::Already),
         Again::Other => {
             return Err(RewrapError::Unwrap(UnwrapError::WrongPassphrase {
                 name: public.name,
             }));
         }
     }
-    remove_leftovers(dir);
     Ok(public)
 }
 
@@ -114,18 +121,21 @@ fn change(
     dir: &Path,
     old: &Passphrase,
     new: &Passphrase,
-    cost: Cost,
+    least: Cost,
     steps: usize,
 ) -> Result<Rewrapped, RewrapError> {
     let (lock, all) = begin(dir, old, new)?;
     let mut changed = Changed::default();
     for entry in &all {
         let public = store::public_of(&entry.wrapped);
-        let again = entry.wrap_again(old, new, cost)?;
+        let again = entry.wrap_again(old, new, least)?;
         if entry.is_current() {
             if matches!(again, Again::Other) {
                 let name = public.name;
                 return Err(RewrapError::Unwrap(UnwrapError::WrongPassphrase { name }));
+            }
+            if matches!(again, Again::Done) {
+                return Err(RewrapError::Already);
             }
             changed.current = Some(public);
         } else if Some(public.key) != changed.current.as_ref().map(|current| current.key) {
@@ -139,12 +149,12 @@ fn change(
         }
     }
     let current = changed.current.ok_or_else(|| missing(dir))?;
+    if steps > 0 {
+        remove_leftovers(dir);
+    }
     // The current key's was found first and is written last: until then, the old passphrase is the puddle's.
     for (name, wrapped) in changed.files.iter().rev().take(steps) {
         write(&lock, name, wrapped)?;
-    }
-    if steps >= changed.files.len() {
-        remove_leftovers(dir);
     }
     Ok(Rewrapped {
         current,
@@ -188,7 +198,7 @@ impl Entry {
         &self,
         old: &Passphrase,
         new: &Passphrase,
-        cost: Cost,
+        least: Cost,
     ) -> Result<Again, RewrapError> {
         let derive = |source| RewrapError::Unwrap(UnwrapError::Derive(source));
         let secret = match self.wrapped.open(old) {
@@ -206,6 +216,7 @@ impl Entry {
         let Wrapped {
             name, created_ms, ..
         } = &self.wrapped;
+        let cost = self.wrapped.cost().at_least(least);
         Wrapped::seal(name, &secret, new, cost, &fresh, *created_ms)
             .map(Again::Write)
             .map_err(|source| RewrapError::Derive {

@@ -1,6 +1,6 @@
 //! The wrapped key: what `identity.wrapped` holds.
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use gitback_identity::{PublicKey, PuddleKey, PuddleName, SecretKey, hex};
@@ -114,6 +114,11 @@ impl Wrapped {
         })
     }
 
+    /// What a guess costs.
+    pub(crate) fn cost(&self) -> Cost {
+        self.cost
+    }
+
     /// Opens the seal.
     pub(crate) fn open(&self, passphrase: &Passphrase) -> Result<SecretKey, OpenFailure> {
         let cipher = cipher(passphrase, &self.salt, self.cost).map_err(OpenFailure::Derive)?;
@@ -200,8 +205,25 @@ fn cipher(
     let params = Params::new(cost.memory_kib(), cost.passes(), cost.lanes(), Some(32))?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut key = Zeroizing::new([0; 32]);
-    argon2.hash_password_into(passphrase.as_bytes(), salt, key.as_mut())?;
+    let mut memory = memory(argon2.params().block_count())?;
+    argon2.hash_password_into_with_memory(
+        passphrase.as_bytes(),
+        salt,
+        key.as_mut(),
+        &mut **memory,
+    )?;
     Ok(XChaCha20Poly1305::new((&*key).into()))
+}
+
+/// What Argon2id works in: from its last blocks the wrapping key follows, so it is wiped.
+fn memory(blocks: usize) -> Result<Zeroizing<Box<[Block]>>, argon2::Error> {
+    let mut memory = Vec::new();
+    memory
+        .try_reserve_exact(blocks)
+        .map_err(|_| argon2::Error::OutOfMemory)?;
+    memory.resize(blocks, Block::new());
+    // A vector would be wiped twice: what is in it, and then byte by byte what it has room for.
+    Ok(Zeroizing::new(memory.into_boxed_slice()))
 }
 
 /// What the seal covers besides the seed.

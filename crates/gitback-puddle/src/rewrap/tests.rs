@@ -104,8 +104,13 @@ fn after_a_crash_each_file_opens_with_one_and_doing_it_again_does_the_rest() {
         assert_eq!(half.iter().filter(|(_, new)| *new).count(), steps);
         // The current key is the last: before that, the puddle has the old passphrase.
         assert_eq!(half[0].1, steps == 3);
-        let changed = rewrap(&dir, &old(), &new(), cheap()).expect("the rest");
-        assert_eq!((changed.retired.len(), changed.others.len()), (2, 0));
+        let rest = rewrap(&dir, &old(), &new(), cheap());
+        if steps == 3 {
+            assert!(matches!(rest, Err(RewrapError::Already)), "{rest:?}");
+        } else {
+            let rest = rest.expect("the rest");
+            assert_eq!((rest.retired.len(), rest.others.len()), (2, 0));
+        }
         assert_eq!(opens(&dir), [(false, true); 3]);
     }
 }
@@ -127,6 +132,26 @@ fn a_wrong_passphrase_changes_nothing() {
 }
 
 #[test]
+fn nothing_is_changed_by_who_knows_only_the_present_passphrase() {
+    let (_home, dir) = home();
+    let already = rewrap(&dir, &passphrase("open rye"), &old(), cheap()).expect_err("no old one");
+    assert!(matches!(already, RewrapError::Already), "{already:?}");
+    assert_eq!(opens(&dir), [(true, false); 3]);
+}
+
+#[test]
+fn a_key_that_is_harder_to_guess_stays_so() {
+    let (_home, dir) = home();
+    let costs = |memory, passes| Cost::new(memory, passes, 1).expect("a cost");
+    rewrap(&dir, &old(), &new(), costs(128, 2)).expect("raised");
+    rewrap(&dir, &new(), &old(), costs(256, 1)).expect("changed");
+    let (_lock, all) = begin(&dir, &old(), &new()).expect("readable");
+    for entry in &all {
+        assert_eq!(entry.wrapped.cost(), costs(256, 2), "{}", entry.name);
+    }
+}
+
+#[test]
 fn a_retired_key_with_a_passphrase_of_its_own_is_left_and_can_be_named() {
     let (_home, dir) = home();
     let own = passphrase("open rye");
@@ -139,10 +164,10 @@ fn a_retired_key_with_a_passphrase_of_its_own_is_left_and_can_be_named() {
 
     let wrong = rewrap_retired(&dir, &puddle(1), &old(), &new(), cheap()).expect_err("wrong");
     assert!(matches!(wrong, RewrapError::Unwrap(_)), "{wrong:?}");
-    for _ in 0..2 {
-        let public = rewrap_retired(&dir, &puddle(1), &own, &new(), cheap()).expect("changed");
-        assert_eq!(public.key, puddle(1));
-    }
+    let public = rewrap_retired(&dir, &puddle(1), &own, &new(), cheap()).expect("changed");
+    assert_eq!(public.key, puddle(1));
+    let again = rewrap_retired(&dir, &puddle(1), &own, &new(), cheap()).expect_err("done");
+    assert!(matches!(again, RewrapError::Already), "{again:?}");
     assert_eq!(opens(&dir), [(false, true); 3]);
     for seed in [3, 9] {
         let other = rewrap_retired(&dir, &puddle(seed), &old(), &new(), cheap()).expect_err("no");

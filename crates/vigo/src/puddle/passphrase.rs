@@ -6,7 +6,7 @@ use gitback_helper::{Failure, exit_code};
 use gitback_identity::PuddleKey;
 use gitback_puddle::{
     Cost, Passphrase, Public, RewrapError, Rewrapped, WriteError, read_retired, rewrap,
-    rewrap_retired,
+    rewrap_retired, unwrap, unwrap_retired,
 };
 
 use crate::console::{Console, Stop};
@@ -34,6 +34,12 @@ pub(crate) fn rotate_passphrase(
     let retired = arguments.retired.as_deref();
     let one = retired.map(|text| find(dir, text)).transpose()?;
     let old = gate::read(context, &public.name, file)?;
+    // Before anybody thinks of a new one.
+    let opened = gate::try_once(context, &public.name, || match &one {
+        Some(key) => unwrap_retired(dir, key, &old).map(drop),
+        None => unwrap(dir, &old).map(drop),
+    })?;
+    opened.map_err(|error| failure::unwrap_puddle(&error))?;
     let new = match new_file {
         Some(file) => ask::passphrase_from(file)?,
         None => ask::other_passphrase()?,

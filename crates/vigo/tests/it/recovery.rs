@@ -154,13 +154,15 @@ fn words_that_are_wrong_are_told_apart() {
     check(&list[..23].join(" "), &["there are 23 words, not 24"]);
     // Of 256 words at the last place, one is right.
     let wrong = ["abandon", "ability", "able", "about", "above", "absent"];
-    let refused = wrong.iter().filter(|wrong| {
+    // Chance may have it that one of them is right, and there is a puddle after it.
+    let _ = wrong.iter().position(|wrong| {
         list[23] = wrong;
         let path = file(&other, "words", &list.join(" "));
         let said = restore(&other, &path);
-        said.code == Some(2) && said.talk.contains("checksum is wrong")
+        let is_wrong = said.code == Some(2) && said.talk.contains("checksum is wrong");
+        assert!(is_wrong || said.code == Some(0), "{said:#?}");
+        !is_wrong
     });
-    assert!(refused.count() >= 5);
 }
 
 #[test]
@@ -204,8 +206,15 @@ fn a_passphrase_is_changed_and_the_session_goes_on() {
         .with_passphrase("swarm puddle unlock")
         .expect(11)
         .says("2 tries left");
-    // Again, as after a crash: there is nothing left to do, and that is no failure.
-    machine.with_passphrase(&line).expect(0);
+    // Again: the old one is wrong by now, which is said before a new one is asked for.
+    let without_new = line.replace(&new.display().to_string(), "/nowhere");
+    for line in [&line, &without_new] {
+        let said = machine.with_passphrase(line).expect(11);
+        assert!(!said.talk.contains("Changed"), "{said:#?}");
+        machine.passphrase("open barley\n");
+        machine.with_passphrase("swarm puddle unlock").expect(0);
+        machine.passphrase("open sesame\n");
+    }
     machine.passphrase("open barley\n");
     machine.with_passphrase("swarm puddle unlock").expect(0);
     machine
