@@ -271,3 +271,25 @@ fn what_cannot_be_begun_says_why() {
     says(&refused, &["only one file can be -"]);
     assert!(!puddle_of(venus).exists());
 }
+
+/// The code lives for minutes: nothing that takes long or fails stands between it and the connection.
+#[test]
+fn an_envoy_that_does_not_start_is_told_before_the_code_is_asked_for() {
+    let fleet = fleet();
+    let root = fleet.dir().join("broken");
+    fs::create_dir_all(root.join("etc/vigo")).expect("a directory");
+    fs::write(root.join("etc/vigo/envoy.toml"), "nonsense = [").expect("settings");
+    let flags = ["--from", "127.0.0.1:1", "--no-unlock"];
+    let command = vigo(fleet.person(1), "join", &flags).env("VIGO_ROOT", &root);
+    let mut guest = Terminal::start(&command).expect("a terminal");
+    guest.sees("Start one? [Y/n] ").expect("asked");
+    guest.types("").expect("typed");
+    let told = guest.sees("warning: this machine's envoy was not started: ");
+    told.expect("told");
+    guest.sees("vigo up").expect("told");
+    guest.sees("Code: ").expect("asked");
+    let code = "abandon ability able about above absent";
+    guest.types(code).expect("typed");
+    let shown = guest.ends(1).expect("ends");
+    says(&shown, &["cannot reach 127.0.0.1:1"]);
+}

@@ -10,6 +10,7 @@ use gitback_puddle::{
     PASSPHRASE_MAX, Passphrase, RECOVERY_TEXT_MAX, RECOVERY_WORDS, count_recovery_words,
 };
 use jiff::{Span, SpanRelativeTo};
+use rustix::termios::{QueueSelector, tcflush};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::console::Console;
@@ -115,11 +116,18 @@ pub(crate) fn yes(question: &str, console: &mut Console<'_>) -> Result<bool, Fai
     Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
 }
 
-/// Asks a question to which only `n` and `no` are a no.
+/// Asks a question to which only `n` and `no` are a no. What was typed before it is no answer to it.
 pub(crate) fn not_no(question: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
+    forget_what_was_typed();
     console.prompt(question);
     let typed = line()?;
     Ok(!matches!(typed.trim(), "n" | "N" | "no"))
+}
+
+/// Throws away what was typed and not yet read.
+pub(crate) fn forget_what_was_typed() {
+    // Fails where there is no terminal, and there nothing was typed.
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
 }
 
 /// Warns, and has `word` typed to be sure that it is meant.

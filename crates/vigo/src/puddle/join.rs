@@ -30,9 +30,10 @@ pub(crate) fn join(
     refuse_if_there(context)?;
     refuse_both_from_stdin(arguments)?;
     session::close();
+    refuse_without_code(arguments)?;
+    // What the fleets have to say needs an envoy here. The code lives for minutes, so that it is asked for when nothing else is left to do.
+    offer_envoy(context, arguments, console)?;
     let code = code(arguments.code_file.as_deref(), console)?;
-    // Before anybody waits for an answer: what the fleets have to say needs an envoy here.
-    up::offer(context, arguments.with_envoy, console)?;
     let name = enrol::machine(enrol::card(context).ok().as_ref());
     let about = Introduction::new(&name, std::env::consts::OS);
     let guest = reach(arguments.from.as_deref(), console)?;
@@ -50,6 +51,28 @@ pub(crate) fn join(
     open(context, arguments, &public, console)?;
     console.hint("your projects: vigo swarm gitback project list");
     Ok(())
+}
+
+/// Has an envoy started, as far as that goes: the puddle comes without one too.
+fn offer_envoy(
+    context: &Context,
+    arguments: &cli::PuddleJoin,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    match up::offer(context, arguments.with_envoy, console) {
+        Err(Stop::Failed(failure)) => {
+            let why = failure
+                .why
+                .map_or_else(String::new, |why| format!(": {why}"));
+            console.warning(format_args!(
+                "this machine's envoy was not started: {}{why}",
+                failure.what
+            ));
+            console.hint("start it afterwards: vigo up");
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Puts what has arrived on the disk, and tells the host where that fails.
@@ -171,6 +194,14 @@ fn refuse_both_from_stdin(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
     Ok(())
 }
 
+fn refuse_without_code(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
+    if arguments.code_file.is_none() && !ask::is_terminal() {
+        let flag = "--code-file FILE (- is stdin)";
+        return Err(failure::no_terminal("the code", flag));
+    }
+    Ok(())
+}
+
 fn code(file: Option<&Path>, console: &mut Console<'_>) -> Result<Code, Failure> {
     let text = match file {
         Some(file) if ask::is_stdin(file) => read_code(&mut raw_stdin(file)?, file)?,
@@ -184,12 +215,6 @@ fn code(file: Option<&Path>, console: &mut Console<'_>) -> Result<Code, Failure>
 }
 
 fn typed(console: &mut Console<'_>) -> Result<Zeroizing<String>, Failure> {
-    if !ask::is_terminal() {
-        return Err(failure::no_terminal(
-            "the code",
-            "--code-file FILE (- is stdin)",
-        ));
-    }
     console.prompt("Code: ");
     let mut line = Zeroizing::new(String::with_capacity(CODE_TEXT_MAX + 1));
     // The passphrase may be on the next line, for another reader: none may take more than its own.

@@ -13,7 +13,6 @@ use gitback_pairing::{
     LIFE_MAX, News, Terms, announce, listen, own_addresses,
 };
 use gitback_puddle::{Carried, Public, export, session};
-use rustix::termios::{QueueSelector, tcflush};
 
 use super::{duration, enrol, refusals, unpaired};
 use crate::console::{Console, Stop};
@@ -166,8 +165,8 @@ fn allows(
         asking.from(),
         public.name
     );
-    // What was typed before the question is no answer to it. Fails where there is no terminal, and then that is refused anyway.
-    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+    // What was typed before the question is no answer to it.
+    ask::forget_what_was_typed();
     ask::yes(&question, console)
 }
 
