@@ -266,6 +266,16 @@ fn what_cannot_be_begun_says_why() {
     );
     let refused = fails(with(right, "mars.invalid"), 1);
     says(&refused, &["cannot find the address of mars.invalid:1532"]);
+    // Nobody is asked anything, and nobody is called, for what could not be unlocked afterwards.
+    let unlocking = |flag: &str, value: &str| {
+        let flags = ["--code-file", "-", "--no-up", "--from", nowhere];
+        let more = [&flags[..], &[flag, value]].concat();
+        vigo(venus, "join", &more).input(right)
+    };
+    let refused = fails(unlocking("--for", "soon"), 2);
+    says(&refused, &["soon"]);
+    let refused = fails(unlocking("--passphrase-file", "/nonexistent"), 1);
+    says(&refused, &["passphrase", "/nonexistent"]);
     let both = ["--code-file", "-", "--passphrase-file", "-"];
     let refused = fails(vigo(venus, "join", &both).input(right), 2);
     says(&refused, &["only one file can be -"]);

@@ -13,7 +13,7 @@ use gitback_pairing::{
 use gitback_puddle::{InstallError, Public, install, session};
 use zeroize::Zeroizing;
 
-use super::{enrol, refuse_if_there, unlock, unpaired};
+use super::{Length, enrol, refuse_if_there, unlock, unpaired};
 use crate::console::{Console, Stop};
 use crate::context::Context;
 use crate::{ask, cli, failure, show, up};
@@ -29,8 +29,9 @@ pub(crate) fn join(
 ) -> Result<(), Stop> {
     refuse_if_there(context)?;
     refuse_both_from_stdin(arguments)?;
-    session::close();
     refuse_without_code(arguments)?;
+    session::close();
+    refuse_what_unlock_would(arguments)?;
     // What the fleets have to say needs an envoy here. The code lives for minutes, so that it is asked for when nothing else is left to do.
     offer_envoy(context, arguments, console)?;
     let code = code(arguments.code_file.as_deref(), console)?;
@@ -192,6 +193,18 @@ fn refuse_both_from_stdin(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
         return Err(failure::stdin_twice());
     }
     Ok(())
+}
+
+/// What `unlock` needs is looked at before a code is used up.
+fn refuse_what_unlock_would(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
+    Length::of(&arguments.unlock.unlocked)?;
+    match &arguments.unlock.passphrase_file {
+        // A pipe can be read only once.
+        Some(file) if !ask::is_stdin(file) && (file.is_file() || !file.exists()) => {
+            ask::passphrase_from(file).map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refuse_without_code(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
