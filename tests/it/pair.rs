@@ -41,7 +41,8 @@ impl Host {
     }
 
     fn answers(&mut self, answer: &str) {
-        let asked = self.terminal.sees(" asks to join dan. Allow? [y/N] ");
+        let question = " asks to join dan, and its envoy the fleet of mars. Allow? [y/N] ";
+        let asked = self.terminal.sees(question);
         asked.expect("the question");
         self.terminal.types(answer).expect("typed");
     }
@@ -112,6 +113,29 @@ fn a_second_machine_gets_the_puddle_and_what_was_pushed_on_the_first() {
     push_all(mars, &work);
     clone(venus, "clone");
     fleet.lock(1).expect("locks");
+}
+
+#[test]
+fn a_guest_may_keep_its_envoy_out_and_a_host_is_asked_about_what_a_yes_does() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let mut host = Host::waits(mars);
+    host.terminal
+        .sees("a yes also founds a fleet with the other machine: its envoy gets all that the fleet holds, and root there can read it; --no-enrol")
+        .expect("told what a yes gives away");
+    let file = fleet.dir().join("code");
+    fs::write(&file, &host.code).expect("a file");
+    let file = file.to_string_lossy().into_owned();
+    let from = ["--from", &host.address, "--code-file", &file];
+    let flags = [&from[..], &["--no-enrol", "--no-unlock"]].concat();
+    let guest = Terminal::start(&vigo(venus, "join", &flags)).expect("a terminal");
+    host.answers("y");
+    let shown = guest.ends(0).expect("joined");
+    says(&shown, &["Fleet        not entered, as --no-enrol says"]);
+    let shown = host.terminal.ends(0).expect("ends well");
+    says(&shown, &["the envoy of venus was not taken into a fleet"]);
+    let listed = done(venus.vigo(["envoy", "list"]));
+    assert!(!listed.stdout.contains("mars"), "{}", listed.stdout);
 }
 
 #[test]

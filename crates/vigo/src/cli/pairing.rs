@@ -44,6 +44,9 @@ pub(crate) struct PuddleJoin {
     /// Leave the puddle locked
     #[arg(long, conflicts_with_all = ["duration", "passphrase_file"])]
     pub(crate) no_unlock: bool,
+    /// Do not have this machine's envoy taken into the fleet of the other
+    #[arg(long)]
+    pub(crate) no_enrol: bool,
     #[command(flatten)]
     pub(crate) with_envoy: WithEnvoy,
 }

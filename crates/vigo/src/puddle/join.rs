@@ -48,7 +48,10 @@ pub(crate) fn join(
     let (public, arrived) = keep(context, arrived)?;
     console.line(format_args!("Joined {} as {}", public.name, about.name()))?;
     console.line(format_args!("  Fingerprint  {}", public.key.fingerprint()))?;
-    enter_fleet(context, arrived, &host, console)?;
+    match arguments.no_enrol {
+        true => stay_out(arrived, console)?,
+        false => enter_fleet(context, arrived, &host, console)?,
+    }
     open(context, arguments, &public, console)?;
     console.hint("your projects: vigo swarm gitback project list");
     Ok(())
@@ -89,6 +92,17 @@ fn keep(context: &Context, arrived: Arrived) -> Result<(Public, Arrived), Failur
             Err(unpaired::install(&error))
         }
     }
+}
+
+/// Says that the puddle is there, and asks for nothing.
+fn stay_out(arrived: Arrived, console: &mut Console<'_>) -> Result<(), Stop> {
+    if let Err(error) = arrived.installed(None) {
+        console.warning(format_args!(
+            "the other machine could not be told that the puddle is here: {}",
+            failure::chain(&error)
+        ));
+    }
+    console.line("  Fleet        not entered, as --no-enrol says")
 }
 
 /// Has this machine's envoy taken into the fleet of the host's, as far as that goes.

@@ -56,6 +56,17 @@ pub(crate) fn pair(
     }
     drop(words);
     say_where(host.address(), life, console)?;
+    let enrols = offer.as_ref().map(|_| name.as_str());
+    if enrols.is_some() && !arguments.yes {
+        let founds = card.as_ref().is_ok_and(|card| card.fleet.is_none());
+        let fleet = match founds {
+            true => "founds a fleet with the other machine",
+            false => "takes the other machine into the fleet",
+        };
+        console.hint(format_args!(
+            "a yes also {fleet}: its envoy gets all that the fleet holds, and root there can read it; --no-enrol leaves it out"
+        ));
+    }
     console.finish()?;
 
     let (installed, guest, challenge) = loop {
@@ -63,7 +74,7 @@ pub(crate) fn pair(
             .wait(&mut |news| tell(&news, console))
             .map_err(|ended| unpaired::ended(&ended))?;
         let guest = asking.introduction().name().to_owned();
-        if !arguments.yes && !allows(&asking, &public, console)? {
+        if !arguments.yes && !allows(&asking, &public, enrols, console)? {
             asking.decline();
             return Err(unpaired::declined(&guest).into());
         }
@@ -152,14 +163,19 @@ fn unchanged(context: &Context, before: &Carried) -> Result<Carried, Failure> {
     Ok(now)
 }
 
+/// Asks the person, and says all that a yes does. `fleet_of` is the machine whose fleet the guest's envoy would be taken into.
 fn allows(
     asking: &Asking<'_>,
     public: &Public,
+    fleet_of: Option<&str>,
     console: &mut Console<'_>,
 ) -> Result<bool, Failure> {
     let about = asking.introduction();
+    let fleet = fleet_of.map_or_else(String::new, |machine| {
+        format!(", and its envoy the fleet of {machine}")
+    });
     let question = format!(
-        "{} ({}, {}) asks to join {}. Allow? [y/N] ",
+        "{} ({}, {}) asks to join {}{fleet}. Allow? [y/N] ",
         about.name(),
         about.system(),
         asking.from(),
