@@ -221,6 +221,25 @@ fn a_wrong_code_is_told_and_three_kill_the_right_one() {
 }
 
 #[test]
+fn a_guest_that_gives_up_takes_the_question_along_and_may_come_again() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let mut host = Host::waits(mars);
+    let guest = join(&fleet, venus, &host, &host.code).talk();
+    let guest = guest.expect("starts");
+    host.terminal.sees("Allow? [y/N] ").expect("asked");
+    // Killed, as by Ctrl-C.
+    drop(guest);
+    let told = "venus left before anything was sent; the code still works";
+    host.terminal.sees(told).expect("told");
+    let again = join(&fleet, venus, &host, &host.code).talk();
+    let _again = again.expect("starts");
+    host.terminal.sees("Allow? [y/N] ").expect("asked again");
+    host.terminal.types("y").expect("typed");
+    host.terminal.sees("Joined venus.").expect("joined");
+}
+
+#[test]
 fn a_no_is_told_on_both_sides() {
     let fleet = fleet();
     let (mars, venus) = (fleet.person(0), fleet.person(1));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use gitback_identity::SecretKey;
@@ -185,6 +186,15 @@ impl Host {
         self.door.address()
     }
 
+    /// Whether the code may still be tried.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(
+            self.gate.standing(self.terms.clock.now()),
+            Standing::Open(_)
+        )
+    }
+
     /// Waits for a machine that knows the code. While one is asking, all others are refused; calling this again goes on waiting.
     ///
     /// # Errors
@@ -218,10 +228,7 @@ impl Host {
             let Some(arrival) = self.door.next(left.min(WAKE_EVERY)) else {
                 continue;
             };
-            if !matches!(
-                self.gate.standing(self.terms.clock.now()),
-                Standing::Open(_)
-            ) {
+            if !self.is_open() {
                 arrival.channel.refuse(Reason::NotAccepted);
                 continue;
             }
@@ -287,6 +294,12 @@ impl Asking<'_> {
         self.channel.exporter().challenge()
     }
 
+    /// Whether it has left, or spoken out of turn: then it gets nothing, and whoever is being asked need not answer.
+    /// [`as_fd`](AsFd::as_fd) is readable when it is worth asking this again.
+    pub fn is_gone(&mut self) -> bool {
+        self.channel.is_gone()
+    }
+
     /// Tells it that it may not. That ends the code: somebody knows it who should not.
     pub fn decline(mut self) {
         self.host.gate.spend();
@@ -330,6 +343,12 @@ impl Asking<'_> {
             outcome,
             request,
         })
+    }
+}
+
+impl AsFd for Asking<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.socket()
     }
 }
 

@@ -70,21 +70,31 @@ pub(crate) fn pair(
     console.finish()?;
 
     let (installed, guest, challenge) = loop {
-        let asking = host
+        let mut asking = host
             .wait(&mut |news| tell(&news, console))
             .map_err(|ended| unpaired::ended(&ended))?;
         let guest = asking.introduction().name().to_owned();
-        if !arguments.yes && !allows(&asking, &public, enrols, console)? {
-            asking.decline();
-            return Err(unpaired::declined(&guest).into());
+        let allowed = match arguments.yes {
+            true => Some(true),
+            false => allows(&mut asking, &public, enrols, console)?,
+        };
+        match allowed {
+            Some(true) => {}
+            Some(false) => {
+                asking.decline();
+                return Err(unpaired::declined(&guest).into());
+            }
+            None => {
+                drop(asking);
+                tell_left(&guest, host.is_open(), console);
+                continue;
+            }
         }
         let carried = unchanged(context, &carried)?;
         let challenge = asking.challenge();
         match asking.allow(&carried, offer.as_deref()) {
             Ok(installed) => break (installed, guest, challenge),
-            Err(AllowError::Left) => console.warning(format_args!(
-                "{guest} left before anything was sent; the code still works"
-            )),
+            Err(AllowError::Left) => tell_left(&guest, host.is_open(), console),
             Err(error) => return Err(unpaired::unsure(&guest, &error).into()),
         }
     };
@@ -163,13 +173,13 @@ fn unchanged(context: &Context, before: &Carried) -> Result<Carried, Failure> {
     Ok(now)
 }
 
-/// Asks the person, and says all that a yes does. `fleet_of` is the machine whose fleet the guest's envoy would be taken into.
+/// Asks the person, unless the guest leaves meanwhile, and says all that a yes does. `fleet_of` is the machine whose fleet the guest's envoy would be taken into.
 fn allows(
-    asking: &Asking<'_>,
+    asking: &mut Asking<'_>,
     public: &Public,
     fleet_of: Option<&str>,
     console: &mut Console<'_>,
-) -> Result<bool, Failure> {
+) -> Result<Option<bool>, Failure> {
     let about = asking.introduction();
     let fleet = fleet_of.map_or_else(String::new, |machine| {
         format!(", and its envoy the fleet of {machine}")
@@ -183,7 +193,16 @@ fn allows(
     );
     // What was typed before the question is no answer to it.
     ask::forget_what_was_typed();
-    ask::yes(&question, console)
+    ask::yes_unless(&question, asking, Asking::is_gone, console)
+}
+
+fn tell_left(guest: &str, is_open: bool, console: &mut Console<'_>) {
+    let code = if is_open {
+        "; the code still works"
+    } else {
+        ""
+    };
+    console.warning(format_args!("{guest} left before anything was sent{code}"));
 }
 
 fn tell(news: &News, console: &mut Console<'_>) {
