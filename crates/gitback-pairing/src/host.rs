@@ -47,7 +47,7 @@ pub enum News {
     Wrong {
         /// From where.
         from: IpAddr,
-        /// How often it may still be wrong.
+        /// How often it may still be wrong from there.
         left: u32,
     },
 }
@@ -225,14 +225,15 @@ impl Host {
                 Standing::Dead => return Err(Ended::TooManyTries),
                 Standing::Spent => return Err(Ended::Used),
             };
-            let Some(arrival) = self.door.next(left.min(WAKE_EVERY)) else {
+            let wrong = |from| self.gate.wrong_from(from);
+            let Some(arrival) = self.door.next(left.min(WAKE_EVERY), wrong) else {
                 continue;
             };
-            if !self.is_open() {
+            let from = arrival.from;
+            if !self.is_open() || !self.gate.is_open_to(from) {
                 arrival.channel.refuse(Reason::NotAccepted);
                 continue;
             }
-            let from = arrival.from;
             match self.judge(arrival)? {
                 Judged::Knows(channel, introduction) => return Ok((*channel, introduction, from)),
                 Judged::Left => {}
@@ -247,7 +248,7 @@ impl Host {
             mut channel,
             proof,
             said,
-            ..
+            from,
         } = arrival;
         let key = ProofKey::derive(&self.code, channel.exporter(), self.terms.cost)
             .map_err(Ended::Fault)?;
@@ -255,7 +256,7 @@ impl Host {
         let is_right = key.guest(&said) == proof;
         let introduction = Introduction::decode(&said).filter(|_| is_right);
         let Some(introduction) = introduction else {
-            let left = self.gate.wrong();
+            let left = self.gate.wrong(from);
             channel.refuse(Reason::NotAccepted);
             return Ok(Judged::Wrong(left));
         };

@@ -73,11 +73,24 @@ fn messages_that_are_too_long_cut_short_or_out_of_turn_are_ended() {
 fn who_says_nothing_keeps_nobody_out() {
     harmless(|address| {
         let silent: Vec<TcpStream> = (0..80)
-            .map(|_| TcpStream::connect(address).expect("a connection"))
+            .map(|_| second::connect_from([127, 0, 0, 2].into(), address))
             .collect();
-        let silent_after_tls: Vec<Line> = (0..8).map(|_| Line::dial(address)).collect();
+        let from = [127, 0, 0, 3].into();
+        let silent_after_tls = [(); 4].map(|()| Line::dial_from(from, address));
         // They stay until the right guest is in.
         (silent, silent_after_tls)
+    });
+}
+
+#[test]
+fn all_addresses_together_keep_nobody_out_for_long() {
+    harmless(|address| {
+        let silent: Vec<TcpStream> = (0..80)
+            .map(|number| second::connect_from([127, 0, 2, 1 + number / 4].into(), address))
+            .collect();
+        // Nobody who has just come has to go for another.
+        while gitback_pairing::Guest::connect(&address.to_string()).is_err() {}
+        silent
     });
 }
 

@@ -208,10 +208,15 @@ fn tell_left(guest: &str, is_open: bool, console: &mut Console<'_>) {
 fn tell(news: &News, console: &mut Console<'_>) {
     if let News::Wrong { from, left } = news {
         let left = match left {
+            0 => {
+                console.warning(format_args!("a third wrong code from {from}"));
+                console.hint("nothing more is taken from there; if it was yours, end this and make another code");
+                return;
+            }
             1 => "1 try is left".to_owned(),
             more => format!("{more} tries are left"),
         };
-        console.warning(format_args!("a wrong code from {from}; {left}"));
+        console.warning(format_args!("a wrong code from {from}; {left} for it"));
     }
 }
 
