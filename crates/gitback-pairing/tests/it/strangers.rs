@@ -118,6 +118,20 @@ fn another_version_or_none_is_no_channel() {
     });
 }
 
+/// The address of a host on its own network may be that of another machine here.
+#[test]
+fn a_guest_goes_on_to_the_next_address_where_somebody_else_answers() {
+    let carried = Home::of_dan().carried();
+    let (_host, address) = mars(&carried);
+    let (other, other_address) = listener();
+    thread::scope(|scope| {
+        scope.spawn(|| drop(other.accept().expect("a connection")));
+        let addresses = [other_address, address];
+        let guest = gitback_pairing::Guest::connect_any("mars", &addresses);
+        guest.expect("the second is a host");
+    });
+}
+
 #[test]
 fn the_end_of_a_host_ends_all_who_wait() {
     let carried = Home::of_dan().carried();
