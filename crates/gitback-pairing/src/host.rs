@@ -254,7 +254,8 @@ impl Host {
             .map_err(Ended::Fault)?;
         channel.within(TAKE_WITHIN);
         let is_right = key.guest(&said) == proof;
-        let introduction = Introduction::decode(&said).filter(|_| is_right);
+        // Nothing of what a stranger says is parsed.
+        let introduction = is_right.then(|| Introduction::decode(&said)).flatten();
         let Some(introduction) = introduction else {
             let left = self.gate.wrong(from);
             channel.refuse(Reason::NotAccepted);

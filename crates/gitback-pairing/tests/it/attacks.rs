@@ -8,7 +8,7 @@ use gitback_pairing::{AllowError, Ended, GuestError};
 use crate::second::{self, Line, guest_proof, key};
 use crate::world::{
     Heard, Home, OTHER_WORDS, WORDS, clock, code, connect, is_not_accepted, listener, mars,
-    mars_by, other_code, try_code, venus,
+    mars_by, try_code, venus,
 };
 
 /// Ends TLS on both sides with keys of its own, and passes every message on.
@@ -55,7 +55,7 @@ fn a_host_that_does_not_know_the_code_is_not_believed() {
     let reflect = |hello: &[u8], _: &Line| hello[..32].to_vec();
     let invent = |_: &[u8], _: &Line| vec![7; 32];
     let guess = |hello: &[u8], line: &Line| {
-        let key = key(crate::world::OTHER_WORDS, &line.exporter);
+        let key = key(OTHER_WORDS, &line.exporter);
         second::host_proof(
             &key,
             &hello[..32],
@@ -87,6 +87,22 @@ fn a_host_that_does_not_know_the_code_is_not_believed() {
                 None,
                 "the guest says no more"
             );
+        });
+    }
+}
+
+/// Who has proven nothing does not make a person believe that somebody has said no.
+#[test]
+fn before_the_host_has_proven_anything_all_its_reasons_are_one() {
+    for reason in [1, 2, 3, 4, 5, 6, 99] {
+        let (listener, address) = listener();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut line = Line::answer(&listener, second::ALPN).expect("a channel");
+                line.expect(second::HELLO);
+                line.send(second::REFUSED, &[reason]);
+            });
+            is_not_accepted(&try_code(address, &code()));
         });
     }
 }
