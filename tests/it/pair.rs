@@ -317,6 +317,15 @@ fn what_cannot_be_begun_says_why() {
     says(&refused, &["soon"]);
     let refused = fails(unlocking("--passphrase-file", "/nonexistent"), 1);
     says(&refused, &["passphrase", "/nonexistent"]);
+    let left = puddle_of(venus).join("retired");
+    fs::create_dir_all(&left).expect("a directory");
+    fs::write(left.join("0011223344556677.wrapped"), "?").expect("a file");
+    let refused = fails(with("no code", nowhere), 1);
+    says(
+        &refused,
+        &["no puddle can be installed on this machine", "move what"],
+    );
+    fs::remove_dir_all(puddle_of(venus)).expect("removed");
     let both = ["--code-file", "-", "--passphrase-file", "-"];
     let refused = fails(vigo(venus, "join", &both).input(right), 2);
     says(&refused, &["only one file can be -"]);

@@ -10,7 +10,7 @@ use gitback_helper::Failure;
 use gitback_pairing::{
     Arrived, CODE_TEXT_MAX, Code, Guest, Introduction, PORT, RefuseReason, find,
 };
-use gitback_puddle::{InstallError, Public, install, session};
+use gitback_puddle::{InstallError, Public, install, refuse_occupied, session};
 use zeroize::Zeroizing;
 
 use super::{Length, enrol, refuse_if_there, unlock, unpaired};
@@ -28,6 +28,7 @@ pub(crate) fn join(
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     refuse_if_there(context)?;
+    refuse_occupied(&context.layout.puddle_dir).map_err(|error| unpaired::occupied(&error))?;
     refuse_both_from_stdin(arguments)?;
     refuse_without_code(arguments)?;
     session::close();

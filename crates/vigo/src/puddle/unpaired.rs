@@ -188,6 +188,16 @@ pub(super) fn guest(error: &GuestError) -> Failure {
     }
 }
 
+/// Before a code is asked for.
+pub(super) fn occupied(error: &InstallError) -> Failure {
+    match error {
+        InstallError::Exists { path, public } => failure::puddle_exists(path, public.as_deref()),
+        error => failed("no puddle can be installed on this machine")
+            .because(chain(error))
+            .hint("move what is there to a safe place first"),
+    }
+}
+
 pub(super) fn install(error: &InstallError) -> Failure {
     match error {
         InstallError::Exists { path, public } => failure::puddle_exists(path, public.as_deref()),
