@@ -181,6 +181,9 @@ fn scripts_pair_without_a_terminal() {
     says(&joined.stderr, &[alone, "vigo join TICKET"]);
     fleet.unlock(1).expect("the same passphrase opens it");
     fleet.lock(1).expect("locks");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(host.output(), &mut rest).expect("text");
+    assert!(!code.exists(), "the code is dead, and so is its file");
     // Before any network, and whatever the code is.
     let again = fails(vigo(venus, "join", &flags), 1);
     says(

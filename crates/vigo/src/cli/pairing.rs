@@ -22,6 +22,8 @@ pub(crate) struct PuddlePair {
     #[arg(long)]
     pub(crate) yes: bool,
     /// Write the code to FILE, which must not exist, in place of showing it
+    ///
+    /// Nobody else can read it, and it is removed at the end.
     #[arg(long, value_name = "FILE")]
     pub(crate) code_to: Option<PathBuf>,
     /// Do not take the other machine's envoy into the fleet of this one
