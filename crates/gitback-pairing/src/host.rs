@@ -8,6 +8,7 @@ use std::time::Duration;
 use gitback_identity::SecretKey;
 use gitback_peer::{TlsFault, strangers};
 use gitback_puddle::Carried;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -21,6 +22,8 @@ use crate::{Code, HostIntroduction, Introduction, Terms};
 
 /// Where hosts listen, unless that is taken.
 pub const PORT: u16 = 1532;
+/// Connections that the system holds until they are taken.
+const BACKLOG: i32 = 128;
 /// How long a guest may take to take what it is sent.
 const TAKE_WITHIN: Duration = Duration::from_secs(30);
 /// How long a guest may take to install a puddle.
@@ -136,7 +139,7 @@ pub enum InstalledOutcome {
 /// What the system says.
 pub fn listen(wanted: Option<SocketAddr>) -> io::Result<TcpListener> {
     if let Some(wanted) = wanted {
-        return TcpListener::bind(wanted);
+        return listen_at(wanted);
     }
     let all: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
     let places = [PORT, 0]
@@ -145,12 +148,26 @@ pub fn listen(wanted: Option<SocketAddr>) -> io::Result<TcpListener> {
     // The port may be taken for one family only; what is tried last says why nothing works.
     let mut last = io::ErrorKind::AddrNotAvailable.into();
     for place in places {
-        match TcpListener::bind(place) {
+        match listen_at(place) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// All addresses of IPv6 are those of IPv4 too, whatever the system's default is.
+fn listen_at(place: SocketAddr) -> io::Result<TcpListener> {
+    if place.is_ipv4() || !place.ip().is_unspecified() {
+        return TcpListener::bind(place);
+    }
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, flags, None)?;
+    sockopt::set_ipv6_v6only(&socket, false)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &place)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
 }
 
 impl Host {
@@ -415,5 +432,22 @@ impl std::fmt::Debug for Asking<'_> {
 impl std::fmt::Debug for HostChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HostChannel(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_are_those_of_both_families() {
+        for wanted in [None, Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))] {
+            let Ok(listener) = listen(wanted) else {
+                // A machine may have no IPv6.
+                continue;
+            };
+            let port = listener.local_addr().expect("an address").port();
+            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("by IPv4");
+        }
     }
 }
