@@ -77,10 +77,10 @@ impl Newcomer {
         let mut host = self.types(there, "swarm puddle pair");
         let code = host.sees_line("enter this code:").expect("a code");
         let mut guest = self.types(here, "swarm puddle join");
-        guest.sees("Code: ").expect("asked for the code");
-        guest.types(&code).expect("typed");
         guest.sees(START_ONE).expect("asked for an envoy");
         guest.types("").expect("typed");
+        guest.sees("Code: ").expect("asked for the code");
+        guest.types(&code).expect("typed");
         host.sees(here).expect("who asks");
         host.sees("[y/N]").expect("asked whether to let it in");
         host.types("y").expect("typed");

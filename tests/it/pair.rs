@@ -41,7 +41,8 @@ impl Host {
     }
 
     fn answers(&mut self, answer: &str) {
-        let asked = self.terminal.sees(" asks to join dan. Allow? [y/N] ");
+        let question = " asks to join dan, and its envoy the fleet of mars. Allow? [y/N] ";
+        let asked = self.terminal.sees(question);
         asked.expect("the question");
         self.terminal.types(answer).expect("typed");
     }
@@ -115,6 +116,29 @@ fn a_second_machine_gets_the_puddle_and_what_was_pushed_on_the_first() {
 }
 
 #[test]
+fn a_guest_may_keep_its_envoy_out_and_a_host_is_asked_about_what_a_yes_does() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let mut host = Host::waits(mars);
+    host.terminal
+        .sees("a yes also founds a fleet with the other machine: its envoy gets all that the fleet holds, and root there can read it; --no-enrol")
+        .expect("told what a yes gives away");
+    let file = fleet.dir().join("code");
+    fs::write(&file, &host.code).expect("a file");
+    let file = file.to_string_lossy().into_owned();
+    let from = ["--from", &host.address, "--code-file", &file];
+    let flags = [&from[..], &["--no-enrol", "--no-unlock"]].concat();
+    let guest = Terminal::start(&vigo(venus, "join", &flags)).expect("a terminal");
+    host.answers("y");
+    let shown = guest.ends(0).expect("joined");
+    says(&shown, &["Fleet        not entered, as --no-enrol says"]);
+    let shown = host.terminal.ends(0).expect("ends well");
+    says(&shown, &["the envoy of venus was not taken into a fleet"]);
+    let listed = done(venus.vigo(["envoy", "list"]));
+    assert!(!listed.stdout.contains("mars"), "{}", listed.stdout);
+}
+
+#[test]
 fn scripts_pair_without_a_terminal() {
     let fleet = fleet();
     let (mars, venus) = (fleet.person(0), fleet.person(1));
@@ -157,6 +181,9 @@ fn scripts_pair_without_a_terminal() {
     says(&joined.stderr, &[alone, "vigo join TICKET"]);
     fleet.unlock(1).expect("the same passphrase opens it");
     fleet.lock(1).expect("locks");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(host.output(), &mut rest).expect("text");
+    assert!(!code.exists(), "the code is dead, and so is its file");
     // Before any network, and whatever the code is.
     let again = fails(vigo(venus, "join", &flags), 1);
     says(
@@ -169,12 +196,16 @@ fn scripts_pair_without_a_terminal() {
 }
 
 #[test]
-fn a_wrong_code_is_told_and_three_kill_the_right_one() {
+fn a_wrong_code_is_told_and_three_shut_the_machine_out() {
     let fleet = fleet();
     let (mars, venus) = (fleet.person(0), fleet.person(1));
     let mut host = Host::waits(mars);
     let wrong = "abandon ability able about above absent";
-    for left in ["2 tries are left", "1 try is left", "0 tries are left"] {
+    for told in [
+        "a wrong code from 127.0.0.1; 2 tries are left",
+        "a wrong code from 127.0.0.1; 1 try is left",
+        "a third wrong code from 127.0.0.1",
+    ] {
         let refused = fails(join(&fleet, venus, &host, wrong), 12);
         says(
             &refused,
@@ -183,17 +214,30 @@ fn a_wrong_code_is_told_and_three_kill_the_right_one() {
                 "hint:  make another code there",
             ],
         );
-        host.terminal.sees(left).expect("told");
+        host.terminal.sees(told).expect("told");
     }
-    let shown = host.terminal.ends(12).expect("ends");
-    says(
-        &shown,
-        &[
-            "a wrong code from 127.0.0.1",
-            "the code was wrong too often, and is dead",
-        ],
-    );
+    host.terminal.sees("make another code").expect("told");
+    fails(join(&fleet, venus, &host, &host.code), 12);
     assert!(!puddle_of(venus).exists());
+}
+
+#[test]
+fn a_guest_that_gives_up_takes_the_question_along_and_may_come_again() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let mut host = Host::waits(mars);
+    let guest = join(&fleet, venus, &host, &host.code).talk();
+    let guest = guest.expect("starts");
+    host.terminal.sees("Allow? [y/N] ").expect("asked");
+    // Killed, as by Ctrl-C.
+    drop(guest);
+    let told = "venus left before anything was sent; the code still works";
+    host.terminal.sees(told).expect("told");
+    let again = join(&fleet, venus, &host, &host.code).talk();
+    let _again = again.expect("starts");
+    host.terminal.sees("Allow? [y/N] ").expect("asked again");
+    host.terminal.types("y").expect("typed");
+    host.terminal.sees("Joined venus.").expect("joined");
 }
 
 #[test]
@@ -266,8 +310,49 @@ fn what_cannot_be_begun_says_why() {
     );
     let refused = fails(with(right, "mars.invalid"), 1);
     says(&refused, &["cannot find the address of mars.invalid:1532"]);
+    // Nobody is asked anything, and nobody is called, for what could not be unlocked afterwards.
+    let unlocking = |flag: &str, value: &str| {
+        let flags = ["--code-file", "-", "--no-up", "--from", nowhere];
+        let more = [&flags[..], &[flag, value]].concat();
+        vigo(venus, "join", &more).input(right)
+    };
+    let refused = fails(unlocking("--for", "soon"), 2);
+    says(&refused, &["soon"]);
+    let refused = fails(unlocking("--passphrase-file", "/nonexistent"), 1);
+    says(&refused, &["passphrase", "/nonexistent"]);
+    let left = puddle_of(venus).join("retired");
+    fs::create_dir_all(&left).expect("a directory");
+    fs::write(left.join("0011223344556677.wrapped"), "?").expect("a file");
+    let refused = fails(with("no code", nowhere), 1);
+    says(
+        &refused,
+        &["no puddle can be installed on this machine", "move what"],
+    );
+    fs::remove_dir_all(puddle_of(venus)).expect("removed");
     let both = ["--code-file", "-", "--passphrase-file", "-"];
     let refused = fails(vigo(venus, "join", &both).input(right), 2);
     says(&refused, &["only one file can be -"]);
     assert!(!puddle_of(venus).exists());
+}
+
+/// The code lives for minutes: nothing that takes long or fails stands between it and the connection.
+#[test]
+fn an_envoy_that_does_not_start_is_told_before_the_code_is_asked_for() {
+    let fleet = fleet();
+    let root = fleet.dir().join("broken");
+    fs::create_dir_all(root.join("etc/vigo")).expect("a directory");
+    fs::write(root.join("etc/vigo/envoy.toml"), "nonsense = [").expect("settings");
+    let flags = ["--from", "127.0.0.1:1", "--no-unlock"];
+    let command = vigo(fleet.person(1), "join", &flags).env("VIGO_ROOT", &root);
+    let mut guest = Terminal::start(&command).expect("a terminal");
+    guest.sees("Start one? [Y/n] ").expect("asked");
+    guest.types("").expect("typed");
+    let told = guest.sees("warning: this machine's envoy was not started: ");
+    told.expect("told");
+    guest.sees("vigo up").expect("told");
+    guest.sees("Code: ").expect("asked");
+    let code = "abandon ability able about above absent";
+    guest.types(code).expect("typed");
+    let shown = guest.ends(1).expect("ends");
+    says(&shown, &["cannot reach 127.0.0.1:1"]);
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, ConnectionCommon, ServerConnection, SideData, StreamOwned};
@@ -166,6 +167,11 @@ where
         // Whoever is gone needs no goodbye.
         let _ = self.stream.flush();
         let _ = self.stream.sock.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Becomes readable when the other side has ended the connection or sent something.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.stream.sock.socket.as_fd()
     }
 
     /// Whether the other side, whose turn it is not, has ended the connection or sent something.

@@ -1,14 +1,12 @@
 //! Who is let in to try: connections are taken, bounded, and read up to their first message.
 
-use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ServerConfig, ServerConnection};
@@ -17,15 +15,11 @@ use crate::channel::{Bounded, Channel, HostChannel};
 use crate::frame::Kind;
 use crate::message::Reason;
 use crate::proof::{PROOF_BYTES, Proof};
+use crate::queue::Queue;
+use crate::seats::{Seats, Taken};
 
 /// How long a stranger has for the handshake and the proof.
 const PROVE_WITHIN: Duration = Duration::from_secs(30);
-/// Strangers at once. With more, the one that has been there longest has to go.
-const STRANGERS_MAX: usize = 32;
-/// Strangers at once with one address.
-const STRANGERS_OF_ONE_MAX: usize = 4;
-/// Proofs that wait to be looked at. More than three wrong ones are never looked at.
-const ARRIVALS_MAX: usize = 8;
 /// How long nobody is let in when the system refuses to.
 const REST: Timespec = Timespec {
     tv_sec: 0,
@@ -45,7 +39,6 @@ pub(crate) struct Arrival {
 /// Takes connections until it is dropped.
 pub(crate) struct Door {
     shared: Arc<Shared>,
-    arrivals: Receiver<Arrival>,
     address: SocketAddr,
     wake: UnixStream,
     thread: Option<JoinHandle<()>>,
@@ -54,21 +47,15 @@ pub(crate) struct Door {
 struct Shared {
     config: Arc<ServerConfig>,
     state: Mutex<State>,
+    has_arrived: Condvar,
 }
 
+#[derive(Default)]
 struct State {
-    /// Proofs are looked at. Where not, what comes is refused without a look.
-    is_open: bool,
-    queue: SyncSender<Arrival>,
-    /// The oldest first.
-    strangers: VecDeque<Stranger>,
-    next: u64,
-}
-
-struct Stranger {
-    number: u64,
-    from: IpAddr,
-    socket: TcpStream,
+    /// Proofs are not looked at: what comes is refused without a look.
+    is_shut: bool,
+    arrivals: Queue<Arrival>,
+    strangers: Seats<TcpStream>,
 }
 
 impl Door {
@@ -76,15 +63,10 @@ impl Door {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let (wake, woken) = UnixStream::pair()?;
-        let (queue, arrivals) = sync_channel(ARRIVALS_MAX);
         let shared = Arc::new(Shared {
             config,
-            state: Mutex::new(State {
-                is_open: true,
-                queue,
-                strangers: VecDeque::new(),
-                next: 0,
-            }),
+            state: Mutex::default(),
+            has_arrived: Condvar::new(),
         });
         let of_thread = Arc::clone(&shared);
         let thread = Builder::new()
@@ -93,7 +75,6 @@ impl Door {
             .spawn(move || take(&of_thread, &listener, &woken))?;
         Ok(Self {
             shared,
-            arrivals,
             address,
             wake,
             thread: Some(thread),
@@ -104,20 +85,36 @@ impl Door {
         self.address
     }
 
-    /// Waits for the next who says that they know the code.
-    pub(crate) fn next(&self, patience: Duration) -> Option<Arrival> {
-        self.arrivals.recv_timeout(patience).ok()
+    /// Waits for the next who says that they know the code; `wrong` is how often an address was wrong.
+    pub(crate) fn next(
+        &self,
+        patience: Duration,
+        wrong: impl Fn(IpAddr) -> u32,
+    ) -> Option<Arrival> {
+        let ends = Instant::now() + patience;
+        let mut state = self.shared.state();
+        loop {
+            if let Some(arrival) = state.arrivals.next(&wrong) {
+                return Some(arrival);
+            }
+            let left = ends.checked_duration_since(Instant::now())?;
+            let waited = self.shared.has_arrived.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// From now on proofs are looked at.
     pub(crate) fn admit(&self) {
-        self.shared.state().is_open = true;
+        self.shared.state().is_shut = false;
     }
 
     /// From now on nobody is listened to. Who waits hears so.
     pub(crate) fn turn_away(&self) {
-        self.shared.state().is_open = false;
-        while let Ok(arrival) = self.arrivals.try_recv() {
+        let mut state = self.shared.state();
+        state.is_shut = true;
+        let waiting = state.arrivals.drain();
+        drop(state);
+        for arrival in waiting {
             arrival.channel.refuse(Reason::NotAccepted);
         }
     }
@@ -139,51 +136,33 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for one more, and counts it.
-    fn enter(&self, socket: &TcpStream, from: IpAddr) -> io::Result<u64> {
+    /// Makes room for one more, and counts it; nothing if there is none.
+    fn enter(&self, socket: &TcpStream, from: IpAddr) -> io::Result<Option<u64>> {
         let socket = socket.try_clone()?;
-        let mut state = self.state();
-        let of_one = state.strangers.iter().filter(|other| other.from == from);
-        let leaves = if of_one.count() >= STRANGERS_OF_ONE_MAX {
-            state.strangers.iter().position(|other| other.from == from)
-        } else {
-            (state.strangers.len() >= STRANGERS_MAX).then_some(0)
+        let taken = self.state().strangers.take(Instant::now(), from, socket);
+        let Some(Taken { number, evicted }) = taken else {
+            return Ok(None);
         };
-        if let Some(other) = leaves.and_then(|index| state.strangers.remove(index)) {
+        if let Some(other) = evicted {
             // Its own thread finds out.
-            let _ = other.socket.shutdown(Shutdown::Both);
+            let _ = other.shutdown(Shutdown::Both);
         }
-        let number = state.next;
-        state.next += 1;
-        state.strangers.push_back(Stranger {
-            number,
-            from,
-            socket,
-        });
-        Ok(number)
+        Ok(Some(number))
     }
 
     fn leave(&self, number: u64) {
-        self.state()
-            .strangers
-            .retain(|stranger| stranger.number != number);
+        self.state().strangers.leave(number);
     }
 
     /// Hands over who has said hello, or refuses them.
     fn announce(&self, arrival: Arrival) {
-        let state = self.state();
-        let refused = if state.is_open {
-            state
-                .queue
-                .try_send(arrival)
-                .err()
-                .map(|error| match error {
-                    TrySendError::Full(arrival) | TrySendError::Disconnected(arrival) => arrival,
-                })
-        } else {
-            Some(arrival)
+        let mut state = self.state();
+        let refused = match state.is_shut {
+            true => Some(arrival),
+            false => state.arrivals.push(arrival.from, arrival),
         };
         drop(state);
+        self.has_arrived.notify_one();
         if let Some(arrival) = refused {
             arrival.channel.refuse(Reason::NotAccepted);
         }
@@ -220,9 +199,9 @@ fn take(shared: &Arc<Shared>, listener: &TcpListener, woken: &UnixStream) {
             ),
         };
     }
-    for stranger in &shared.state().strangers {
+    for stranger in shared.state().strangers.held() {
         // Who was about to speak still hears that it is too late.
-        let _ = stranger.socket.shutdown(Shutdown::Read);
+        let _ = stranger.shutdown(Shutdown::Read);
     }
     for thread in threads {
         let _ = thread.join();
@@ -237,13 +216,15 @@ fn admit(
 ) -> io::Result<()> {
     socket.set_nonblocking(false)?;
     socket.set_nodelay(true)?;
-    let number = shared.enter(&socket, from)?;
+    let Some(number) = shared.enter(&socket, from)? else {
+        return Ok(());
+    };
     let of_thread = Arc::clone(shared);
     let thread = Builder::new()
         .name("stranger".to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
-            let arrival = listen(&of_thread, socket, from);
+            let arrival = listen(&of_thread, socket, from, number);
             of_thread.leave(number);
             if let Some(arrival) = arrival {
                 of_thread.announce(arrival);
@@ -260,14 +241,15 @@ fn admit(
 }
 
 /// Hears who comes, up to the proof. What is none costs no try and no Argon2.
-fn listen(shared: &Shared, socket: TcpStream, from: IpAddr) -> Option<Arrival> {
+fn listen(shared: &Shared, socket: TcpStream, from: IpAddr, number: u64) -> Option<Arrival> {
     let connection = ServerConnection::new(Arc::clone(&shared.config)).ok()?;
     let mut channel = Channel::begin(connection, Bounded::new(socket, PROVE_WITHIN)).ok()?;
+    shared.state().strangers.greeted(number);
     let frame = match channel.read(Kind::Hello) {
         Ok(frame) if frame.kind == Kind::Hello => frame,
         Ok(_) => return None,
         Err(_) => {
-            if !shared.state().is_open {
+            if shared.state().is_shut {
                 channel.refuse(Reason::NotAccepted);
             }
             return None;

@@ -1,8 +1,10 @@
-//! Whether a code may still be tried.
+//! Whether a code may still be tried, and by whom.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::terms::TRIES_MAX;
+use crate::terms::{TRIES_IN_ALL_MAX, TRIES_MAX};
 
 /// The state of one code. Decides, and does nothing.
 ///
@@ -10,7 +12,8 @@ use crate::terms::TRIES_MAX;
 #[derive(Debug)]
 pub(crate) struct Gate {
     ends: Duration,
-    tries_left: u32,
+    /// How often each address was wrong. As long as [`TRIES_IN_ALL_MAX`] at the most.
+    wrong: BTreeMap<IpAddr, u32>,
     is_spent: bool,
 }
 
@@ -31,25 +34,39 @@ impl Gate {
     pub(crate) fn new(now: Duration, life: Duration) -> Self {
         Self {
             ends: now.saturating_add(life),
-            tries_left: TRIES_MAX,
+            wrong: BTreeMap::new(),
             is_spent: false,
         }
     }
 
     pub(crate) fn standing(&self, now: Duration) -> Standing {
         let left = self.ends.saturating_sub(now);
-        match self {
-            Self { is_spent: true, .. } => Standing::Spent,
-            Self { tries_left: 0, .. } => Standing::Dead,
-            _ if left.is_zero() => Standing::Expired,
-            _ => Standing::Open(left),
+        if self.is_spent {
+            return Standing::Spent;
+        }
+        if self.wrong.values().sum::<u32>() >= TRIES_IN_ALL_MAX {
+            return Standing::Dead;
+        }
+        match left.is_zero() {
+            true => Standing::Expired,
+            false => Standing::Open(left),
         }
     }
 
-    /// A proof was wrong. How many may still be.
-    pub(crate) fn wrong(&mut self) -> u32 {
-        self.tries_left = self.tries_left.saturating_sub(1);
-        self.tries_left
+    /// A proof from there was wrong. How many from there may still be.
+    pub(crate) fn wrong(&mut self, from: IpAddr) -> u32 {
+        *self.wrong.entry(from).or_default() += 1;
+        TRIES_MAX.saturating_sub(self.wrong_from(from))
+    }
+
+    /// How many proofs from there were wrong.
+    pub(crate) fn wrong_from(&self, from: IpAddr) -> u32 {
+        self.wrong.get(&from).copied().unwrap_or_default()
+    }
+
+    /// Whether a proof from there is looked at.
+    pub(crate) fn is_open_to(&self, from: IpAddr) -> bool {
+        self.wrong_from(from) < TRIES_MAX
     }
 
     /// The code is of no use any more.
@@ -75,14 +92,29 @@ mod tests {
         assert_eq!(gate.standing(at(9999)), Standing::Expired);
     }
 
+    fn ip(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
     #[test]
-    fn dies_of_three_wrong_tries() {
+    fn three_wrong_tries_shut_one_address_out_and_no_other() {
         let mut gate = Gate::new(at(0), at(300));
-        assert_eq!([gate.wrong(), gate.wrong()], [2, 1]);
+        let left = [(); 4].map(|()| gate.wrong(ip(1)));
+        assert_eq!(left, [2, 1, 0, 0]);
+        assert!(!gate.is_open_to(ip(1)));
+        assert!(gate.is_open_to(ip(2)));
         assert_eq!(gate.standing(at(1)), Standing::Open(at(299)));
-        assert_eq!(gate.wrong(), 0);
+    }
+
+    #[test]
+    fn dies_of_sixty_four_wrong_tries() {
+        let mut gate = Gate::new(at(0), at(300));
+        for last in 0..63 {
+            gate.wrong(ip(last));
+        }
+        assert_eq!(gate.standing(at(1)), Standing::Open(at(299)));
+        gate.wrong(ip(0));
         assert_eq!(gate.standing(at(1)), Standing::Dead);
-        assert_eq!(gate.wrong(), 0);
     }
 
     #[test]

@@ -143,23 +143,29 @@ impl Guest {
         Self::connect_any(host, &addresses)
     }
 
-    /// Connects to the first of `addresses` that answers; `host` is what it is called in errors.
+    /// Connects to the first of `addresses` at which a host answers, and not just anybody; `host` is what it is called in errors.
     ///
     /// # Errors
     ///
     /// As for [`connect`](Self::connect).
     pub fn connect_any(host: &str, addresses: &[SocketAddr]) -> Result<Self, GuestError> {
-        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        let mut refused = io::ErrorKind::AddrNotAvailable.into();
+        let mut stranger = None;
         for address in addresses.iter().take(ADDRESSES_MAX) {
             match TcpStream::connect_timeout(address, CONNECT_WITHIN) {
-                Ok(socket) => return Self::greet(host, socket),
-                Err(error) => last = error,
+                Ok(socket) => match Self::greet(host, socket) {
+                    Ok(guest) => return Ok(guest),
+                    // An address may mean another machine here than there.
+                    Err(error) => stranger = stranger.or(Some(error)),
+                },
+                Err(error) => refused = error,
             }
         }
-        Err(GuestError::Connect {
+        // Who answers with something else says more than who does not answer.
+        Err(stranger.unwrap_or_else(|| GuestError::Connect {
             host: host.to_owned(),
-            source: last,
-        })
+            source: refused,
+        }))
     }
 
     fn greet(host: &str, socket: TcpStream) -> Result<Self, GuestError> {
@@ -209,7 +215,8 @@ impl Guest {
             (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(GuestError::Wire(error)),
         };
         if frame.kind == Kind::Refused {
-            return Err(refused(&frame.payload));
+            // Whoever says so has proven nothing: no reason is believed but that the code does not work there.
+            return Err(GuestError::NotAccepted);
         }
         let answer = frame.payload.split_first_chunk::<PROOF_BYTES>();
         let (answer, host) = answer.ok_or(GuestError::Unproven)?;

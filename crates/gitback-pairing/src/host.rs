@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use gitback_identity::SecretKey;
 use gitback_peer::{TlsFault, strangers};
 use gitback_puddle::Carried;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -20,6 +22,8 @@ use crate::{Code, HostIntroduction, Introduction, Terms};
 
 /// Where hosts listen, unless that is taken.
 pub const PORT: u16 = 1532;
+/// Connections that the system holds until they are taken.
+const BACKLOG: i32 = 128;
 /// How long a guest may take to take what it is sent.
 const TAKE_WITHIN: Duration = Duration::from_secs(30);
 /// How long a guest may take to install a puddle.
@@ -46,7 +50,7 @@ pub enum News {
     Wrong {
         /// From where.
         from: IpAddr,
-        /// How often it may still be wrong.
+        /// How often it may still be wrong from there.
         left: u32,
     },
 }
@@ -135,7 +139,7 @@ pub enum InstalledOutcome {
 /// What the system says.
 pub fn listen(wanted: Option<SocketAddr>) -> io::Result<TcpListener> {
     if let Some(wanted) = wanted {
-        return TcpListener::bind(wanted);
+        return listen_at(wanted);
     }
     let all: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
     let places = [PORT, 0]
@@ -144,12 +148,26 @@ pub fn listen(wanted: Option<SocketAddr>) -> io::Result<TcpListener> {
     // The port may be taken for one family only; what is tried last says why nothing works.
     let mut last = io::ErrorKind::AddrNotAvailable.into();
     for place in places {
-        match TcpListener::bind(place) {
+        match listen_at(place) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// All addresses of IPv6 are those of IPv4 too, whatever the system's default is.
+fn listen_at(place: SocketAddr) -> io::Result<TcpListener> {
+    if place.is_ipv4() || !place.ip().is_unspecified() {
+        return TcpListener::bind(place);
+    }
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, flags, None)?;
+    sockopt::set_ipv6_v6only(&socket, false)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &place)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
 }
 
 impl Host {
@@ -185,6 +203,15 @@ impl Host {
         self.door.address()
     }
 
+    /// Whether the code may still be tried.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(
+            self.gate.standing(self.terms.clock.now()),
+            Standing::Open(_)
+        )
+    }
+
     /// Waits for a machine that knows the code. While one is asking, all others are refused; calling this again goes on waiting.
     ///
     /// # Errors
@@ -215,17 +242,15 @@ impl Host {
                 Standing::Dead => return Err(Ended::TooManyTries),
                 Standing::Spent => return Err(Ended::Used),
             };
-            let Some(arrival) = self.door.next(left.min(WAKE_EVERY)) else {
+            let wrong = |from| self.gate.wrong_from(from);
+            let Some(arrival) = self.door.next(left.min(WAKE_EVERY), wrong) else {
                 continue;
             };
-            if !matches!(
-                self.gate.standing(self.terms.clock.now()),
-                Standing::Open(_)
-            ) {
+            let from = arrival.from;
+            if !self.is_open() || !self.gate.is_open_to(from) {
                 arrival.channel.refuse(Reason::NotAccepted);
                 continue;
             }
-            let from = arrival.from;
             match self.judge(arrival)? {
                 Judged::Knows(channel, introduction) => return Ok((*channel, introduction, from)),
                 Judged::Left => {}
@@ -240,15 +265,16 @@ impl Host {
             mut channel,
             proof,
             said,
-            ..
+            from,
         } = arrival;
         let key = ProofKey::derive(&self.code, channel.exporter(), self.terms.cost)
             .map_err(Ended::Fault)?;
         channel.within(TAKE_WITHIN);
         let is_right = key.guest(&said) == proof;
-        let introduction = Introduction::decode(&said).filter(|_| is_right);
+        // Nothing of what a stranger says is parsed.
+        let introduction = is_right.then(|| Introduction::decode(&said)).flatten();
         let Some(introduction) = introduction else {
-            let left = self.gate.wrong();
+            let left = self.gate.wrong(from);
             channel.refuse(Reason::NotAccepted);
             return Ok(Judged::Wrong(left));
         };
@@ -285,6 +311,12 @@ impl Asking<'_> {
     #[must_use]
     pub fn challenge(&self) -> Challenge {
         self.channel.exporter().challenge()
+    }
+
+    /// Whether it has left, or spoken out of turn: then it gets nothing, and whoever is being asked need not answer.
+    /// [`as_fd`](AsFd::as_fd) is readable when it is worth asking this again.
+    pub fn is_gone(&mut self) -> bool {
+        self.channel.is_gone()
     }
 
     /// Tells it that it may not. That ends the code: somebody knows it who should not.
@@ -330,6 +362,12 @@ impl Asking<'_> {
             outcome,
             request,
         })
+    }
+}
+
+impl AsFd for Asking<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.socket()
     }
 }
 
@@ -394,5 +432,22 @@ impl std::fmt::Debug for Asking<'_> {
 impl std::fmt::Debug for HostChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HostChannel(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_are_those_of_both_families() {
+        for wanted in [None, Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))] {
+            let Ok(listener) = listen(wanted) else {
+                // A machine may have no IPv6.
+                continue;
+            };
+            let port = listener.local_addr().expect("an address").port();
+            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("by IPv4");
+        }
     }
 }

@@ -44,6 +44,8 @@ mod host;
 mod message;
 mod nearby;
 mod proof;
+mod queue;
+mod seats;
 mod terms;
 mod who;
 
@@ -56,5 +58,5 @@ pub use host::{
 pub use message::FLEET_MAX;
 pub use nearby::{Announcement, Found, NearbyError, announce, find, own_addresses};
 pub use proof::{Challenge, ProofFault};
-pub use terms::{Clock, LIFE, LIFE_MAX, TRIES_MAX, Terms};
+pub use terms::{Clock, LIFE, LIFE_MAX, TRIES_IN_ALL_MAX, TRIES_MAX, Terms};
 pub use who::{HostIntroduction, Introduction, NAME_MAX};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use gitback_identity::hex;
 use gitback_puddle::Cost;
 use thiserror::Error;
@@ -65,10 +65,11 @@ impl ProofKey {
         let length = Some(blake3::KEY_LEN);
         let params = Params::new(cost.memory_kib(), cost.passes(), cost.lanes(), length);
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.map_err(fault)?);
+        let mut blocks = blocks(argon2.params()).map_err(fault)?;
         let mut key = Zeroizing::new([0; blake3::KEY_LEN]);
-        let words = code.words();
+        let (words, salt) = (code.words(), exporter.0.as_ref());
         argon2
-            .hash_password_into(words.as_bytes(), exporter.0.as_ref(), key.as_mut())
+            .hash_password_into_with_memory(words.as_bytes(), salt, key.as_mut(), &mut blocks[..])
             .map_err(fault)?;
         Ok(Self(key))
     }
@@ -89,6 +90,15 @@ impl ProofKey {
         hasher.update(host_says);
         Proof(hasher.finalize())
     }
+}
+
+/// Memory for Argon2, wiped when dropped: the library would not wipe its own.
+fn blocks(params: &Params) -> Result<Zeroizing<Vec<Block>>, argon2::Error> {
+    let mut blocks = Zeroizing::new(Vec::new());
+    let reserved = blocks.try_reserve_exact(params.block_count());
+    reserved.map_err(|_| argon2::Error::OutOfMemory)?;
+    blocks.resize(params.block_count(), Block::new());
+    Ok(blocks)
 }
 
 impl Proof {

@@ -11,8 +11,10 @@ use rustix::time::{ClockId, clock_gettime};
 pub const LIFE: Duration = Duration::from_secs(5 * 60);
 /// The longest that a code can hold.
 pub const LIFE_MAX: Duration = Duration::from_secs(10 * 60);
-/// How often the code may be wrong before it is dead.
+/// How often the code may be wrong from one address before proofs from there are not looked at any more.
 pub const TRIES_MAX: u32 = 3;
+/// How often the code may be wrong in all before it is dead. Of 2^66 codes that is one in 2^60.
+pub const TRIES_IN_ALL_MAX: u32 = 64;
 
 /// The terms of one pairing.
 ///

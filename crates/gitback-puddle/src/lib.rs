@@ -61,4 +61,5 @@ pub use store::{
 };
 pub use travel::{
     CARRIED_FILE_MAX, Carried, CarryReject, ExportError, InstallError, export, install,
+    refuse_occupied,
 };

@@ -211,10 +211,32 @@ pub fn export(dir: &Path) -> Result<Carried, ExportError> {
     Carried::new(current, retired).map_err(ExportError::Unfit)
 }
 
+/// Finds what would keep every puddle from being installed into `dir`, before one has come.
+///
+/// # Errors
+///
+/// [`InstallError::Exists`] for a puddle, or a file in its place, or retired keys that cannot belong to one puddle;
+/// [`InstallError::Read`] for files in `retired` that are no keys.
+pub fn refuse_occupied(dir: &Path) -> Result<(), InstallError> {
+    refuse_if_there(dir)?;
+    let left = rotate::retired_files(dir).map_err(InstallError::Read)?;
+    let of_another = left.windows(2).find_map(|pair| match pair {
+        [one, other] if one.name != other.name => Some(other),
+        _ => None,
+    });
+    match of_another {
+        Some(other) => Err(InstallError::Exists {
+            path: dir.join(RETIRED).join(rotate::file_name(&other.key)),
+            public: None,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Puts a puddle that came from another machine into `dir`: all of it or nothing, durable when this returns.
 ///
 /// Shape: the retired keys first, then `identity.wrapped`, by which the puddle begins to be, then `identity.pub`. A crash leaves
-/// no puddle or a whole one; what it leaves of retired keys is taken for what it is when the same puddle comes again.
+/// no puddle or a whole one; what it leaves of retired keys gives way when the same puddle comes again, whatever its passphrase is by then.
 ///
 /// # Errors
 ///
@@ -265,7 +287,7 @@ fn place_all(
         let path = retired_dir.join(&name);
         match files::place(&retired_dir, &name, WRAPPED_MODE, bytes).map_err(write)? {
             Placed::New => placed.push(path),
-            Placed::NameTaken => refuse_unless_same(&path, bytes)?,
+            Placed::NameTaken => take_over(lock, key, &path, bytes)?,
         }
     }
     let path = lock.dir().join(WRAPPED);
@@ -285,25 +307,27 @@ fn place_all(
     }
 }
 
-/// What a crash left of the same key is as good as new.
-fn refuse_unless_same(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
+/// What a crash left of the same key gives way, also under another passphrase: no puddle has it, as `identity.wrapped` is missing.
+fn take_over(lock: &Lock, key: &PuddleKey, path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
     let there = files::read_own(path).map_err(|fault| InstallError::Read(fault.into()))?;
-    if there.as_deref() == Some(bytes) {
-        return Ok(());
+    let same = there.and_then(|there| Wrapped::decode(&there).ok());
+    if same.is_none_or(|same| same.key != *key) {
+        let path = path.to_owned();
+        return Err(InstallError::Exists { path, public: None });
     }
-    Err(InstallError::Exists {
-        path: path.to_owned(),
-        public: None,
-    })
+    let name = format!("{RETIRED}/{}", rotate::file_name(key));
+    let replaced = lock.replace(&name, WRAPPED_MODE, bytes);
+    replaced.map_err(|fault| InstallError::Write(fault.into()))
 }
 
 /// Keys in `retired` that do not belong to the puddle would become its own.
 fn refuse_strangers(retired_dir: &Path, carried: &Carried) -> Result<(), InstallError> {
     let there = rotate::retired_paths(retired_dir).map_err(InstallError::Read)?;
-    let ours: BTreeSet<PathBuf> = carried
-        .retired
-        .iter()
-        .map(|(key, _)| retired_dir.join(rotate::file_name(key)))
+    // A rotation that was cut short leaves a copy of the current key.
+    let keys = carried.retired.iter().map(|(key, _)| key);
+    let ours: BTreeSet<PathBuf> = keys
+        .chain([&carried.public.key])
+        .map(|key| retired_dir.join(rotate::file_name(key)))
         .collect();
     match there.into_iter().find(|path| !ours.contains(path)) {
         Some(path) => Err(InstallError::Exists { path, public: None }),

@@ -1,6 +1,7 @@
 //! Names and passphrases, from the terminal or a file.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use gitback_puddle::{
     PASSPHRASE_MAX, Passphrase, RECOVERY_TEXT_MAX, RECOVERY_WORDS, count_recovery_words,
 };
 use jiff::{Span, SpanRelativeTo};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::termios::{QueueSelector, tcflush};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::console::Console;
@@ -111,15 +115,58 @@ pub(crate) fn yes(question: &str, console: &mut Console<'_>) -> Result<bool, Fai
         return Err(failure::no_terminal("a yes", "--yes"));
     }
     console.prompt(question);
-    let typed = line()?;
-    Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
+    Ok(is_yes(&line()?))
 }
 
-/// Asks a question to which only `n` and `no` are a no.
+/// The same, unless the question is moot before it is answered: then nothing. That is looked at whenever `watched` is readable.
+pub(crate) fn yes_unless<T: AsFd>(
+    question: &str,
+    watched: &mut T,
+    is_moot: impl Fn(&mut T) -> bool,
+    console: &mut Console<'_>,
+) -> Result<Option<bool>, Failure> {
+    if !is_terminal() {
+        return Err(failure::no_terminal("a yes", "--yes"));
+    }
+    console.prompt(question);
+    loop {
+        let stdin = io::stdin();
+        let mut both = [
+            PollFd::new(&stdin, PollFlags::IN),
+            PollFd::new(watched, PollFlags::IN),
+        ];
+        match poll(&mut both, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(failure::prompt(&error.into())),
+        }
+        let [answered, stirred] = both.map(|one| !one.revents().is_empty());
+        if stirred && is_moot(watched) {
+            // The prompt has no newline.
+            console.progress("");
+            return Ok(None);
+        }
+        if answered {
+            return line().map(|typed| Some(is_yes(&typed)));
+        }
+    }
+}
+
+fn is_yes(typed: &str) -> bool {
+    matches!(typed.trim(), "y" | "Y" | "yes")
+}
+
+/// Asks a question to which only `n` and `no` are a no. What was typed before it is no answer to it.
 pub(crate) fn not_no(question: &str, console: &mut Console<'_>) -> Result<bool, Failure> {
+    forget_what_was_typed();
     console.prompt(question);
     let typed = line()?;
     Ok(!matches!(typed.trim(), "n" | "N" | "no"))
+}
+
+/// Throws away what was typed and not yet read.
+pub(crate) fn forget_what_was_typed() {
+    // Fails where there is no terminal, and there nothing was typed.
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
 }
 
 /// Warns, and has `word` typed to be sure that it is meant.

@@ -7,8 +7,8 @@ use gitback_pairing::{AllowError, Ended, GuestError};
 
 use crate::second::{self, Line, guest_proof, key};
 use crate::world::{
-    Heard, Home, WORDS, clock, code, connect, is_not_accepted, listener, mars, mars_by, other_code,
-    try_code, venus,
+    Heard, Home, OTHER_WORDS, WORDS, clock, code, connect, is_not_accepted, listener, mars,
+    mars_by, try_code, venus,
 };
 
 /// Ends TLS on both sides with keys of its own, and passes every message on.
@@ -55,7 +55,7 @@ fn a_host_that_does_not_know_the_code_is_not_believed() {
     let reflect = |hello: &[u8], _: &Line| hello[..32].to_vec();
     let invent = |_: &[u8], _: &Line| vec![7; 32];
     let guess = |hello: &[u8], line: &Line| {
-        let key = key(crate::world::OTHER_WORDS, &line.exporter);
+        let key = key(OTHER_WORDS, &line.exporter);
         second::host_proof(
             &key,
             &hello[..32],
@@ -87,6 +87,22 @@ fn a_host_that_does_not_know_the_code_is_not_believed() {
                 None,
                 "the guest says no more"
             );
+        });
+    }
+}
+
+/// Who has proven nothing does not make a person believe that somebody has said no.
+#[test]
+fn before_the_host_has_proven_anything_all_its_reasons_are_one() {
+    for reason in [1, 2, 3, 4, 5, 6, 99] {
+        let (listener, address) = listener();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut line = Line::answer(&listener, second::ALPN).expect("a channel");
+                line.expect(second::HELLO);
+                line.send(second::REFUSED, &[reason]);
+            });
+            is_not_accepted(&try_code(address, &code()));
         });
     }
 }
@@ -140,21 +156,49 @@ fn another_introduction_needs_another_proof() {
     assert_eq!(heard.tries_left(), [2]);
 }
 
+/// One neighbour cannot end the pairing of others, and does not get a fourth try.
 #[test]
-fn three_wrong_codes_kill_the_right_one() {
+fn three_wrong_codes_shut_one_machine_out_and_no_other() {
+    let carried = Home::of_dan().carried();
+    let (mut host, address) = mars(&carried);
+    let heard = Heard::default();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let guess = |words| {
+                let mut line = Line::dial_from([127, 0, 0, 2].into(), address);
+                line.hello(words);
+                assert_eq!(line.expect(second::REFUSED), [1]);
+            };
+            for _ in 0..3 {
+                guess(OTHER_WORDS);
+            }
+            // Not even the right one.
+            guess(WORDS);
+            drop(connect(address).prove(&code(), &venus()).expect("proven"));
+        });
+        drop(host.wait(&mut heard.hear()).expect("the right guest"));
+    });
+    assert_eq!(heard.tries_left(), [2, 1, 0]);
+}
+
+#[test]
+fn sixty_four_wrong_codes_kill_the_right_one() {
     let carried = Home::of_dan().carried();
     let (mut host, address) = mars(&carried);
     let heard = Heard::default();
     let ended = thread::scope(|scope| {
         scope.spawn(|| {
-            for _ in 0..3 {
-                is_not_accepted(&try_code(address, &other_code()));
+            for number in 0..64_u8 {
+                let from = [127, 0, 1, 1 + number / 3].into();
+                let mut line = Line::dial_from(from, address);
+                line.hello(OTHER_WORDS);
+                assert_eq!(line.expect(second::REFUSED), [1]);
             }
         });
         host.wait(&mut heard.hear()).map(drop).expect_err("dead")
     });
     assert!(matches!(ended, Ended::TooManyTries), "{ended:?}");
-    assert_eq!(heard.tries_left(), [2, 1, 0]);
+    assert_eq!(heard.tries_left().len(), 64);
     is_not_accepted(&try_code(address, &code()));
     let again = host.wait(&mut heard.hear()).map(drop).expect_err("dead");
     assert!(matches!(again, Ended::TooManyTries), "{again:?}");

@@ -1,14 +1,18 @@
 //! What is meant to work.
 
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use gitback_identity::hex;
 use gitback_pairing::{AllowError, Ended, GuestError, InstalledOutcome, RefuseReason};
 use gitback_puddle::{Passphrase, install, read_retired, unwrap};
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use crate::second::{self, Line};
 use crate::world::{
-    Home, PASSPHRASE, code, connect, is_not_accepted, listener, mars, try_code, venus,
+    Home, PASSPHRASE, clock, code, connect, is_not_accepted, listener, mars, mars_by, try_code,
+    venus,
 };
 
 #[test]
@@ -178,5 +182,30 @@ fn a_guest_that_leaves_before_it_is_allowed_leaves_the_code_alive() {
             .answer(None)
             .expect("told");
         guest.join().expect("no panic");
+    });
+}
+
+/// Who is asked about it can be told, and a new try of the same guest is not refused for the old one.
+#[test]
+fn a_guest_that_gives_up_is_noticed_while_a_person_is_asked() {
+    let carried = Home::of_dan().carried();
+    let (clock, seconds) = clock();
+    let (mut host, address) = mars_by(&carried, clock);
+    thread::scope(|scope| {
+        let guest = scope.spawn(|| connect(address).prove(&code(), &venus()).expect("proven"));
+        let mut asking = host.wait(&mut |news| panic!("{news:?}")).expect("a guest");
+        let waiting = guest.join().expect("no panic");
+        assert!(!asking.is_gone());
+        drop(waiting);
+        let mut watched = [PollFd::new(&asking, PollFlags::IN)];
+        assert_eq!(poll(&mut watched, None), Ok(1));
+        assert!(asking.is_gone());
+        drop(asking);
+        assert!(host.is_open());
+        let again = scope.spawn(|| connect(address).prove(&code(), &venus()).map(drop));
+        drop(host.wait(&mut |news| panic!("{news:?}")).expect("a guest"));
+        again.join().expect("no panic").expect("proven");
+        seconds.fetch_add(300, Ordering::SeqCst);
+        assert!(!host.is_open(), "its time is over");
     });
 }

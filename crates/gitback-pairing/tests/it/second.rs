@@ -1,12 +1,13 @@
 //! A second implementation, from docs/spec/pairing.md: what an attacker would write, and a check that the page says enough.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use gitback_identity::SecretKey;
 use gitback_peer::strangers;
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustls::{ClientConfig, ClientConnection, ServerConnection, StreamOwned};
 
 pub(crate) const HELLO: u8 = 1;
@@ -36,9 +37,19 @@ impl Line {
         Self::dial_with(address, config).expect("a handshake")
     }
 
+    /// Dials from another address of this machine.
+    pub(crate) fn dial_from(from: IpAddr, address: SocketAddr) -> Self {
+        let config = strangers::guest_config(ALPN).expect("tls");
+        Self::dial_over(connect_from(from, address), config).expect("a handshake")
+    }
+
     /// Dials with other settings; nothing if there is no handshake.
     pub(crate) fn dial_with(address: SocketAddr, config: Arc<ClientConfig>) -> Option<Self> {
         let socket = TcpStream::connect(address).expect("a connection");
+        Self::dial_over(socket, config)
+    }
+
+    fn dial_over(socket: TcpStream, config: Arc<ClientConfig>) -> Option<Self> {
         let connection = ClientConnection::new(config, strangers::host_name()).expect("tls");
         let mut stream = StreamOwned::new(connection, socket);
         while stream.conn.is_handshaking() {
@@ -125,6 +136,14 @@ impl Line {
         let answer = host_proof(&key, proof, said, introduction);
         self.send(PROVEN, &[&answer[..], introduction].concat());
     }
+}
+
+/// Connects from another address of this machine: all of 127.0.0.0/8 are.
+pub(crate) fn connect_from(from: IpAddr, address: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddr::new(from, 0)).expect("an address");
+    connect(&socket, &address).expect("a connection");
+    TcpStream::from(socket)
 }
 
 /// What mars says of itself.

@@ -73,11 +73,24 @@ fn messages_that_are_too_long_cut_short_or_out_of_turn_are_ended() {
 fn who_says_nothing_keeps_nobody_out() {
     harmless(|address| {
         let silent: Vec<TcpStream> = (0..80)
-            .map(|_| TcpStream::connect(address).expect("a connection"))
+            .map(|_| second::connect_from([127, 0, 0, 2].into(), address))
             .collect();
-        let silent_after_tls: Vec<Line> = (0..8).map(|_| Line::dial(address)).collect();
+        let from = [127, 0, 0, 3].into();
+        let silent_after_tls = [(); 4].map(|()| Line::dial_from(from, address));
         // They stay until the right guest is in.
         (silent, silent_after_tls)
+    });
+}
+
+#[test]
+fn all_addresses_together_keep_nobody_out_for_long() {
+    harmless(|address| {
+        let silent: Vec<TcpStream> = (0..80)
+            .map(|number| second::connect_from([127, 0, 2, 1 + number / 4].into(), address))
+            .collect();
+        // Nobody who has just come has to go for another.
+        while gitback_pairing::Guest::connect(&address.to_string()).is_err() {}
+        silent
     });
 }
 
@@ -102,6 +115,20 @@ fn another_version_or_none_is_no_channel() {
             matches!(refused, GuestError::OtherProtocol { .. }),
             "{refused:?}"
         );
+    });
+}
+
+/// The address of a host on its own network may be that of another machine here.
+#[test]
+fn a_guest_goes_on_to_the_next_address_where_somebody_else_answers() {
+    let carried = Home::of_dan().carried();
+    let (_host, address) = mars(&carried);
+    let (other, other_address) = listener();
+    thread::scope(|scope| {
+        scope.spawn(|| drop(other.accept().expect("a connection")));
+        let addresses = [other_address, address];
+        let guest = gitback_pairing::Guest::connect_any("mars", &addresses);
+        guest.expect("the second is a host");
     });
 }
 

@@ -21,10 +21,6 @@ pub(crate) fn code() -> Code {
     WORDS.parse().expect("a code")
 }
 
-pub(crate) fn other_code() -> Code {
-    OTHER_WORDS.parse().expect("a code")
-}
-
 /// Cheap: nothing here guesses.
 pub(crate) fn cheap() -> Cost {
     Cost::new(64, 1, 1).expect("a cost")

@@ -7,7 +7,7 @@ use std::path::Path;
 use gitback_identity::SecretKey;
 use gitback_puddle::{
     CARRIED_FILE_MAX, Carried, CarryReject, ExportError, InstallError, ReadError, export, install,
-    read_public, read_retired, rotate, unwrap, unwrap_retired,
+    read_public, read_retired, refuse_occupied, rotate, unwrap, unwrap_retired,
 };
 
 use crate::{NOW_MS, cheap, home, make, passphrase};
@@ -123,6 +123,45 @@ fn what_a_crash_left_of_the_same_puddle_is_taken_and_of_another_is_refused() {
     );
     assert_eq!(files(&to), ["lock", "retired"]);
     assert_eq!(files(&to.join("retired")), ["0011223344556677.wrapped"]);
+}
+
+/// Between the two tries the passphrase was changed: the bytes differ, and the keys are the same.
+#[test]
+fn what_a_crash_left_of_the_same_keys_gives_way() {
+    let ((_here, from), (_later, rewrapped), (_there, to)) = (home(), home(), home());
+    install(&to, &rotated(&from)).expect("installed");
+    for name in ["identity.wrapped", "identity.pub"] {
+        fs::remove_file(to.join(name)).expect("as after a crash");
+    }
+    let carried = rotated(&rewrapped);
+    let bytes = || {
+        let name = files(&to.join("retired")).remove(0);
+        fs::read(to.join("retired").join(name)).expect("a file")
+    };
+    assert_ne!(Some(bytes().as_slice()), carried.retired().next());
+    refuse_occupied(&to).expect("the same puddle may come");
+    install(&to, &carried).expect("installed");
+    assert_eq!(Some(bytes().as_slice()), carried.retired().next());
+    let retired = read_retired(&to).expect("read");
+    unwrap_retired(&to, &retired[0].key, &passphrase("open sesame")).expect("opens");
+}
+
+#[test]
+fn what_no_puddle_could_be_installed_beside_is_found_before_one_comes() {
+    let ((_here, from), (_there, to)) = (home(), home());
+    rotated(&from);
+    refuse_occupied(&to).expect("nothing is there");
+    assert!(!to.exists());
+    let refused = refuse_occupied(&from).expect_err("a puddle");
+    assert!(
+        matches!(refused, InstallError::Exists { .. }),
+        "{refused:?}"
+    );
+    let retired = to.join("retired");
+    fs::create_dir_all(&retired).expect("a directory");
+    fs::write(retired.join("0011223344556677.wrapped"), b"?").expect("a file");
+    let refused = refuse_occupied(&to).expect_err("no key");
+    assert!(matches!(refused, InstallError::Read(_)), "{refused:?}");
 }
 
 #[test]

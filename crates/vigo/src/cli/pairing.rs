@@ -22,6 +22,8 @@ pub(crate) struct PuddlePair {
     #[arg(long)]
     pub(crate) yes: bool,
     /// Write the code to FILE, which must not exist, in place of showing it
+    ///
+    /// Nobody else can read it, and it is removed at the end.
     #[arg(long, value_name = "FILE")]
     pub(crate) code_to: Option<PathBuf>,
     /// Do not take the other machine's envoy into the fleet of this one
@@ -44,6 +46,9 @@ pub(crate) struct PuddleJoin {
     /// Leave the puddle locked
     #[arg(long, conflicts_with_all = ["duration", "passphrase_file"])]
     pub(crate) no_unlock: bool,
+    /// Do not have this machine's envoy taken into the fleet of the other
+    #[arg(long)]
+    pub(crate) no_enrol: bool,
     #[command(flatten)]
     pub(crate) with_envoy: WithEnvoy,
 }

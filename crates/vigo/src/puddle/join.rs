@@ -10,10 +10,10 @@ use gitback_helper::Failure;
 use gitback_pairing::{
     Arrived, CODE_TEXT_MAX, Code, Guest, Introduction, PORT, RefuseReason, find,
 };
-use gitback_puddle::{InstallError, Public, install, session};
+use gitback_puddle::{InstallError, Public, install, refuse_occupied, session};
 use zeroize::Zeroizing;
 
-use super::{enrol, refuse_if_there, unlock, unpaired};
+use super::{Length, enrol, refuse_if_there, unlock, unpaired};
 use crate::console::{Console, Stop};
 use crate::context::Context;
 use crate::{ask, cli, failure, show, up};
@@ -28,11 +28,14 @@ pub(crate) fn join(
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     refuse_if_there(context)?;
+    refuse_occupied(&context.layout.puddle_dir).map_err(|error| unpaired::occupied(&error))?;
     refuse_both_from_stdin(arguments)?;
+    refuse_without_code(arguments)?;
     session::close();
+    refuse_what_unlock_would(arguments)?;
+    // What the fleets have to say needs an envoy here. The code lives for minutes, so that it is asked for when nothing else is left to do.
+    offer_envoy(context, arguments, console)?;
     let code = code(arguments.code_file.as_deref(), console)?;
-    // Before anybody waits for an answer: what the fleets have to say needs an envoy here.
-    up::offer(context, arguments.with_envoy, console)?;
     let name = enrol::machine(enrol::card(context).ok().as_ref());
     let about = Introduction::new(&name, std::env::consts::OS);
     let guest = reach(arguments.from.as_deref(), console)?;
@@ -46,10 +49,35 @@ pub(crate) fn join(
     let (public, arrived) = keep(context, arrived)?;
     console.line(format_args!("Joined {} as {}", public.name, about.name()))?;
     console.line(format_args!("  Fingerprint  {}", public.key.fingerprint()))?;
-    enter_fleet(context, arrived, &host, console)?;
+    match arguments.no_enrol {
+        true => stay_out(arrived, console)?,
+        false => enter_fleet(context, arrived, &host, console)?,
+    }
     open(context, arguments, &public, console)?;
     console.hint("your projects: vigo swarm gitback project list");
     Ok(())
+}
+
+/// Has an envoy started, as far as that goes: the puddle comes without one too.
+fn offer_envoy(
+    context: &Context,
+    arguments: &cli::PuddleJoin,
+    console: &mut Console<'_>,
+) -> Result<(), Stop> {
+    match up::offer(context, arguments.with_envoy, console) {
+        Err(Stop::Failed(failure)) => {
+            let why = failure
+                .why
+                .map_or_else(String::new, |why| format!(": {why}"));
+            console.warning(format_args!(
+                "this machine's envoy was not started: {}{why}",
+                failure.what
+            ));
+            console.hint("start it afterwards: vigo up");
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Puts what has arrived on the disk, and tells the host where that fails.
@@ -65,6 +93,17 @@ fn keep(context: &Context, arrived: Arrived) -> Result<(Public, Arrived), Failur
             Err(unpaired::install(&error))
         }
     }
+}
+
+/// Says that the puddle is there, and asks for nothing.
+fn stay_out(arrived: Arrived, console: &mut Console<'_>) -> Result<(), Stop> {
+    if let Err(error) = arrived.installed(None) {
+        console.warning(format_args!(
+            "the other machine could not be told that the puddle is here: {}",
+            failure::chain(&error)
+        ));
+    }
+    console.line("  Fleet        not entered, as --no-enrol says")
 }
 
 /// Has this machine's envoy taken into the fleet of the host's, as far as that goes.
@@ -171,6 +210,26 @@ fn refuse_both_from_stdin(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What `unlock` needs is looked at before a code is used up.
+fn refuse_what_unlock_would(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
+    Length::of(&arguments.unlock.unlocked)?;
+    match &arguments.unlock.passphrase_file {
+        // A pipe can be read only once.
+        Some(file) if !ask::is_stdin(file) && (file.is_file() || !file.exists()) => {
+            ask::passphrase_from(file).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_without_code(arguments: &cli::PuddleJoin) -> Result<(), Failure> {
+    if arguments.code_file.is_none() && !ask::is_terminal() {
+        let flag = "--code-file FILE (- is stdin)";
+        return Err(failure::no_terminal("the code", flag));
+    }
+    Ok(())
+}
+
 fn code(file: Option<&Path>, console: &mut Console<'_>) -> Result<Code, Failure> {
     let text = match file {
         Some(file) if ask::is_stdin(file) => read_code(&mut raw_stdin(file)?, file)?,
@@ -184,12 +243,6 @@ fn code(file: Option<&Path>, console: &mut Console<'_>) -> Result<Code, Failure>
 }
 
 fn typed(console: &mut Console<'_>) -> Result<Zeroizing<String>, Failure> {
-    if !ask::is_terminal() {
-        return Err(failure::no_terminal(
-            "the code",
-            "--code-file FILE (- is stdin)",
-        ));
-    }
     console.prompt("Code: ");
     let mut line = Zeroizing::new(String::with_capacity(CODE_TEXT_MAX + 1));
     // The passphrase may be on the next line, for another reader: none may take more than its own.

@@ -1,9 +1,9 @@
 //! `vigo swarm puddle pair`
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use gitback_pairing::{
     LIFE_MAX, News, Terms, announce, listen, own_addresses,
 };
 use gitback_puddle::{Carried, Public, export, session};
-use rustix::termios::{QueueSelector, tcflush};
+
+use zeroize::Zeroizing;
 
 use super::{duration, enrol, refusals, unpaired};
 use crate::console::{Console, Stop};
@@ -45,36 +46,58 @@ pub(crate) fn pair(
     let mut host =
         Host::open(listener, code, about, terms).map_err(|error| unpaired::host(&error))?;
     let _announced = announced(host.address(), console);
-    match &arguments.code_to {
-        Some(file) => write_code(file, &words)?,
+    let _code_file = match &arguments.code_to {
+        Some(file) => Some(CodeFile::write(file, &words)?),
         None => {
             console.line("On the other machine run:  vigo swarm puddle join")?;
             console.line(format_args!(
                 "and enter this code:       {}",
                 words.as_str()
             ))?;
+            None
         }
-    }
+    };
     drop(words);
     say_where(host.address(), life, console)?;
+    let enrols = offer.as_ref().map(|_| name.as_str());
+    if enrols.is_some() && !arguments.yes {
+        let founds = card.as_ref().is_ok_and(|card| card.fleet.is_none());
+        let fleet = match founds {
+            true => "founds a fleet with the other machine",
+            false => "takes the other machine into the fleet",
+        };
+        console.hint(format_args!(
+            "a yes also {fleet}: its envoy gets all that the fleet holds, and root there can read it; --no-enrol leaves it out"
+        ));
+    }
     console.finish()?;
 
     let (installed, guest, challenge) = loop {
-        let asking = host
+        let mut asking = host
             .wait(&mut |news| tell(&news, console))
             .map_err(|ended| unpaired::ended(&ended))?;
         let guest = asking.introduction().name().to_owned();
-        if !arguments.yes && !allows(&asking, &public, console)? {
-            asking.decline();
-            return Err(unpaired::declined(&guest).into());
+        let allowed = match arguments.yes {
+            true => Some(true),
+            false => allows(&mut asking, &public, enrols, console)?,
+        };
+        match allowed {
+            Some(true) => {}
+            Some(false) => {
+                asking.decline();
+                return Err(unpaired::declined(&guest).into());
+            }
+            None => {
+                drop(asking);
+                tell_left(&guest, host.is_open(), console);
+                continue;
+            }
         }
         let carried = unchanged(context, &carried)?;
         let challenge = asking.challenge();
         match asking.allow(&carried, offer.as_deref()) {
             Ok(installed) => break (installed, guest, challenge),
-            Err(AllowError::Left) => console.warning(format_args!(
-                "{guest} left before anything was sent; the code still works"
-            )),
+            Err(AllowError::Left) => tell_left(&guest, host.is_open(), console),
             Err(error) => return Err(unpaired::unsure(&guest, &error).into()),
         }
     };
@@ -153,31 +176,50 @@ fn unchanged(context: &Context, before: &Carried) -> Result<Carried, Failure> {
     Ok(now)
 }
 
+/// Asks the person, unless the guest leaves meanwhile, and says all that a yes does. `fleet_of` is the machine whose fleet the guest's envoy would be taken into.
 fn allows(
-    asking: &Asking<'_>,
+    asking: &mut Asking<'_>,
     public: &Public,
+    fleet_of: Option<&str>,
     console: &mut Console<'_>,
-) -> Result<bool, Failure> {
+) -> Result<Option<bool>, Failure> {
     let about = asking.introduction();
+    let fleet = fleet_of.map_or_else(String::new, |machine| {
+        format!(", and its envoy the fleet of {machine}")
+    });
     let question = format!(
-        "{} ({}, {}) asks to join {}. Allow? [y/N] ",
+        "{} ({}, {}) asks to join {}{fleet}. Allow? [y/N] ",
         about.name(),
         about.system(),
         asking.from(),
         public.name
     );
-    // What was typed before the question is no answer to it. Fails where there is no terminal, and then that is refused anyway.
-    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
-    ask::yes(&question, console)
+    // What was typed before the question is no answer to it.
+    ask::forget_what_was_typed();
+    ask::yes_unless(&question, asking, Asking::is_gone, console)
+}
+
+fn tell_left(guest: &str, is_open: bool, console: &mut Console<'_>) {
+    let code = if is_open {
+        "; the code still works"
+    } else {
+        ""
+    };
+    console.warning(format_args!("{guest} left before anything was sent{code}"));
 }
 
 fn tell(news: &News, console: &mut Console<'_>) {
     if let News::Wrong { from, left } = news {
         let left = match left {
+            0 => {
+                console.warning(format_args!("a third wrong code from {from}"));
+                console.hint("nothing more is taken from there; if it was yours, end this and make another code");
+                return;
+            }
             1 => "1 try is left".to_owned(),
             more => format!("{more} tries are left"),
         };
-        console.warning(format_args!("a wrong code from {from}; {left}"));
+        console.warning(format_args!("a wrong code from {from}; {left} for it"));
     }
 }
 
@@ -212,14 +254,42 @@ fn say_where(address: SocketAddr, life: Duration, console: &mut Console<'_>) -> 
     Ok(())
 }
 
-fn write_code(file: &Path, words: &str) -> Result<(), Failure> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .and_then(|mut file| file.write_all(format!("{words}\n").as_bytes()));
-    written.map_err(|error| unpaired::code_to(file, &error))
+/// A file with the code, which is gone when this is dropped: the code is dead by then.
+struct CodeFile<'a>(&'a Path);
+
+impl<'a> CodeFile<'a> {
+    fn write(path: &'a Path, words: &str) -> Result<Self, Failure> {
+        let fault = |error| unpaired::code_to(path, &error);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
+        let mut file = opened.map_err(fault)?;
+        // From here on it is ours to remove, also half-written.
+        let written = Self(path);
+        let metadata = file.metadata().map_err(fault)?;
+        refuse_unless_private(metadata.mode()).map_err(fault)?;
+        let text = Zeroizing::new(format!("{words}\n"));
+        file.write_all(text.as_bytes()).map_err(fault)?;
+        Ok(written)
+    }
+}
+
+impl Drop for CodeFile<'_> {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
+/// Some file systems give all files one mode.
+fn refuse_unless_private(mode: u32) -> io::Result<()> {
+    if mode & 0o077 != 0 {
+        let why = "this file system would let others read it";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    Ok(())
 }
 
 fn life(text: &str) -> Result<Duration, Failure> {
@@ -228,4 +298,32 @@ fn life(text: &str) -> Result<Duration, Failure> {
         return Err(failure::duration(text, "a code holds for up to 10 minutes"));
     }
     Ok(life)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_in_a_file_only_while_it_is_of_use() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("code");
+        let written = CodeFile::write(&path, "six words").expect("written");
+        assert_eq!(std::fs::read(&path).expect("there"), b"six words\n");
+        // One that is there is neither written nor removed.
+        CodeFile::write(&path, "other words")
+            .map(drop)
+            .expect_err("there");
+        assert_eq!(std::fs::read(&path).expect("there"), b"six words\n");
+        drop(written);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        assert!(refuse_unless_private(0o100_600).is_ok());
+        for mode in [0o100_755, 0o100_640, 0o100_604] {
+            assert!(refuse_unless_private(mode).is_err(), "{mode:o}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use gitback_helper::{Failure, chain, exit_code};
 use gitback_pairing::{
     AllowError, CodeReject, Ended, Found, GuestError, HostFault, InstalledOutcome, NearbyError,
-    NoCode, WireError,
+    NoCode, TRIES_IN_ALL_MAX, WireError,
 };
 use gitback_puddle::{ExportError, InstallError, WriteError};
 
@@ -59,7 +59,9 @@ pub(super) fn ended(ended: &Ended) -> Failure {
             exit_code::NOT_PERMITTED,
             "the code was wrong too often, and is dead",
         )
-        .because("after three wrong codes nobody can use the right one")
+        .because(format!(
+            "after {TRIES_IN_ALL_MAX} wrong codes nobody can use the right one"
+        ))
         .hint(AGAIN_HERE),
         _ => failed("the code cannot be used any more")
             .because(chain(ended))
@@ -141,7 +143,7 @@ pub(super) fn guest(error: &GuestError) -> Failure {
     match error {
         GuestError::NotAccepted => {
             Failure::new(exit_code::NOT_PERMITTED, "the code was not accepted")
-                .hint("a code works once, for some minutes, and dies of three wrong tries")
+                .hint("a code works once, for some minutes, and a machine has three tries")
                 .hint(AGAIN)
         }
         GuestError::Declined => Failure::new(
@@ -183,6 +185,16 @@ pub(super) fn guest(error: &GuestError) -> Failure {
             .because(chain(error))
             .hint(AGAIN),
         _ => why().hint(AGAIN),
+    }
+}
+
+/// Before a code is asked for.
+pub(super) fn occupied(error: &InstallError) -> Failure {
+    match error {
+        InstallError::Exists { path, public } => failure::puddle_exists(path, public.as_deref()),
+        error => failed("no puddle can be installed on this machine")
+            .because(chain(error))
+            .hint("move what is there to a safe place first"),
     }
 }
 
