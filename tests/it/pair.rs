@@ -356,3 +356,28 @@ fn an_envoy_that_does_not_start_is_told_before_the_code_is_asked_for() {
     let shown = guest.ends(1).expect("ends");
     says(&shown, &["cannot reach 127.0.0.1:1"]);
 }
+
+#[test]
+fn a_machine_that_is_in_the_fleet_already_stays_in_it() {
+    let fleet = fleet();
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let pairs = || {
+        let mut host = Host::waits(mars);
+        let joining = join(&fleet, venus, &host, &host.code);
+        let guest = Terminal::start(&joining).expect("a terminal");
+        host.answers("y");
+        let joined = guest.ends(0).expect("joined");
+        (host.terminal.ends(0).expect("paired"), joined)
+    };
+    let (host, guest) = pairs();
+    says(
+        &host,
+        &["Its envoy is in the fleet of this one, which has 2"],
+    );
+    says(&guest, &["Fleet        that of mars, which has 2"]);
+    done(vigo(venus, "leave", &["--yes", "--even-last"]));
+    let (host, guest) = pairs();
+    says(&host, &["Its envoy is in the fleet of this one, as before"]);
+    says(&guest, &["Fleet        that of mars, as before"]);
+    assert!(!guest.contains("warning"), "{guest}");
+}

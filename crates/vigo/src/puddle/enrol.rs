@@ -19,6 +19,8 @@ pub(super) struct NotEnrolled {
     pub(super) why: String,
     /// Whether it is this machine that has no envoy.
     pub(super) no_envoy_here: bool,
+    /// Whether there is nothing to do: it is in that fleet.
+    pub(super) is_in: bool,
 }
 
 /// What the host answers to a request.
@@ -84,6 +86,7 @@ pub(super) fn request(
     let mut daemon = context.hasty_daemon().map_err(|failure| NotEnrolled {
         why: failure.what,
         no_envoy_here: true,
+        is_in: false,
     })?;
     let card = match daemon.quiet_call(&Request::Card) {
         Ok(Reply::Card(card)) => card,
@@ -91,7 +94,10 @@ pub(super) fn request(
         Err(failure) => return Err(failed(failure)),
     };
     if card.fleet.is_some() && card.fleet == offer.fleet {
-        return Err(not_enrolled("it is in that fleet already"));
+        return Err(NotEnrolled {
+            is_in: true,
+            ..not_enrolled("it is in that fleet already")
+        });
     }
     if !card.may_join {
         let why = "you may not take this machine's envoy into another fleet";
@@ -195,6 +201,7 @@ fn not_enrolled(why: &str) -> NotEnrolled {
     NotEnrolled {
         why: why.to_owned(),
         no_envoy_here: false,
+        is_in: false,
     }
 }
 

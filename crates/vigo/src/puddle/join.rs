@@ -27,7 +27,11 @@ pub(crate) fn join(
     arguments: &cli::PuddleJoin,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    refuse_if_there(context)?;
+    refuse_if_there(context).map_err(|failure| {
+        failure.hint(
+            "its envoy comes into a fleet by: vigo envoy ticket there, and vigo join TICKET here",
+        )
+    })?;
     refuse_occupied(&context.layout.puddle_dir).map_err(|error| unpaired::occupied(&error))?;
     refuse_both_from_stdin(arguments)?;
     refuse_without_code(arguments)?;
@@ -122,9 +126,13 @@ fn enter_fleet(
         (Ok(_), Err(error)) => Err(enrol::NotEnrolled {
             why: failure::chain(&error),
             no_envoy_here: false,
+            is_in: false,
         }),
     };
     match entered {
+        Err(not) if not.is_in => {
+            console.line(format_args!("  Fleet        that of {host}, as before"))?;
+        }
         Ok(()) => {
             let envoys = enrol::card(context).ok().map(|card| card.envoys);
             let size = envoys.map_or_else(String::new, |envoys| {

@@ -147,6 +147,10 @@ fn take_in(
             ));
             console.hint("do it by hand: vigo envoy ticket, and there: vigo join TICKET");
         }
+        // By its name, which no other envoy of the fleet has.
+        None if enrol::fleet(context).is_ok_and(|names| names.iter().any(|name| name == guest)) => {
+            console.line("Its envoy is in the fleet of this one, as before")?;
+        }
         None => {
             console.warning(format_args!(
                 "the envoy of {guest} was not taken into a fleet"
