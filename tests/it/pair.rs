@@ -77,6 +77,11 @@ fn a_second_machine_gets_the_puddle_and_what_was_pushed_on_the_first() {
     let command = vigo(venus, "join", &["--from", &host.address, "--for", "1h"]);
     let mut guest = Terminal::start(&command).expect("a terminal");
     guest.sees("Code: ").expect("asked");
+    // A slip costs nothing.
+    let slip = "abandon ability able about above absnet";
+    guest.types(slip).expect("typed");
+    guest.sees("did you mean absent?").expect("told");
+    guest.sees("Code: ").expect("asked again");
     guest.types(&host.code.to_uppercase()).expect("typed");
     guest.sees("waiting for mars to allow it").expect("waits");
     host.terminal

@@ -20,6 +20,8 @@ use crate::{ask, cli, failure, show, up};
 
 /// How long is listened for a machine that says that it is there.
 const FIND_WITHIN: Duration = Duration::from_secs(15);
+/// How often a code can be typed that is none.
+const TYPED_MAX: u32 = 5;
 
 /// Gets the puddle from the machine that shows the code, and unlocks it unless told otherwise.
 pub(crate) fn join(
@@ -245,9 +247,21 @@ fn code(file: Option<&Path>, console: &mut Console<'_>) -> Result<Code, Failure>
             let fault = |error: io::Error| unpaired::code_file(file, &error.to_string());
             read_code(&mut File::open(file).map_err(fault)?, file)?
         }
-        None => typed(console)?,
+        None => return typed_right(console),
     };
     text.parse().map_err(|reject| unpaired::code(&reject))
+}
+
+/// The code as it is typed. What is no code went nowhere yet, so it is asked for again, some times.
+fn typed_right(console: &mut Console<'_>) -> Result<Code, Failure> {
+    for _ in 1..TYPED_MAX {
+        match typed(console)?.parse() {
+            Ok(code) => return Ok(code),
+            Err(reject) => console.failure(&unpaired::code(&reject)),
+        }
+    }
+    let last = typed(console)?.parse();
+    last.map_err(|reject| unpaired::code(&reject))
 }
 
 fn typed(console: &mut Console<'_>) -> Result<Zeroizing<String>, Failure> {
