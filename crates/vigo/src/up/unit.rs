@@ -284,14 +284,21 @@ fn foreign_program(program: &Path, whose: &Path) -> Failure {
         "root would run {}, which others can change",
         program.display()
     );
-    Failure::new(exit_code::NOT_PERMITTED, what)
-        .because(format!("not only root can write {}", whose.display()))
-        .hint(format!(
-            "put it where only root can: sudo install {} /usr/local/bin/",
-            program.display()
-        ))
-        .hint("then: sudo /usr/local/bin/vigo up")
-        .hint("or run an envoy of your own, without sudo: vigo up")
+    let failure = Failure::new(exit_code::NOT_PERMITTED, what)
+        .because(format!("not only root can write {}", whose.display()));
+    // What is root's own and open to a group needs no other place; what is meant for all, as /tmp is, stays as it is.
+    let can_be_closed =
+        fs::metadata(whose).is_ok_and(|meta| meta.uid() == 0 && meta.mode() & 0o1000 == 0);
+    let failure = match can_be_closed {
+        true => failure.hint(format!("close it: sudo chmod go-w {}", whose.display())),
+        false => failure
+            .hint(format!(
+                "put it where only root can: sudo install {} /usr/local/bin/",
+                program.display()
+            ))
+            .hint("then: sudo /usr/local/bin/vigo up"),
+    };
+    failure.hint("or run an envoy of your own, without sudo: vigo up")
 }
 
 #[cfg(test)]
