@@ -94,10 +94,12 @@ impl Manager {
             }
             // What root runs is looked for where only root puts things; by where that really is, since whose a link is
             // does not show there.
-            let dirs: Vec<PathBuf> = std::env::split_paths(&path)
-                .filter(|dir| dir.is_absolute())
-                .filter_map(|dir| is_roots_alone(&dir).ok())
-                .collect();
+            let mut dirs: Vec<PathBuf> = Vec::new();
+            for dir in std::env::split_paths(&path).filter(|dir| dir.is_absolute()) {
+                let dir = is_roots_alone(&dir).ok();
+                // `/bin` is `/usr/bin` on most machines, and would stand there twice.
+                dirs.extend(dir.filter(|dir| !dirs.contains(dir)));
+            }
             path = std::env::join_paths(dirs).unwrap_or_default();
         }
         let text = self.text(program, &path).ok_or_else(|| {
