@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod authority;
 mod gitback;
 mod pairing;
 mod project;
 mod puddle;
 
+pub(crate) use authority::{Authority, AuthoritySeal, EnvoyAuthority, TakeOver, Unseal};
 pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Scrub, Sync};
 pub(crate) use pairing::{PuddleJoin, PuddlePair};
 pub(crate) use project::{
@@ -129,6 +131,12 @@ pub(crate) enum Envoy {
     /// it. What the machine holds stays on it, and so does what members have
     /// granted to it: `vigo swarm gitback project ungrant` ends that.
     Remove(EnvoyRemove),
+    /// Show who holds the key of the fleet's authority, and who could
+    ///
+    /// Whoever holds it enrols and removes machines. It lies where the fleet
+    /// was founded, and sealed on every machine of the fleet: the people to
+    /// whom it is sealed can take the fleet over on any of them.
+    Authority(EnvoyAuthority),
 }
 
 #[derive(Debug, Args)]
@@ -404,7 +412,10 @@ impl Command {
     pub(crate) fn wants_json(&self) -> bool {
         match self {
             Self::Envoy(
-                Envoy::Status(json) | Envoy::List(json) | Envoy::Ticket(EnvoyTicket { json, .. }),
+                Envoy::Status(json)
+                | Envoy::List(json)
+                | Envoy::Ticket(EnvoyTicket { json, .. })
+                | Envoy::Authority(EnvoyAuthority { json, .. }),
             )
             | Self::Swarm(
                 Swarm::Puddle(

@@ -7,7 +7,7 @@ use crate::cli::{EnvoyRemove, EnvoyTicket, FleetJoin, Json};
 use crate::console::{Console, Stop};
 use crate::context::{Context, Daemon};
 use crate::show::{self, Table};
-use crate::{ask, failure};
+use crate::{ask, authority, failure};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -47,13 +47,16 @@ pub(crate) fn ticket(
         other => return Err(other.unexpected().into()),
     };
     if arguments.json.json {
-        return console.json(&made);
+        console.json(&made)?;
+        authority::seal_to_founder(context, console);
+        return Ok(());
     }
     console.line(show::plain(&made.ticket))?;
     let until = show::clock(made.expires_ms, show::now_ms());
     console.hint(format_args!(
         "on one other machine, until {until}: vigo join and this word"
     ));
+    authority::seal_to_founder(context, console);
     Ok(())
 }
 
@@ -146,7 +149,7 @@ pub(crate) fn warn(status: &FleetStatus, console: &mut Console<'_>) {
             "see the daemon's log: it renews enrolments by itself".to_owned()
         }
         Some(one) => format!(
-            "start {}, which renews them by itself; if it is lost: docs/configuration.md, The fleet",
+            "start {}, which renews them by itself; if it is lost: vigo envoy authority take-over",
             show::plain(&one.name)
         ),
         None => "start the machine that holds the key of the fleet's authority".to_owned(),

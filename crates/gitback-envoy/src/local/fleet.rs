@@ -1,5 +1,6 @@
 //! What local users ask about the fleet.
 
+mod authority;
 mod enrol;
 mod join;
 mod remove;
@@ -38,6 +39,12 @@ pub(super) fn answer(
         Request::Ticket { valid_ms } => ticket(envoy, uid, valid_ms),
         Request::JoinByTicket { ticket } => join_by_ticket(envoy, uid, &ticket, progress),
         Request::Fleet => Ok(Reply::Fleet(status(envoy))),
+        Request::Authority => Ok(Reply::Authority(authority::show(envoy, uid))),
+        Request::SealAuthority { puddle, by_the_way } => {
+            authority::seal(envoy, uid, &puddle, by_the_way)
+        }
+        Request::UnsealAuthority { puddle } => authority::unseal(envoy, uid, &puddle),
+        Request::TakeOver { secret } => authority::take_over(envoy, uid, &secret),
         Request::RemoveEnvoy {
             envoy: named,
             with_brought_in: false,
@@ -77,13 +84,16 @@ fn may_enrol(envoy: &Envoy) -> Result<(), Failure> {
             let what = format!("the enrolment of {} in its fleet has ended", envoy.name());
             return Err(Failure::new(exit_code::NOT_PERMITTED, what)
                 .because("an envoy renews the enrolments of others while it holds its own")
-                .hint(start_authority(envoy)));
+                .hint(start_authority(envoy))
+                .hint(authority::way_out(envoy)));
         }
         Part::Member => {}
     }
     let Some(authority) = envoy.authority() else {
         let what = format!("who enrols for the fleet of {} is not known", envoy.name());
-        return Err(Failure::new(exit_code::FAILED, what).hint("see who is of it: vigo envoy list"));
+        return Err(Failure::new(exit_code::FAILED, what)
+            .hint("see who is of it: vigo envoy list")
+            .hint("see who could enrol: vigo envoy authority"));
     };
     if authority.role() == Role::StrictAuthority {
         let name = authority.name();
@@ -232,9 +242,10 @@ fn only_the_authority(envoy: &Envoy, does: &str) -> Failure {
     match envoy.authority() {
         Some(one) => failure(format!("only {} {does} for this fleet", one.name()))
             .because("it holds the key of the fleet's authority")
-            .hint(format!("run this on {}", one.name())),
+            .hint(format!("run this on {}", one.name()))
+            .hint(authority::way_out(envoy)),
         None => failure(format!("{} holds no authority's key", envoy.name()))
             .because("who holds it is not known here")
-            .hint("see who is of the fleet: vigo envoy list"),
+            .hint("see who could take the fleet over: vigo envoy authority"),
     }
 }

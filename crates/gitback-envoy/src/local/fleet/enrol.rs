@@ -7,6 +7,7 @@ use gitback_helper::{Failure, Reply, chain, exit_code};
 use gitback_identity::hex;
 use gitback_peer::CallError;
 
+use super::authority::way_out;
 use super::{found, listed, may_enrol, no_fleet, parse_challenge};
 use crate::daemon::Envoy;
 use crate::fleet::{self, EnrolFault, Part, Word};
@@ -88,6 +89,7 @@ fn forward(
         Failure::new(exit_code::FAILED, what)
             .because(why)
             .hint(format!("start {name}, then try again"))
+            .hint(way_out(envoy))
             .hint("the fleet goes on without it; only enrolling, renewing and removing wait")
     };
     let authority = envoy.authority().ok_or_else(|| no_fleet(envoy))?;

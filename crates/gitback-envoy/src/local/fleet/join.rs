@@ -10,7 +10,7 @@ use gitback_peer::{CallError, PeerAddress};
 use super::enrol::{refused_code, refused_hints};
 use super::{listed, may_join, own_request};
 use crate::daemon::Envoy;
-use crate::fleet::{self, JoinFault};
+use crate::fleet::{self, JoinFault, Part};
 use crate::local::failures::usage;
 
 pub(super) fn join_fleet(envoy: &Arc<Envoy>, uid: u32, enrolment: &str) -> Result<Reply, Failure> {
@@ -63,12 +63,17 @@ fn not_joined(envoy: &Envoy, fault: &JoinFault) -> Failure {
                 || "the machine that enrols for the old fleet".to_owned(),
                 |one| format!("{}, which enrols for the old fleet", one.name()),
             );
-            failure(exit_code::NOT_PERMITTED)
-                .hint(format!("first, on {by}: vigo envoy remove {name}"))
-                .hint(format!(
-                    "if that machine is gone: stop the daemon on {name}, move {} away, start it",
-                    envoy.fleet().file().display()
-                ))
+            // It cannot remove itself.
+            let first = match envoy.fleet().part(envoy.public()) {
+                Part::Authority => format!(
+                    "first, on another machine of the old fleet: vigo envoy authority take-over, and vigo envoy remove {name}"
+                ),
+                _ => format!("first, on {by}: vigo envoy remove {name}"),
+            };
+            failure(exit_code::NOT_PERMITTED).hint(first).hint(format!(
+                "if that machine is gone: stop the daemon on {name}, move {} away, start it",
+                envoy.fleet().file().display()
+            ))
         }
         JoinFault::Removed => failure(exit_code::NOT_PERMITTED).hint(format!(
             "to join as a new envoy: stop the daemon, move {} away, start it",

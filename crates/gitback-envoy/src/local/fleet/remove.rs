@@ -72,6 +72,14 @@ fn take_out(
             format!("{name} is of the fleet no longer; every envoy that is reached hears of it")
         })
         .collect();
+    let held = keys.iter().filter_map(|key| roster.enrolment(key));
+    for one in held.filter(|one| one.role().is_authority()) {
+        notes.push(format!(
+            "{} held the key of the fleet's authority: whoever has that machine can go on enrolling and removing; if it \
+             was stolen, found the fleet anew",
+            one.name()
+        ));
+    }
     notes.push(format!(
         "what members have granted to {} stays: project ungrant ends that",
         names.join(", ")
@@ -120,7 +128,9 @@ fn to_remove(
     if one.envoy() == envoy.public() {
         let what = format!("{} cannot remove itself", envoy.name());
         return Err(Failure::new(exit_code::NOT_PERMITTED, what)
-            .because("it holds the key of the fleet's authority"));
+            .because("it holds the key of the fleet's authority")
+            .hint("on the machine that is to do it from now on: vigo envoy authority take-over")
+            .hint(format!("then, there: vigo envoy remove {}", envoy.name())));
     }
     let key = *one.envoy();
     Ok((roster, key))

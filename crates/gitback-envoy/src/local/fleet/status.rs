@@ -72,7 +72,7 @@ fn enrolled(envoy: &Envoy, one: &Enrolment, now_ms: u64) -> FleetEnvoy {
 }
 
 /// What is known of any envoy.
-fn row(envoy: &Envoy, key: &EnvoyKey) -> FleetEnvoy {
+pub(super) fn row(envoy: &Envoy, key: &EnvoyKey) -> FleetEnvoy {
     let is_self = key == envoy.public();
     let neighbour = envoy.neighbour(key);
     let address = match &neighbour {
