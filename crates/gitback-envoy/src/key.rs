@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use gitback_identity::{SecretKey, hex};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Why the envoy has no usable key.
 #[derive(Debug, thiserror::Error)]
@@ -79,9 +79,8 @@ pub(crate) fn keep_authority_key(identity_dir: &Path, secret: &SecretKey) -> Res
         .mode(0o600)
         .open(&fresh)
         .map_err(io("create", &fresh))?;
-    let mut digits = hex::encode(secret.seed());
-    let written = writeln!(file, "{digits}").and_then(|()| file.sync_all());
-    digits.zeroize();
+    let digits = Zeroizing::new(hex::encode(secret.seed()));
+    let written = writeln!(file, "{}", *digits).and_then(|()| file.sync_all());
     let kept = written
         .map_err(io("write", &fresh))
         .and_then(|()| std::fs::rename(&fresh, &path).map_err(io("create", &path)));
@@ -124,8 +123,8 @@ fn load_or_make(identity_dir: &Path, name: &str) -> Result<SecretKey, KeyError> 
         .mode(0o700)
         .create(identity_dir)
         .map_err(io("create", identity_dir))?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|_| KeyError::Randomness)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(|_| KeyError::Randomness)?;
     let fresh = identity_dir.join(format!("{name}.{}", std::process::id()));
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -134,7 +133,8 @@ fn load_or_make(identity_dir: &Path, name: &str) -> Result<SecretKey, KeyError> 
         .mode(0o600)
         .open(&fresh)
         .map_err(io("create", &fresh))?;
-    writeln!(file, "{}", hex::encode(&seed))
+    let digits = Zeroizing::new(hex::encode(&*seed));
+    writeln!(file, "{}", *digits)
         .and_then(|()| file.sync_all())
         .map_err(io("write", &fresh))?;
     // A link, not a rename: of two processes that start at once, the first one's key stays.
