@@ -78,7 +78,7 @@ pub(crate) fn wait_for_fleet(person: &Person, names: &[&str]) {
     reached.expect("the fleet comes together");
 }
 
-fn helper(fleet: &Fleet, index: usize, request: &Request) -> Reply {
+pub(crate) fn helper(fleet: &Fleet, index: usize, request: &Request) -> Reply {
     let socket = fleet.envoy(index).root().join("var/run/vigo/gitback.sock");
     let mut client = Helper::connect(&socket).expect("the daemon runs");
     client.call(request, &mut |_| ()).expect("an answer")
@@ -105,7 +105,7 @@ fn enrol(fleet: &Fleet, by: usize, index: usize) -> Reply {
 }
 
 #[track_caller]
-fn refused(reply: Reply, code: u8, parts: &[&str]) {
+pub(crate) fn refused(reply: Reply, code: u8, parts: &[&str]) {
     let failure: Failure = match reply {
         Reply::Failed(failure) => failure,
         other => panic!("not refused: {other:?}"),

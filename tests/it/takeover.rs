@@ -1,21 +1,21 @@
 //! The machine that founded the fleet is lost: another one takes the fleet over, by the copy of the authority's key that
 //! is sealed to a person.
 
+mod seals;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use gitback_fleet::{Roster, Seal};
+use gitback_fleet::Roster;
 use gitback_identity::{PuddleKey, SecretKey, hex};
-use gitback_puddle::{Passphrase, unwrap};
-use gitback_tests::{Fleet, Invocation, Outcome, Person, Terminal, until};
+use gitback_tests::{Fleet, Invocation, Person, Terminal, until};
 use serde_json::Value;
 
 use crate::fleet::{
-    Hand, identity, join, let_them_compare, list, place, secret_in, strangers, ticket,
-    wait_for_fleet, with,
+    identity, join, let_them_compare, list, secret_in, strangers, ticket, wait_for_fleet, with,
 };
-use crate::world::{SOON, done, fails, options, says};
+use crate::world::{SOON, done, fails, says};
 
 /// Mars has founded a fleet with the others, and dan's puddle is on all of them.
 fn founded(envoys: usize) -> Fleet {
@@ -233,114 +233,6 @@ fn a_machine_is_paired_at_one_that_asks_whoever_took_the_fleet_over() {
 }
 
 #[test]
-fn whoever_it_is_not_sealed_to_takes_nothing_over() {
-    let mut fleet = founded(3);
-    let said = fails(fleet.person(1).vigo(["envoy", "authority", "seal"]), 12);
-    says(&said, &["only mars seals its key", "run this on mars"]);
-    // Eve is root of titan, with a puddle of her own.
-    fleet.lock(2).expect("locked");
-    fs::remove_dir_all(fleet.person(2).root().join("home/.vigo-puddle")).expect("gone");
-    fleet.create_puddle(2, "eve").expect("eve's puddle");
-    let said = fails(take_over(&fleet, 2), 12);
-    says(&said, &["is not sealed to", "who can take the fleet over"]);
-    let eve = own_key(fleet.person(2));
-    let eves = unwrap(
-        &fleet.person(2).root().join("home/.vigo-puddle"),
-        &Passphrase::new(
-            fs::read_to_string(fleet.passphrase_file())
-                .expect("typed")
-                .trim_end()
-                .to_owned(),
-        )
-        .expect("a passphrase"),
-    );
-    let eves = eves.expect("it opens");
-    for one in roster(&fleet, 2).seals() {
-        one.open(&eves).expect_err("it is dan's");
-    }
-    // Words that are no member's do not help, and neither does a key of one's own.
-    let words = fleet.dir().join("words");
-    fs::write(&words, &*gitback_puddle::recovery_words(&eves)).expect("written");
-    let words = words.to_string_lossy().into_owned();
-    let by_words = [
-        "envoy",
-        "authority",
-        "take-over",
-        "--from-recovery",
-        "--words-file",
-        &words,
-    ];
-    let said = fails(fleet.person(2).vigo(by_words), 12);
-    says(&said, &["is not sealed to"]);
-
-    // With the word of whoever holds the key she can.
-    let mars = fleet.person(0);
-    let said = fails(mars.vigo(["envoy", "authority", "seal", &eve]), 2);
-    says(&said, &["--yes"]);
-    done(mars.vigo(["envoy", "authority", "seal", &eve, "--yes"]));
-    wait_until("eve's seal", || match sealed_to(fleet.person(2)).len() {
-        2 => Ok(()),
-        other => Err(other.to_string()),
-    });
-    done(take_over(&fleet, 2));
-    wait_for_holders(fleet.person(0), &["mars", "titan"]);
-}
-
-#[test]
-fn a_user_who_does_not_administer_the_envoy_takes_nothing_over_and_sees_no_seal() {
-    if !Path::new("/usr/bin/setpriv").exists() || !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let served = options(1)
-        .strangers()
-        .more_settings("allow_uids = [4711]\n");
-    let mut fleet = Fleet::start(served).expect("it starts");
-    fleet.make_puddle("dan").expect("dan's puddle");
-    drop(ticket(&fleet, 0));
-    let programs = crate::world::binaries().copied_to(&fleet.dir().join("bin"));
-    let programs = programs.expect("programs for all");
-    let root = fleet.envoy(0).root().to_owned();
-    let mut dir = root.join("var/run/vigo");
-    while dir.starts_with(fleet.dir()) {
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("opened");
-        dir.pop();
-    }
-    let as_somebody = |args: &[&str]| -> Outcome {
-        let root = root.to_string_lossy().into_owned();
-        let all = ["--root", &root, "envoy", "authority"];
-        let line = Invocation::new(programs.vigo(), all.iter().chain(args));
-        let ids = ["--reuid", "4711", "--regid", "4711", "--clear-groups", "--"];
-        let line = line.env("HOME", "/tmp").under("/usr/bin/setpriv", ids);
-        line.run().expect("it runs")
-    };
-    let shown = as_somebody(&["--json"]);
-    let status: Value = serde_json::from_str(&shown.stdout).expect("JSON");
-    assert_eq!(status["may_administer"], false);
-    assert_eq!(status["seals"].as_array().map(Vec::len), Some(1));
-    assert!(status["seals"][0]["record"].is_null(), "{status}");
-    let key = own_key(fleet.person(0));
-    for args in [&["seal", &key, "--yes"][..], &["unseal", &key, "--yes"]] {
-        let refused = as_somebody(args);
-        assert_eq!(refused.code, Some(12), "{refused}");
-        says(&refused.stderr, &["user 4711 may not", "root"]);
-    }
-    // Nor with the key itself in hand, past every question that vigo asks.
-    fs::remove_file(identity(&fleet, 0).join("authority.key")).expect("as if it were lost");
-    fleet.envoy_mut(0).end().expect("ended");
-    fleet.restart(0).expect("started");
-    let socket = root.join("var/run/vigo");
-    for dir in [socket.clone(), root.join("var/run"), root.join("var")] {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("opened");
-    }
-    let refused = as_somebody(&["take-over"]);
-    assert_eq!(refused.code, Some(12), "{refused}");
-    says(
-        &refused.stderr,
-        &["user 4711 may not take the fleet over", "sudo vigo"],
-    );
-}
-
-#[test]
 fn a_crash_between_keeping_the_key_and_telling_anybody_is_made_good_by_the_next_start() {
     let mut fleet = founded(3);
     let key = secret_in(&fleet, 0, "authority.key");
@@ -445,85 +337,4 @@ fn two_machines_that_hold_the_key_do_not_disturb_each_other() {
         shown["fleet"].is_null() && shown["seals"] == Value::Array(Vec::new()),
         "{shown}"
     );
-}
-
-#[test]
-fn a_seal_follows_a_rotation_and_an_old_one_does_not_come_back() {
-    let mut fleet = founded(3);
-    let old = own_key(fleet.person(0));
-    let before = roster(&fleet, 2);
-    let file = fleet.passphrase_file().to_string_lossy().into_owned();
-    let rotate = ["swarm", "puddle", "rotate", "--passphrase-file", &file];
-    let rotated = done(fleet.person(0).vigo(rotate));
-    says(
-        &rotated.stderr,
-        &["can take the fleet over", "found the fleet anew"],
-    );
-    let new = own_key(fleet.person(0));
-    assert_ne!(old, new);
-    for index in 0..3 {
-        wait_for_seals(fleet.person(index), std::slice::from_ref(&new));
-    }
-    // Titan means ill, and shows the roster of before.
-    let titan = Hand::with(&secret_in(&fleet, 2, "envoy.key"));
-    for index in [0, 1] {
-        let shown = titan.roster(&place(&fleet, index), &before);
-        let shown = shown.expect("an answer");
-        let ended = shown.seal(&old.parse().expect("a key"));
-        assert!(ended.is_some_and(|one| !one.is_in_force()));
-        assert_eq!(sealed_to(fleet.person(index)), [new.clone()]);
-    }
-    // Nor is one taken that somebody else has signed.
-    let mallory = SecretKey::from_seed(&[4; 32]);
-    let member = PuddleKey::new(mallory.public());
-    let forged = Seal::sign(&mallory, member, u64::MAX, &[1; 32]).expect("usable");
-    let mut theirs = Roster::new(mallory.public());
-    theirs.take_seal(forged).expect("of that fleet");
-    titan
-        .roster(&place(&fleet, 0), &theirs)
-        .expect_err("refused");
-
-    // Venus has the key of before only: it opens nothing, and the words of the new one do.
-    fleet.envoy_mut(0).end().expect("ended");
-    let said = fails(take_over(&fleet, 1), 12);
-    says(&said, &["is not sealed to"]);
-    let words = fleet.dir().join("words");
-    let words = words.to_string_lossy().into_owned();
-    let write = [
-        "swarm",
-        "puddle",
-        "recovery",
-        "--passphrase-file",
-        &file,
-        "--to",
-        &words,
-    ];
-    done(fleet.person(0).vigo(write));
-    let by_words = [
-        "envoy",
-        "authority",
-        "take-over",
-        "--from-recovery",
-        "--words-file",
-        &words,
-    ];
-    done(fleet.person(1).vigo(by_words));
-    wait_for_holders(fleet.person(2), &["mars", "venus"]);
-
-    // What was ended by hand is not sealed again by the way.
-    let venus = fleet.person(1);
-    let ended = ["envoy", "authority", "unseal", &new[..12], "--yes"];
-    says(&done(venus.vigo(ended)).stdout, &["nobody can now"]);
-    drop(ticket(&fleet, 1));
-    assert_eq!(sealed_to(fleet.person(1)), [""; 0]);
-    let shown = done(fleet.person(1).vigo(["envoy", "authority"]));
-    says(&shown.stdout, &["nobody"]);
-    says(&shown.stderr, &["if venus is lost"]);
-    let key = [&old[..], "--yes"];
-    done(
-        fleet
-            .person(1)
-            .vigo(["envoy", "authority", "seal"].iter().chain(&key)),
-    );
-    assert_eq!(sealed_to(fleet.person(1)), [old]);
 }

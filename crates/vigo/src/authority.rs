@@ -78,6 +78,10 @@ fn advise(status: &AuthorityStatus, console: &mut Console<'_>) {
             None => console.warning("nobody can enrol or remove machines"),
         }
         match (status.is_authority, holder) {
+            (true, _) if !status.may_administer => {
+                console
+                    .hint("for root, with the key of your puddle: vigo envoy authority seal KEY");
+            }
             (true, _) => console.hint("seal its key to yourself: vigo envoy authority seal"),
             (false, Some(name)) => {
                 console.hint(format_args!("on {name}: vigo envoy authority seal"));

@@ -132,7 +132,7 @@ pub(crate) fn summary(
         ),
         (Some(_), _) => {
             let count = show::count(live(&status), "envoy");
-            match status.envoys.iter().find(|one| one.is_authority) {
+            match enrolling(&status) {
                 Some(one) => format!("{count}; {} enrols", show::plain(&one.name)),
                 None => count,
             }
@@ -143,7 +143,7 @@ pub(crate) fn summary(
 
 /// Says what will go wrong with the fleet unless somebody does something.
 pub(crate) fn warn(status: &FleetStatus, console: &mut Console<'_>) {
-    let authority = status.envoys.iter().find(|one| one.is_authority);
+    let authority = enrolling(status);
     let start = || match authority {
         Some(one) if one.is_self => {
             "see the daemon's log: it renews enrolments by itself".to_owned()
@@ -200,6 +200,12 @@ pub(crate) fn warn(status: &FleetStatus, console: &mut Console<'_>) {
 pub(crate) fn is_removed(status: &FleetStatus) -> bool {
     let own = status.envoys.iter().find(|one| one.is_self);
     own.is_some_and(|own| own.standing == "removed")
+}
+
+/// Which envoy enrols: of several that hold the key this one, or else one that answers.
+fn enrolling(status: &FleetStatus) -> Option<&FleetEnvoy> {
+    let holders = status.envoys.iter().filter(|one| one.is_authority);
+    holders.min_by_key(|one| (!one.is_self, one.reason.is_some()))
 }
 
 fn ends_soon(one: &FleetEnvoy, now_ms: u64) -> bool {

@@ -6,7 +6,7 @@ use gitback_fleet::{Roster, Seal};
 use gitback_helper::{
     AuthorityHolder, AuthoritySeal, AuthorityStatus, Failure, Reply, Secret, chain, exit_code,
 };
-use gitback_identity::{PuddleKey, SecretKey, hex};
+use gitback_identity::{EnvoyKey, PuddleKey, SecretKey, hex};
 use zeroize::Zeroizing;
 
 use super::status::row;
@@ -84,6 +84,15 @@ pub(super) fn seal(
             .hint("its owner sees it: vigo swarm puddle status")
     })?;
     let roster = envoy.fleet().roster();
+    if roster
+        .as_ref()
+        .is_some_and(|roster| is_of_a_machine(envoy, roster, &member))
+    {
+        let what = "that is not the key of a puddle";
+        return Err(Failure::new(exit_code::USAGE, what)
+            .because("it is a machine's, which keeps the secret half in a file: whoever gets the machine would have the fleet")
+            .hint("a person's key: vigo swarm puddle status"));
+    }
     let was_ended =
         roster.is_some_and(|roster| roster.seal(&member).is_some_and(|one| !one.is_in_force()));
     if by_the_way && was_ended {
@@ -100,6 +109,16 @@ pub(super) fn seal(
         SealedTo::Already => format!("{words} could take the fleet over already"),
     };
     Ok(accepted(vec![note]))
+}
+
+/// Whether a key is one that lies open on some machine's disk.
+fn is_of_a_machine(envoy: &Envoy, roster: &Roster, key: &PuddleKey) -> bool {
+    let machine = EnvoyKey::new(*key.key());
+    key.key() == roster.authority()
+        || machine == *envoy.public()
+        || roster.enrolment(&machine).is_some()
+        || roster.removal(&machine).is_some()
+        || envoy.neighbour(&machine).is_some()
 }
 
 pub(super) fn unseal(envoy: &Arc<Envoy>, uid: u32, puddle: &str) -> Result<Reply, Failure> {
