@@ -255,8 +255,14 @@ fn a_crash_between_keeping_the_key_and_telling_anybody_is_made_good_by_the_next_
     fleet.restart(2).expect("started");
     assert!(!half.exists(), "no secret lies about");
     assert_eq!(authority(fleet.person(2))["is_authority"], false);
-    // Killed as soon as anybody may have been told.
-    done(take_over(&fleet, 2));
+    // Killed as soon as anybody may have been told. This time root names the puddle of another user.
+    let theirs = fleet.person(1).root().join("home/.vigo-puddle");
+    let theirs = ["--puddle".into(), theirs.into_os_string()];
+    fs::remove_dir_all(fleet.person(2).root().join("home/.vigo-puddle")).expect("gone");
+    let file = fleet.passphrase_file().into_os_string();
+    let line = ["envoy", "authority", "take-over", "--passphrase-file"].map(Into::into);
+    let line = line.into_iter().chain([file]).chain(theirs);
+    done(fleet.person(2).vigo(line));
     fleet.envoy_mut(2).kill().expect("killed");
     fleet.restart(2).expect("started");
     wait_for_holders(fleet.person(1), &["titan", "venus"]);

@@ -71,7 +71,7 @@ static MANY: LazyLock<Vec<Seal>> = LazyLock::new(|| {
         let number = u64::from(seed % 7);
         [
             seal(seed, number, false),
-            seal(seed, number + 3, seed % 2 == 0),
+            seal(seed, number + 3, seed.is_multiple_of(2)),
         ]
     };
     people.flat_map(two).collect()
