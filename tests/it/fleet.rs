@@ -24,29 +24,29 @@ fn now_ms() -> u64 {
 }
 
 /// Envoys that know nobody.
-fn strangers(envoys: usize) -> Fleet {
+pub(crate) fn strangers(envoys: usize) -> Fleet {
     Fleet::start(options(envoys).strangers()).expect("the envoys start")
 }
 
 /// A ticket of the envoy `index`.
-fn ticket(fleet: &Fleet, index: usize) -> String {
+pub(crate) fn ticket(fleet: &Fleet, index: usize) -> String {
     let made = done(fleet.person(index).vigo(["envoy", "ticket"]));
     made.stdout.trim().to_owned()
 }
 
 /// Has the envoy `index` join the fleet of mars.
-fn join(fleet: &Fleet, index: usize) {
+pub(crate) fn join(fleet: &Fleet, index: usize) {
     let ticket = ticket(fleet, 0);
     done(fleet.person(index).vigo(["join", &ticket]));
 }
 
-fn list(person: &Person) -> Value {
+pub(crate) fn list(person: &Person) -> Value {
     let asked = done(person.vigo(["envoy", "list", "--json"]));
     serde_json::from_str(&asked.stdout).expect("JSON")
 }
 
 /// The names of those that have this standing, sorted.
-fn with(standing: &str, list: &Value) -> Vec<String> {
+pub(crate) fn with(standing: &str, list: &Value) -> Vec<String> {
     let envoys = list["envoys"].as_array().expect("a list");
     let named = envoys.iter().filter(|one| one["standing"] == standing);
     let mut names: Vec<String> = named
@@ -58,7 +58,7 @@ fn with(standing: &str, list: &Value) -> Vec<String> {
 
 /// Waits until these are enrolled by what `person` sees, and all of them have answered there.
 #[track_caller]
-fn wait_for_fleet(person: &Person, names: &[&str]) {
+pub(crate) fn wait_for_fleet(person: &Person, names: &[&str]) {
     let mut names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     names.sort();
     let reached = until(SOON, "the fleet", || {
@@ -78,7 +78,7 @@ fn wait_for_fleet(person: &Person, names: &[&str]) {
     reached.expect("the fleet comes together");
 }
 
-fn helper(fleet: &Fleet, index: usize, request: &Request) -> Reply {
+pub(crate) fn helper(fleet: &Fleet, index: usize, request: &Request) -> Reply {
     let socket = fleet.envoy(index).root().join("var/run/vigo/gitback.sock");
     let mut client = Helper::connect(&socket).expect("the daemon runs");
     client.call(request, &mut |_| ()).expect("an answer")
@@ -105,7 +105,7 @@ fn enrol(fleet: &Fleet, by: usize, index: usize) -> Reply {
 }
 
 #[track_caller]
-fn refused(reply: Reply, code: u8, parts: &[&str]) {
+pub(crate) fn refused(reply: Reply, code: u8, parts: &[&str]) {
     let failure: Failure = match reply {
         Reply::Failed(failure) => failure,
         other => panic!("not refused: {other:?}"),
@@ -114,14 +114,14 @@ fn refused(reply: Reply, code: u8, parts: &[&str]) {
     says(&failure.to_string(), parts);
 }
 
-fn secret_in(fleet: &Fleet, index: usize, file: &str) -> SecretKey {
+pub(crate) fn secret_in(fleet: &Fleet, index: usize, file: &str) -> SecretKey {
     let dir = fleet.envoy(index).root().join("var/lib/vigo/identity");
     let text = std::fs::read_to_string(dir.join(file)).expect("a key");
     let seed = hex::decode_exact(text.trim_end()).expect("hex");
     SecretKey::from_seed(&seed)
 }
 
-fn place(fleet: &Fleet, index: usize) -> PeerAddress {
+pub(crate) fn place(fleet: &Fleet, index: usize) -> PeerAddress {
     PeerAddress {
         key: fleet.envoy(index).key().parse().expect("a key"),
         address: fleet.envoy(index).address(),
@@ -129,13 +129,13 @@ fn place(fleet: &Fleet, index: usize) -> PeerAddress {
 }
 
 /// Another machine's hands, with a key of its own.
-struct Hand {
+pub(crate) struct Hand {
     runtime: tokio::runtime::Runtime,
     client: Client,
 }
 
 impl Hand {
-    fn with(secret: &SecretKey) -> Self {
+    pub(crate) fn with(secret: &SecretKey) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build();
@@ -145,7 +145,7 @@ impl Hand {
         }
     }
 
-    fn roster(&self, to: &PeerAddress, roster: &Roster) -> Result<Roster, Refusal> {
+    pub(crate) fn roster(&self, to: &PeerAddress, roster: &Roster) -> Result<Roster, Refusal> {
         let call = self.client.roster(to, roster.encode());
         let answer = settled(self.runtime.block_on(call))?;
         Ok(Roster::decode(&answer).expect("a roster"))
@@ -626,7 +626,7 @@ fn an_authority_that_comes_back_renews_what_has_ended() {
     assert!(!status.stderr.contains("warning"), "{}", status.stderr);
 }
 
-fn identity(fleet: &Fleet, index: usize) -> std::path::PathBuf {
+pub(crate) fn identity(fleet: &Fleet, index: usize) -> std::path::PathBuf {
     fleet.envoy(index).root().join("var/lib/vigo/identity")
 }
 
@@ -639,7 +639,7 @@ fn last_seen_ms(fleet: &Fleet, index: usize, name: &str) -> Option<u64> {
 }
 
 /// Waits until two envoys have compared what they hold so often that each has seen what the other one has.
-fn let_them_compare(fleet: &Fleet, (one, other): (usize, usize), times: usize) {
+pub(crate) fn let_them_compare(fleet: &Fleet, (one, other): (usize, usize), times: usize) {
     for (index, with) in [(one, other), (other, one)] {
         for _ in 0..times {
             let name = fleet.envoy(with).name();

@@ -102,6 +102,10 @@ fn a_second_machine_gets_the_puddle_and_what_was_pushed_on_the_first() {
         .terminal
         .sees("Its envoy is in the fleet of this one, which has 2 envoys");
     enrolled.expect("told");
+    let sealed = host
+        .terminal
+        .sees("dan can take the fleet over on any other");
+    sealed.expect("told");
     host.terminal.ends(0).expect("ends well");
 
     let same = |name: &str| {

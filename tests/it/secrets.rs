@@ -1,5 +1,5 @@
-//! Where a person's key and passphrase are, and that they are nowhere else: every file of two machines, the memory of
-//! their daemons and of the session, command lines and environments.
+//! Where a person's key and passphrase are, and the key of a fleet's authority, and that they are nowhere else: every file
+//! of two machines, the memory of their daemons and of the session, command lines and environments.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,6 +11,7 @@ use gitback_puddle::{Passphrase, recovery_words, unwrap};
 use gitback_tests::{Fleet, Person, Straggler, stragglers};
 use sha2::{Digest, Sha512};
 
+use crate::fleet;
 use crate::world::{SOON, clone, commit, done, notes, options, push_all, wait_for_copies};
 
 const OLD: &str = "tern saffron 4711 quillwort-marrow";
@@ -46,6 +47,13 @@ impl Secrets {
             ("the old passphrase", OLD.as_bytes().to_vec()),
             ("the new passphrase", NEW.as_bytes().to_vec()),
         ])
+    }
+
+    /// The same of a key that has no words and no passphrase.
+    fn of_authority(secret: &SecretKey) -> Self {
+        let mut forms = Self::of(secret).0;
+        forms.retain(|(name, _)| !name.contains("passphrase"));
+        Self(forms)
     }
 
     fn longest(&self) -> usize {
@@ -329,6 +337,70 @@ fn the_key_and_the_passphrase_are_where_they_belong_and_nowhere_else() {
     // It is found where it was asked for, so it would be found elsewhere.
     let expected = BTreeMap::from([(words, vec!["the recovery words"])]);
     assert_eq!(found_in_files(&fleet, &secrets), expected);
+}
+
+/// Of the daemons, only those of `holders` know the key, and as a key: no text that was read or sent is left of it.
+fn only_these_know(fleet: &Fleet, holders: &[usize], secrets: &Secrets) {
+    for index in 0..fleet.len() {
+        let pid = fleet.envoy(index).pid().expect("the daemon runs");
+        let Some(found) = found_in_memory(i32::try_from(pid).expect("an id"), secrets) else {
+            skip("the memory of this daemon may not be read");
+            continue;
+        };
+        let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
+        let holds = holders.contains(&index);
+        assert_eq!(
+            names.contains(&"the seed"),
+            holds,
+            "daemon {index}: {names:?}"
+        );
+        let text = ["hex", "HEX", "base64", "words"];
+        let is_text = |name: &str| text.iter().any(|form| name.ends_with(form));
+        assert!(
+            !names.iter().any(|name| is_text(name)),
+            "daemon {index}: {found:?}"
+        );
+    }
+    for session in processes(fleet, true) {
+        if let Some(found) = found_in_memory(session.pid, secrets) {
+            assert!(found.is_empty(), "{session:?}: {found:?}");
+        }
+    }
+    for one in processes(fleet, false) {
+        for name in ["cmdline", "environ"] {
+            let bytes = fs::read(format!("/proc/{}/{name}", one.pid)).unwrap_or_default();
+            assert_eq!(secrets.names(&bytes), [""; 0], "{name} of {one:?}");
+        }
+    }
+}
+
+#[test]
+fn the_key_of_the_authority_is_in_its_file_and_nowhere_else() {
+    let settings = "contact_interval_ms = 200\nmin_free_percent = 0\n";
+    let options = options(2).settings(settings).strangers();
+    let mut fleet = Fleet::start(options).expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    fleet::join(&fleet, 1);
+    for index in [0, 1] {
+        fleet::wait_for_fleet(fleet.person(index), &["mars", "venus"]);
+    }
+    let secret = fleet::secret_in(&fleet, 0, "authority.key");
+    let secrets = Secrets::of_authority(&secret);
+    let kept = |index: usize| {
+        let file = fleet::identity(&fleet, index).join("authority.key");
+        (file, vec!["the seed in hex"])
+    };
+    // The roster with the seal is on both.
+    assert_eq!(found_in_files(&fleet, &secrets), BTreeMap::from([kept(0)]));
+    only_these_know(&fleet, &[0], &secrets);
+
+    let file = fleet.passphrase_file();
+    let taking = [("--passphrase-file", &*file)];
+    types(fleet.person(1), "envoy authority take-over", &taking);
+    fleet::wait_for_fleet(fleet.person(0), &["mars", "venus"]);
+    let both = BTreeMap::from([kept(0), kept(1)]);
+    assert_eq!(found_in_files(&fleet, &secrets), both);
+    only_these_know(&fleet, &[0, 1], &secrets);
 }
 
 #[test]

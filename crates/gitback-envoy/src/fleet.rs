@@ -7,6 +7,7 @@
 mod authority;
 mod exchange;
 mod files;
+mod seals;
 mod tickets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use exchange::Spreading;
 pub(crate) use exchange::{exchange, petition, spread};
 pub use files::FleetFault;
 use files::{FleetFiles, Places};
+pub(crate) use seals::{SealFault, SealedTo, TakeOverFault};
 use tickets::Tickets;
 pub(crate) use tickets::{NewTicket, TICKETS_MAX};
 
@@ -100,6 +102,9 @@ impl Fleet {
     /// [`FleetFault`] if the roster or the key is damaged, or cannot be read: neither is ever replaced.
     pub(crate) fn open(identity_dir: &Path) -> Result<Self, FleetFault> {
         let files = FleetFiles::new(identity_dir);
+        if let Err(error) = key::forget_unfinished(identity_dir) {
+            tracing::warn!(error = %chain(&error), "what a crash has left is not removed");
+        }
         let authority = key::authority_key(identity_dir).map_err(FleetFault::Key)?;
         let roster = files.roster()?;
         let inner = Inner {

@@ -194,7 +194,11 @@ fn answer(
         | Request::Ticket { .. }
         | Request::JoinByTicket { .. }
         | Request::Fleet
-        | Request::RemoveEnvoy { .. } => fleet::answer(envoy, uid, request, progress)?,
+        | Request::RemoveEnvoy { .. }
+        | Request::Authority
+        | Request::SealAuthority { .. }
+        | Request::UnsealAuthority { .. }
+        | Request::TakeOver { .. } => fleet::answer(envoy, uid, request, progress)?,
         Request::Projects => Reply::Projects(projects(envoy, uid)),
         Request::Project { project } => {
             let id = parse_id(&project)?;

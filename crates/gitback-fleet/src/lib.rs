@@ -1,7 +1,8 @@
 //! Which envoys are one fleet.
 //!
 //! A fleet has one *authority*, a key that signs an [`Enrolment`] for each envoy of the fleet, and a [`Removal`] for
-//! each that is of it no longer. A [`Roster`] holds all of both; two rosters are merged by taking the union, so every
+//! each that is of it no longer, and can leave a copy of itself that one person can open, a [`Seal`]. A [`Roster`] holds
+//! all of these; two rosters are merged by taking the union, so every
 //! envoy comes to the same one in whatever order it hears of things. This crate decides what is well formed, signed and
 //! in force. It never reads a file, a clock or a socket, and makes no randomness: it is `no_std`.
 //!
@@ -32,6 +33,7 @@ mod reject;
 mod removal;
 mod request;
 mod roster;
+mod seal;
 mod signed;
 mod ticket;
 mod welcome;
@@ -44,6 +46,7 @@ pub use removal::{REMOVAL_MAX, REMOVAL_TYPE, Removal};
 pub use request::{
     ADDRESSES_MAX, CHALLENGE_LEN, ENROL_REQUEST_MAX, ENROL_REQUEST_TYPE, EnrolRequest,
 };
-pub use roster::{ENVOYS_MAX, REMOVED_MAX, ROSTER_MAX, Roster};
+pub use roster::{ENVOYS_MAX, REMOVED_MAX, ROSTER_MAX, Roster, SEALS_MAX};
+pub use seal::{OpenReject, SEAL_MAX, SEAL_TYPE, SEALED_LEN, Seal};
 pub use ticket::{SECRET_LEN, TICKET_ADDRESSES_MAX, TICKET_MAX, Ticket, TicketReject};
 pub use welcome::{PETITION_MAX, PLACES_MAX, Petition, Place, WELCOME_MAX, Welcome};

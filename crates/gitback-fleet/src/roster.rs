@@ -6,22 +6,26 @@ use alloc::vec::Vec;
 
 use gitback_envelope::Malformed;
 use gitback_envelope::cbor::{Reader, Writer};
-use gitback_identity::{EnvoyKey, PublicKey};
+use gitback_identity::{EnvoyKey, PublicKey, PuddleKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::enrolment::Enrolment;
 use crate::reject::FleetReject;
 use crate::removal::Removal;
+use crate::seal::Seal;
 use crate::signed::public_key;
 
 /// The most envoys of one fleet at one time.
 pub const ENVOYS_MAX: usize = 1024;
 /// The most envoys that were ever removed from one fleet.
 pub const REMOVED_MAX: usize = 1024;
+/// The most people of whose seals a roster keeps the newest; of more, those with the highest numbers stay.
+pub const SEALS_MAX: usize = 64;
 /// The most bytes of a whole roster.
-pub const ROSTER_MAX: usize = 488 * 1024;
+pub const ROSTER_MAX: usize = 500 * 1024;
 
-/// The enrolments and removals of one fleet, the newest of each envoy. All of them are signed by the fleet's authority.
+/// The enrolments and removals of one fleet, the newest of each envoy, and the newest seal of each person. All of them
+/// are signed by the fleet's authority.
 ///
 /// Rosters of one fleet are merged by [`Roster::merge`]: as long as there are no more envoys than a fleet can have, the
 /// order in which, and how often, makes no difference.
@@ -30,6 +34,7 @@ pub struct Roster {
     authority: PublicKey,
     enrolments: BTreeMap<EnvoyKey, Enrolment>,
     removals: BTreeMap<EnvoyKey, Removal>,
+    seals: BTreeMap<PuddleKey, Seal>,
 }
 
 impl Roster {
@@ -40,6 +45,7 @@ impl Roster {
             authority,
             enrolments: BTreeMap::new(),
             removals: BTreeMap::new(),
+            seals: BTreeMap::new(),
         }
     }
 
@@ -69,6 +75,17 @@ impl Roster {
     #[must_use]
     pub fn removal(&self, envoy: &EnvoyKey) -> Option<&Removal> {
         self.removals.get(envoy)
+    }
+
+    /// The newest seal of each person, those that were ended too, by key.
+    pub fn seals(&self) -> impl Iterator<Item = &Seal> {
+        self.seals.values()
+    }
+
+    /// The newest seal of one person, which may have ended those before it.
+    #[must_use]
+    pub fn seal(&self, member: &PuddleKey) -> Option<&Seal> {
+        self.seals.get(member)
     }
 
     /// Whether an envoy is of the fleet, for whoever's clock shows `now_ms`.
@@ -147,6 +164,36 @@ impl Roster {
         Ok(true)
     }
 
+    /// Takes in a seal. Returns whether that is news. There is always room for a new one: of too many, those with the
+    /// lowest numbers go, so that what is known does not depend on the order.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetReject::OtherFleet`]; then nothing has changed.
+    pub fn take_seal(&mut self, seal: Seal) -> Result<bool, FleetReject> {
+        if *seal.authority() != self.authority {
+            return Err(FleetReject::OtherFleet);
+        }
+        let member = *seal.member();
+        if self
+            .seals
+            .get(&member)
+            .is_some_and(|known| known.rank() >= seal.rank())
+        {
+            return Ok(false);
+        }
+        self.seals.insert(member, seal);
+        if self.seals.len() > SEALS_MAX {
+            let lowest = self.seals.values().min_by_key(|one| one.rank());
+            let lowest = lowest.map(|one| *one.member());
+            if let Some(lowest) = lowest {
+                self.seals.remove(&lowest);
+                return Ok(lowest != member);
+            }
+        }
+        Ok(true)
+    }
+
     /// Takes in all of another roster of the same fleet. Returns whether something of it was news.
     ///
     /// # Errors
@@ -163,6 +210,9 @@ impl Roster {
         }
         for enrolment in other.enrolments() {
             merged.enrol(enrolment.clone())?;
+        }
+        for seal in other.seals() {
+            merged.take_seal(seal.clone())?;
         }
         let is_news = merged != *self;
         *self = merged;
@@ -189,7 +239,7 @@ impl Roster {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
-        writer.array(3);
+        writer.array(if self.seals.is_empty() { 3 } else { 4 });
         writer.bytes(self.authority.as_bytes());
         writer.array(self.enrolments.len());
         for enrolment in self.enrolments() {
@@ -198,6 +248,12 @@ impl Roster {
         writer.array(self.removals.len());
         for removal in self.removals() {
             writer.bytes(removal.bytes());
+        }
+        if !self.seals.is_empty() {
+            writer.array(self.seals.len());
+            for seal in self.seals() {
+                writer.bytes(seal.bytes());
+            }
         }
         writer.finish()
     }
@@ -209,9 +265,7 @@ impl Roster {
     /// [`FleetReject`] if the beginning is not that of a roster.
     pub fn authority_in(bytes: &[u8]) -> Result<PublicKey, FleetReject> {
         let mut reader = Reader::new(bytes);
-        if reader.array()? != 3 {
-            return Err(Malformed::ItemCount.into());
-        }
+        has_seals(&mut reader)?;
         public_key(&mut reader)
     }
 
@@ -226,9 +280,7 @@ impl Roster {
             return Err(FleetReject::TooLarge);
         }
         let mut reader = Reader::new(bytes);
-        if reader.array()? != 3 {
-            return Err(Malformed::ItemCount.into());
-        }
+        has_seals(&mut reader)?;
         let _authority = reader.bytes()?;
         let count = usize::try_from(reader.array()?).unwrap_or(usize::MAX);
         if count > ENVOYS_MAX {
@@ -246,7 +298,8 @@ impl Roster {
     /// Decodes a roster and checks each signature in it.
     ///
     /// Shape: CBOR array of authority (32 bytes), enrolments (array of bytes) and removals (array of bytes), both
-    /// strictly ascending by envoy key, no envoy in both; at most [`ROSTER_MAX`] bytes, nothing trailing.
+    /// strictly ascending by envoy key, no envoy in both, and, where there are any, seals (array of bytes), strictly
+    /// ascending by person; at most [`ROSTER_MAX`] bytes, nothing trailing.
     ///
     /// # Errors
     ///
@@ -258,9 +311,7 @@ impl Roster {
             return Err(FleetReject::TooLarge);
         }
         let mut reader = Reader::new(bytes);
-        if reader.array()? != 3 {
-            return Err(Malformed::ItemCount.into());
-        }
+        let has_seals = has_seals(&mut reader)?;
         let authority = public_key(&mut reader)?;
         let enrolments = sorted(&mut reader, ENVOYS_MAX, |bytes| {
             let one = Enrolment::decode(bytes)?;
@@ -270,6 +321,17 @@ impl Roster {
             let one = Removal::decode(bytes)?;
             Ok((*one.envoy(), *one.authority(), one))
         })?;
+        let mut seals = Vec::new();
+        if has_seals {
+            seals = sorted(&mut reader, SEALS_MAX, |bytes| {
+                let one = Seal::decode(bytes)?;
+                Ok((*one.member(), *one.authority(), one))
+            })?;
+            // A value has one encoding.
+            if seals.is_empty() {
+                return Err(Malformed::ItemCount.into());
+            }
+        }
         reader.finish()?;
         let mut roster = Self::new(authority);
         for (by, enrolment) in enrolments {
@@ -287,15 +349,30 @@ impl Roster {
             }
             roster.removals.insert(*removal.envoy(), removal);
         }
+        for (by, seal) in seals {
+            if by != authority {
+                return Err(FleetReject::OtherFleet);
+            }
+            roster.seals.insert(*seal.member(), seal);
+        }
         Ok(roster)
     }
 }
 
+/// Begins a roster, and says whether it has the list of seals.
+fn has_seals(reader: &mut Reader<'_>) -> Result<bool, FleetReject> {
+    match reader.array()? {
+        3 => Ok(false),
+        4 => Ok(true),
+        _ => Err(Malformed::ItemCount.into()),
+    }
+}
+
 /// Reads a list whose items are strictly ascending by key. Nothing is reserved for what is only promised.
-fn sorted<T>(
+fn sorted<K: Copy + Ord, T>(
     reader: &mut Reader<'_>,
     most: usize,
-    read: impl Fn(&[u8]) -> Result<(EnvoyKey, PublicKey, T), FleetReject>,
+    read: impl Fn(&[u8]) -> Result<(K, PublicKey, T), FleetReject>,
 ) -> Result<Vec<(PublicKey, T)>, FleetReject> {
     let count = usize::try_from(reader.array()?).unwrap_or(usize::MAX);
     if count > most {

@@ -152,6 +152,16 @@ impl Client {
         })
     }
 
+    /// The user as whom the daemon listens, as the kernel says.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn daemon_uid(&self) -> io::Result<u32> {
+        let credentials = sockopt::socket_peercred(&self.stream)?;
+        Ok(credentials.uid.as_raw())
+    }
+
     /// Asks one thing and waits for the answer, which is never [`Reply::Progress`].
     ///
     /// After [`Reply::Ready`] the only thing to do is [`Client::into_stream`].

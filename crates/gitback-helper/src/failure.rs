@@ -178,6 +178,7 @@ impl Reply {
             Self::Enrolled { .. } => "enrolled",
             Self::Ticket { .. } => "ticket",
             Self::Fleet(_) => "fleet",
+            Self::Authority(_) => "authority",
             Self::Names(_) => "names",
             Self::Failed(failure) => return failure,
         };

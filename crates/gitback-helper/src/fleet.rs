@@ -2,7 +2,10 @@
 //!
 //! Source: docs/spec/helper-socket.md §4; docs/spec/json.md.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
 
 /// What an envoy says of itself to whoever wants to bring it together with others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,4 +68,104 @@ pub struct FleetEnvoy {
     pub last_seen_ms: Option<u64>,
     /// Why it does not answer.
     pub reason: Option<String>,
+}
+
+/// The authority of an envoy's fleet: who holds its secret key, and who could.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityStatus {
+    /// Its public key, 64 hex digits; none while this envoy is in no fleet.
+    pub fleet: Option<String>,
+    /// Whether this envoy holds the secret key.
+    pub is_authority: bool,
+    /// Whether the caller administers this envoy.
+    pub may_administer: bool,
+    /// The daemon's clock, Unix milliseconds.
+    pub now_ms: u64,
+    /// The envoys that hold the secret key, by what is known here.
+    pub holders: Vec<AuthorityHolder>,
+    /// The people who can open a copy of it, by key.
+    pub seals: Vec<AuthoritySeal>,
+}
+
+/// An envoy that holds the secret key of its fleet's authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityHolder {
+    /// Its display name.
+    pub name: String,
+    /// Its key, 64 hex digits.
+    pub key: String,
+    /// Whether it is this envoy.
+    pub is_self: bool,
+    /// When it last answered here, Unix milliseconds.
+    pub last_seen_ms: Option<u64>,
+    /// Why it does not answer.
+    pub reason: Option<String>,
+}
+
+/// That the authority's secret key is sealed to a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthoritySeal {
+    /// The key of that person's puddle, 64 hex digits.
+    pub puddle: String,
+    /// When it was sealed, Unix milliseconds.
+    pub sealed_ms: u64,
+    /// The seal, docs/spec/fleet.md §11, in hex; only for whoever administers the envoy.
+    #[serde(default)]
+    pub record: Option<String>,
+}
+
+/// A secret on its way through the socket. It is never printed, and wiped in the end.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the secret's text.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text. Wipe every copy.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Request;
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let secret = Secret::new("5e".repeat(32));
+        let request = Request::TakeOver { secret };
+        assert!(!format!("{request:?}").contains("5e5e"), "{request:?}");
+        let sent = serde_json::to_string(&request).expect("JSON");
+        assert_eq!(
+            sent,
+            format!(
+                "{{\"do\":\"take_over\",\"secret\":\"{}\"}}",
+                "5e".repeat(32)
+            )
+        );
+        assert_eq!(
+            Request::decode(sent.as_bytes()).expect("read back"),
+            request
+        );
+    }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// The longest payload of a frame, in bytes.
 pub const FRAME_MAX: usize = 4 * 1024 * 1024;
@@ -20,6 +21,9 @@ pub const FRAME_MAX: usize = 4 * 1024 * 1024;
 /// The largest requests hand in [`DRAFTS_MAX`](crate::DRAFTS_MAX) envelopes of some hundred bytes, or a few of at most
 /// 64 KiB, in hex, or the roster of the largest fleet.
 pub const REQUEST_MAX: usize = 1088 * 1024;
+
+/// What a frame takes before it has to grow, in bytes.
+const FRAME_ROOM: usize = 1024;
 
 /// Length of the length.
 pub(crate) const HEADER_BYTES: usize = 4;
@@ -145,8 +149,10 @@ pub(crate) fn write_message(
     max: usize,
     deadline: Deadline,
 ) -> Result<(), FrameError> {
-    let mut frame = vec![0; HEADER_BYTES];
-    serde_json::to_writer(&mut frame, message).map_err(|source| FrameError::Encode { source })?;
+    // One kind of request holds a secret, and has room in this: what a buffer leaves behind that grows is not wiped.
+    let mut frame = Zeroizing::new(Vec::with_capacity(FRAME_ROOM));
+    frame.extend_from_slice(&[0; HEADER_BYTES]);
+    serde_json::to_writer(&mut *frame, message).map_err(|source| FrameError::Encode { source })?;
     let length = frame.len().saturating_sub(HEADER_BYTES);
     let too_long = || FrameError::TooLong {
         declared: u64::try_from(length).unwrap_or(u64::MAX),

@@ -55,7 +55,9 @@ pub use copies::{
     ContactStatus, LACKING_NAMED_MAX, Removal, Removing, Scrub, ScrubSource, SyncStatus,
 };
 pub use failure::{Failure, chain, exit_code};
-pub use fleet::{EnvoyCard, FleetEnvoy, FleetStatus};
+pub use fleet::{
+    AuthorityHolder, AuthoritySeal, AuthorityStatus, EnvoyCard, FleetEnvoy, FleetStatus, Secret,
+};
 pub use frame::{FRAME_MAX, FrameError, REQUEST_MAX};
 pub use history::{RefEvent, Restored};
 pub use layout::{Environment, Layout, LayoutError, Mode, SYSTEM_SOCKET};

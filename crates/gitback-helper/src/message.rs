@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    EnvoyCard, EnvoyStatus, Failure, FleetStatus, LogEntry, NamesStatus, ProjectStatus, RefEvent,
-    Removal, Removing, Restored, Scrub, SyncStatus,
+    AuthorityStatus, EnvoyCard, EnvoyStatus, Failure, FleetStatus, LogEntry, NamesStatus,
+    ProjectStatus, RefEvent, Removal, Removing, Restored, Scrub, Secret, SyncStatus,
 };
 
 /// The version of the conversation, sent in [`Request::Open`].
@@ -248,6 +248,27 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "is_false")]
         with_brought_in: bool,
     },
+    /// Asks who holds the secret key of the fleet's authority, and to whom it is sealed.
+    Authority,
+    /// Has the authority's key sealed to a person.
+    SealAuthority {
+        /// The key of that person's puddle, 64 hex digits.
+        puddle: String,
+        /// Nobody has asked for just this: where the seals to that person were ended, they stay so. Left out when it is
+        /// false.
+        #[serde(default, skip_serializing_if = "is_false")]
+        by_the_way: bool,
+    },
+    /// Ends the seals to a person.
+    UnsealAuthority {
+        /// The key of that person's puddle, 64 hex digits, or the beginning of it.
+        puddle: String,
+    },
+    /// Gives this envoy the secret key of its fleet's authority.
+    TakeOver {
+        /// The seed, 64 hex digits.
+        secret: Secret,
+    },
     /// Asks for every project that the caller may see.
     Projects,
     /// Asks for one project in detail.
@@ -433,6 +454,8 @@ pub enum Reply {
     },
     /// Who is of the fleet.
     Fleet(FleetStatus),
+    /// Who holds the secret key of the fleet's authority, and to whom it is sealed.
+    Authority(AuthorityStatus),
     /// The projects that the caller may see.
     Projects(#[serde(with = "listed")] Vec<ProjectStatus>),
     /// One project.
@@ -518,7 +541,7 @@ impl Request {
         let request = serde_json::from_slice(payload).map_err(|source| RequestReject { source })?;
         // serde lets anything pass beside the tag of a message that has no fields.
         let bare = match &request {
-            Self::Envoy | Self::Projects | Self::Card | Self::Fleet => {
+            Self::Envoy | Self::Projects | Self::Card | Self::Fleet | Self::Authority => {
                 serde_json::from_slice::<Bare>(payload).map(drop)
             }
             Self::Draft {

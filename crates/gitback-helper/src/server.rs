@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::address::socket_address;
 use crate::client::dial;
@@ -340,6 +341,8 @@ impl Connection {
         self.requests_left = requests_left;
         let deadline = Deadline::starting_now(self.limits.request);
         let payload = read_frame(&self.stream, REQUEST_MAX, deadline).map_err(ReadError::Frame)?;
+        // One kind of request holds a secret.
+        let payload = Zeroizing::new(payload);
         Request::decode(&payload).map_err(ReadError::Reject)
     }
 

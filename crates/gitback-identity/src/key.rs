@@ -4,7 +4,9 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+use curve25519_dalek::MontgomeryPoint;
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
 
 use crate::fingerprint::Fingerprint;
 use crate::hex;
@@ -61,6 +63,29 @@ impl PublicKey {
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self)
     }
+
+    /// What whoever knows `scalar` and the holder of this key have in common: X25519 with this key taken over to the
+    /// curve of RFC 7748. Nothing where that is all zeros, which everybody would know.
+    ///
+    /// Source: RFC 7748 §5 and §6.1; docs/spec/identity.md §1.
+    #[must_use]
+    pub fn agree(&self, scalar: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+        let key = VerifyingKey::from_bytes(&self.0).ok()?;
+        shared(key.to_montgomery(), scalar)
+    }
+}
+
+/// X25519 of the base point: the public half of `scalar`.
+///
+/// Source: RFC 7748 §5.
+#[must_use]
+pub fn agreement_point(scalar: &[u8; 32]) -> [u8; 32] {
+    MontgomeryPoint::mul_base_clamped(*scalar).to_bytes()
+}
+
+fn shared(point: MontgomeryPoint, scalar: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    let shared = Zeroizing::new(point.mul_clamped(*scalar).to_bytes());
+    (*shared != [0; 32]).then_some(shared)
 }
 
 impl fmt::Display for PublicKey {
@@ -172,6 +197,16 @@ impl SecretKey {
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {
         Signature(self.0.sign(message).to_bytes())
+    }
+
+    /// What the holder of this key and whoever made `point` have in common, as [`PublicKey::agree`] gives it there.
+    /// Nothing where that is all zeros: `point` is of small order then, and no honest one.
+    ///
+    /// Source: RFC 7748 §5 and §6.1; docs/spec/identity.md §1.
+    #[must_use]
+    pub fn agree(&self, point: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+        let scalar = Zeroizing::new(self.0.to_scalar_bytes());
+        shared(MontgomeryPoint(*point), &scalar)
     }
 }
 

@@ -36,7 +36,9 @@ pub mod similar;
 
 pub use address::{ADDRESS_MAX, Address, AddressReject, Host};
 pub use fingerprint::{Fingerprint, FingerprintReject};
-pub use key::{BadSignature, EnvoyKey, KeyReject, PublicKey, PuddleKey, SecretKey, Signature};
+pub use key::{
+    BadSignature, EnvoyKey, KeyReject, PublicKey, PuddleKey, SecretKey, Signature, agreement_point,
+};
 pub use name::{
     HANDLE_MAX, Handle, HandleReject, NameReject, PUDDLE_NAME_MAX, PUDDLE_NAME_MIN, PuddleName,
 };

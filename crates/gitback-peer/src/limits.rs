@@ -78,11 +78,11 @@ pub const NAMES_MAX: usize = 704 * KIB;
 pub const SUMMARY_ABOVE: usize = 16;
 
 /// Longest roster of a fleet, in either direction, in bytes.
-pub const ROSTER_MAX: usize = 488 * KIB;
+pub const ROSTER_MAX: usize = 500 * KIB;
 /// Longest petition for an envoy to be enrolled, in bytes.
 pub const PETITION_MAX: usize = 4 * KIB;
 /// Longest answer to it, in bytes.
-pub const WELCOME_MAX: usize = 536 * KIB;
+pub const WELCOME_MAX: usize = 548 * KIB;
 
 /// Longest body of a refusal that a client reads, in bytes.
 pub const REFUSAL_MAX: usize = 64 * KIB;

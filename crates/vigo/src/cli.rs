@@ -4,11 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod authority;
+mod fleet;
 mod gitback;
 mod pairing;
 mod project;
 mod puddle;
 
+pub(crate) use authority::{Authority, AuthoritySeal, EnvoyAuthority, TakeOver, Unseal};
+pub(crate) use fleet::{EnvoyRemove, EnvoyTicket, FleetJoin};
 pub(crate) use gitback::{GcOrphans, Log, Purge, Restore, Scrub, Sync};
 pub(crate) use pairing::{PuddleJoin, PuddlePair};
 pub(crate) use project::{
@@ -129,35 +133,12 @@ pub(crate) enum Envoy {
     /// it. What the machine holds stays on it, and so does what members have
     /// granted to it: `vigo swarm gitback project ungrant` ends that.
     Remove(EnvoyRemove),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FleetJoin {
-    /// The ticket: one word that begins with vigo1
-    pub(crate) ticket: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EnvoyTicket {
-    /// How long the ticket can be used, such as 30m or 1h; up to 30 days
-    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
-    pub(crate) duration: String,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EnvoyRemove {
-    /// Its name, or the beginning of its key
-    pub(crate) envoy: String,
-    /// Also remove whoever came in through it
+    /// Show who holds the key of the fleet's authority, and who could
     ///
-    /// And whoever came in through these, and so on; `vigo envoy list` says through which envoy each one came.
-    #[arg(long)]
-    pub(crate) with_brought_in: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub(crate) yes: bool,
+    /// Whoever holds it enrols and removes machines. It lies where the fleet
+    /// was founded, and sealed on every machine of the fleet: the people to
+    /// whom it is sealed can take the fleet over on any of them.
+    Authority(EnvoyAuthority),
 }
 
 #[derive(Debug, Default, Args)]
@@ -404,7 +385,10 @@ impl Command {
     pub(crate) fn wants_json(&self) -> bool {
         match self {
             Self::Envoy(
-                Envoy::Status(json) | Envoy::List(json) | Envoy::Ticket(EnvoyTicket { json, .. }),
+                Envoy::Status(json)
+                | Envoy::List(json)
+                | Envoy::Ticket(EnvoyTicket { json, .. })
+                | Envoy::Authority(EnvoyAuthority { json, .. }),
             )
             | Self::Swarm(
                 Swarm::Puddle(

@@ -192,6 +192,11 @@ pub(crate) struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
+    /// The user as whom the daemon runs that answers, as far as the kernel says.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        self.client.daemon_uid().ok()
+    }
+
     /// Asks one thing. A refusal is a failure.
     pub(crate) fn call(
         &mut self,

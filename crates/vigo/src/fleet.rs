@@ -7,7 +7,7 @@ use crate::cli::{EnvoyRemove, EnvoyTicket, FleetJoin, Json};
 use crate::console::{Console, Stop};
 use crate::context::{Context, Daemon};
 use crate::show::{self, Table};
-use crate::{ask, failure};
+use crate::{ask, authority, failure};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -47,13 +47,16 @@ pub(crate) fn ticket(
         other => return Err(other.unexpected().into()),
     };
     if arguments.json.json {
-        return console.json(&made);
+        console.json(&made)?;
+        authority::seal_to_founder(context, console);
+        return Ok(());
     }
     console.line(show::plain(&made.ticket))?;
     let until = show::clock(made.expires_ms, show::now_ms());
     console.hint(format_args!(
         "on one other machine, until {until}: vigo join and this word"
     ));
+    authority::seal_to_founder(context, console);
     Ok(())
 }
 
@@ -129,7 +132,7 @@ pub(crate) fn summary(
         ),
         (Some(_), _) => {
             let count = show::count(live(&status), "envoy");
-            match status.envoys.iter().find(|one| one.is_authority) {
+            match enrolling(&status) {
                 Some(one) => format!("{count}; {} enrols", show::plain(&one.name)),
                 None => count,
             }
@@ -140,13 +143,13 @@ pub(crate) fn summary(
 
 /// Says what will go wrong with the fleet unless somebody does something.
 pub(crate) fn warn(status: &FleetStatus, console: &mut Console<'_>) {
-    let authority = status.envoys.iter().find(|one| one.is_authority);
+    let authority = enrolling(status);
     let start = || match authority {
         Some(one) if one.is_self => {
             "see the daemon's log: it renews enrolments by itself".to_owned()
         }
         Some(one) => format!(
-            "start {}, which renews them by itself; if it is lost: docs/configuration.md, The fleet",
+            "start {}, which renews them by itself; if it is lost: vigo envoy authority take-over",
             show::plain(&one.name)
         ),
         None => "start the machine that holds the key of the fleet's authority".to_owned(),
@@ -197,6 +200,12 @@ pub(crate) fn warn(status: &FleetStatus, console: &mut Console<'_>) {
 pub(crate) fn is_removed(status: &FleetStatus) -> bool {
     let own = status.envoys.iter().find(|one| one.is_self);
     own.is_some_and(|own| own.standing == "removed")
+}
+
+/// Which envoy enrols: of several that hold the key this one, or else one that answers.
+fn enrolling(status: &FleetStatus) -> Option<&FleetEnvoy> {
+    let holders = status.envoys.iter().filter(|one| one.is_authority);
+    holders.min_by_key(|one| (!one.is_self, one.reason.is_some()))
 }
 
 fn ends_soon(one: &FleetEnvoy, now_ms: u64) -> bool {

@@ -18,6 +18,7 @@
 //! ```
 
 mod ask;
+mod authority;
 mod cli;
 mod console;
 mod context;
@@ -103,6 +104,9 @@ fn obey(cli: Cli, facts: &Facts, console: &mut Console<'_>) -> Result<(), Stop> 
         Command::Envoy(Envoy::Ticket(arguments)) => fleet::ticket(&context()?, &arguments, console),
         Command::Envoy(Envoy::List(json)) => fleet::list(&context()?, json, console),
         Command::Envoy(Envoy::Remove(arguments)) => fleet::remove(&context()?, &arguments, console),
+        Command::Envoy(Envoy::Authority(arguments)) => {
+            authority::authority(&context()?, &arguments, console)
+        }
         Command::Join(arguments) => fleet::join(&context()?, &arguments, console),
         Command::Envoy(Envoy::Status(json)) => envoy::status(&context()?, json, console),
         Command::Swarm(Swarm::Puddle(verb)) => match verb {

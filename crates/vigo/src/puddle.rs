@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use crate::console::{Console, Stop};
 use crate::context::Context;
-use crate::{ask, cli, failure, gate, renew, session as process, show, up};
+use crate::{ask, authority, cli, failure, gate, renew, session as process, show, up};
 
 pub(crate) use join::join;
 pub(crate) use leave::leave;
@@ -34,7 +34,7 @@ pub(crate) use name::{claim_quietly, name};
 pub(crate) use names::names;
 pub(crate) use pair::pair;
 pub(crate) use passphrase::rotate_passphrase;
-pub(crate) use recovery::recovery;
+pub(crate) use recovery::{ask as ask_recovery_words, recovery};
 pub(crate) use rotate::rotate;
 
 /// The longest that a puddle can be unlocked.
@@ -135,6 +135,7 @@ pub(crate) fn unlock(
     start_session(context, &secret, &public, length, console)?;
     console.line(format_args!("Unlocked {} {length}", public.name))?;
     renew::run(context, console);
+    authority::follow_rotation(context, console);
     Ok(())
 }
 

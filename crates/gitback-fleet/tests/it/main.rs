@@ -5,8 +5,8 @@ mod refusals;
 mod rosters;
 mod tickets;
 
-use gitback_fleet::{Enrolment, Removal, Role};
-use gitback_identity::{EnvoyKey, SecretKey};
+use gitback_fleet::{Enrolment, Removal, Role, Seal};
+use gitback_identity::{EnvoyKey, PuddleKey, SecretKey};
 
 /// The fleet's authority in these tests.
 pub(crate) const AUTHORITY: u8 = 200;
@@ -36,4 +36,13 @@ pub(crate) fn enrolment(seed: u8, number: u64) -> Enrolment {
 pub(crate) fn removal(seed: u8, time_ms: u64) -> Removal {
     let name = format!("envoy{seed}");
     Removal::sign(&secret(AUTHORITY), envoy(seed), &name, time_ms).expect("a name")
+}
+
+/// The authority's key sealed to the person `seed`, or the end of that.
+pub(crate) fn seal(seed: u8, number: u64, ends: bool) -> Seal {
+    let (by, member) = (secret(AUTHORITY), PuddleKey::new(secret(seed).public()));
+    match ends {
+        true => Seal::end(&by, member, number),
+        false => Seal::sign(&by, member, number, &[7; 32]).expect("a usable key"),
+    }
 }

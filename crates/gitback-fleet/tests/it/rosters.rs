@@ -2,11 +2,12 @@
 
 use gitback_envelope::cbor::Writer;
 use gitback_fleet::{
-    ENVOYS_MAX, Enrolment, FleetReject, REMOVED_MAX, ROSTER_MAX, Removal, Role, Roster,
+    ENVOYS_MAX, Enrolment, FleetReject, REMOVED_MAX, ROSTER_MAX, Removal, Role, Roster, SEALS_MAX,
+    Seal,
 };
-use gitback_identity::{EnvoyKey, SecretKey};
+use gitback_identity::{EnvoyKey, PuddleKey, SecretKey};
 
-use crate::{AUTHORITY, enrolment, envoy, removal, secret};
+use crate::{AUTHORITY, enrolment, envoy, removal, seal, secret};
 
 fn empty() -> Roster {
     Roster::new(secret(AUTHORITY).public())
@@ -112,6 +113,59 @@ fn rosters_that_are_none() {
     }
 }
 
+/// A roster with a list of seals, whatever is in it.
+fn with_seals(by: &SecretKey, seals: &[Seal]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.array(4);
+    writer.bytes(by.public().as_bytes());
+    writer.array(0);
+    writer.array(0);
+    writer.array(seals.len());
+    for one in seals {
+        writer.bytes(one.bytes());
+    }
+    writer.finish()
+}
+
+#[test]
+fn seals_are_a_fourth_list_and_a_roster_of_three_is_one_without_them() {
+    let by = secret(AUTHORITY);
+    let three = written(&by, &[enrolment(1, 5)], &[removal(3, 1)]);
+    let mut roster = Roster::decode(&three).expect("sound");
+    assert_eq!(roster.seals().count(), 0);
+    assert_eq!(roster.encode(), three, "it stays what it was");
+    roster.take_seal(seal(1, 5, false)).expect("of this fleet");
+    let four = roster.encode();
+    assert_eq!(Roster::decode(&four), Ok(roster.clone()));
+    assert_eq!(Roster::authority_in(&four), Ok(by.public()));
+    let found = Roster::enrolment_in(&four, &envoy(1));
+    assert_eq!(found, Ok(Some(enrolment(1, 5))));
+    for end in 0..four.len() {
+        assert!(Roster::decode(&four[..end]).is_err(), "{end}");
+    }
+    // Whoever was removed sees none of them.
+    assert_eq!(roster.only_removal_of(&envoy(3)).seals().count(), 0);
+
+    let refused = |bytes: &[u8]| Roster::decode(bytes).expect_err("must be refused").code();
+    let mut two = [seal(1, 5, false), seal(2, 5, true)];
+    two.sort_by_key(|one| *one.member());
+    assert!(Roster::decode(&with_seals(&by, &two)).is_ok());
+    two.reverse();
+    assert_eq!(refused(&with_seals(&by, &two)), "bad-order");
+    let twice = [seal(1, 5, false), seal(1, 6, false)];
+    assert_eq!(refused(&with_seals(&by, &twice)), "bad-order");
+    assert_eq!(refused(&with_seals(&secret(7), &two[..1])), "other-fleet");
+    let none = Roster::decode(&with_seals(&by, &[]));
+    none.expect_err("a list that is empty is left out");
+    let mut writer = Writer::default();
+    writer.array(4);
+    writer.bytes(by.public().as_bytes());
+    writer.array(0);
+    writer.array(0);
+    writer.array(SEALS_MAX + 1);
+    assert_eq!(refused(&writer.finish()), "too-many-envoys");
+}
+
 #[test]
 fn whoever_was_removed_is_shown_that_and_nothing_else() {
     let mut roster = empty();
@@ -149,6 +203,11 @@ fn a_full_fleet_fits_and_takes_nobody_else() {
         roster.enrol(one.expect("a name")).expect("room");
         let gone = Removal::sign(&by, key(number, 2), &name, u64::MAX);
         roster.remove(gone.expect("a name")).expect("room");
+    }
+    for number in 0..u32::try_from(SEALS_MAX).expect("few") {
+        let member = PuddleKey::new(*key(number, 3).key());
+        let one = Seal::sign(&by, member, u64::MAX, &[7; 32]);
+        roster.take_seal(one.expect("usable")).expect("its own");
     }
     assert!(
         roster.encode().len() <= ROSTER_MAX,

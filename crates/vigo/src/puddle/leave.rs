@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::errand::Errand;
 use crate::keys::Keys;
 use crate::project::{PENDING_LEAVE, REFOUND_NOTE, Subject, founder_of, has_ended, log_page};
-use crate::{ask, cli, envoy, failure, naming, record, show};
+use crate::{ask, authority, cli, envoy, failure, naming, record, show};
 
 /// All that gitback keeps about a project in the user's home.
 const KEPT: [&str; 4] = [home::TOKEN, PENDING_LEAVE, REFOUND_NOTE, record::FILE];
@@ -108,6 +108,8 @@ pub(crate) fn leave(
     };
     let mut errand = Errand::with(context, daemon, console)?;
     let seen = look_around(&mut errand, &own, arguments)?;
+    let is_last = seen.only_here(&own).next().is_some();
+    authority::warn_of_leave(context, is_last, errand.console);
     before_removal(&own, &seen, arguments, errand.console)?;
     let file = arguments.passphrase_file.as_deref();
     let mut keys = Keys::new(context, own.public.clone(), file).without_session();

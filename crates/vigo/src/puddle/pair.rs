@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::{duration, enrol, refusals, unpaired};
 use crate::console::{Console, Stop};
 use crate::context::Context;
-use crate::{ask, cli, failure, show};
+use crate::{ask, authority, cli, failure, show};
 
 /// Shows a code, and gives the puddle to the one machine that knows it and is allowed to have it.
 pub(crate) fn pair(
@@ -158,6 +158,7 @@ fn take_in(
             console.hint("once envoys run on both: vigo envoy ticket, and there: vigo join TICKET");
         }
     }
+    authority::seal_to_host(context, console);
     Ok(())
 }
 

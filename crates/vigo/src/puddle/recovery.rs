@@ -74,7 +74,7 @@ pub(crate) fn recovery(
 }
 
 /// The key whose words are in `file`, or are typed.
-pub(super) fn ask(file: Option<&Path>, console: &mut Console<'_>) -> Result<SecretKey, Failure> {
+pub(crate) fn ask(file: Option<&Path>, console: &mut Console<'_>) -> Result<SecretKey, Failure> {
     let words = ask::recovery_words(file, console)?;
     from_recovery_words(&words).map_err(|reject| no_words(&reject))
 }

@@ -10,7 +10,7 @@ use super::name::{claim_if_known, pass_on};
 use super::{Length, end_session, refusals, start_session};
 use crate::console::{Console, Stop};
 use crate::context::Context;
-use crate::{cli, failure, gate, show};
+use crate::{authority, cli, failure, gate, show};
 
 /// Gives the puddle a new key, and unlocks it unless told otherwise.
 pub(crate) fn rotate(
@@ -58,6 +58,7 @@ pub(crate) fn rotate(
     if let Some(name) = &claimed {
         pass_on(context, name, old.into_inner(), console);
     }
+    authority::follow_rotation(context, console);
     console.warning("your projects go by the old key until you hand them over");
     console.hint("hand them over:    vigo swarm gitback project reanchor --all");
     console.hint(format_args!(
