@@ -52,11 +52,7 @@ pub fn fleet_report(
     say: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<FleetReport> {
     let start = |envoys, links| Stage::start(binaries, envoys, links, stop);
-    let mut catch_ups = Vec::new();
-    for missed in MISSED {
-        say(&format!("catching up after {missed} missed pushes"))?;
-        catch_ups.push((missed, start(2, false)?.catch_ups(missed, plan.rounds)?));
-    }
+    let catch_ups = catch_up_pairs(binaries, plan.rounds, stop, say)?;
     say("one mind after a cut")?;
     let heals = start(3, true)?.heals(plan.rounds)?;
     let mut pushes = Vec::new();
@@ -69,6 +65,26 @@ pub fn fleet_report(
         heals,
         pushes,
     })
+}
+
+/// Measures only [`FleetReport::catch_ups`], so many of each.
+///
+/// # Errors
+///
+/// As [`fleet_report`].
+pub fn catch_up_pairs(
+    binaries: &Binaries,
+    rounds: u32,
+    stop: &Stop,
+    say: &mut dyn FnMut(&str) -> Result<()>,
+) -> Result<Vec<(u32, Pairs)>> {
+    let mut catch_ups = Vec::new();
+    for missed in MISSED {
+        say(&format!("catching up after {missed} missed pushes"))?;
+        let stage = Stage::start(binaries, 2, false, stop)?;
+        catch_ups.push((missed, stage.catch_ups(missed, rounds)?));
+    }
+    Ok(catch_ups)
 }
 
 /// A fleet that holds a project, its work tree on the first envoy, and a plain bare repository with the same.
