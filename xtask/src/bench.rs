@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use gitback_benches::{
-    Bench, FleetPlan, FleetReport, Pairs, Plan, Report, catch_up_pairs, fleet_report,
+    Bench, FleetPlan, FleetReport, MISSED, Pairs, Plan, Report, catch_up_pairs, fleet_report,
 };
 use gitback_tests::{Binaries, Profile, Stop};
 
@@ -89,7 +89,7 @@ fn fleet(arguments: &Arguments, stop: &Stop) -> Result<()> {
 fn catch_up(arguments: &Arguments, stop: &Stop) -> Result<()> {
     let binaries = Binaries::build(Profile::Release, &cargo::target_dir()?)?;
     let mut say = |part: &str| show::line(&format!("measuring: {part}"));
-    let pairs = catch_up_pairs(&binaries, arguments.whole_runs, stop, &mut say)?;
+    let pairs = catch_up_pairs(&binaries, &MISSED, arguments.whole_runs, stop, &mut say)?;
     let mut rows = vec![head()];
     rows.extend(catch_up_rows(&pairs));
     show::line(&format!("\n{}", show::table(&rows)))
