@@ -30,7 +30,7 @@ pub struct FleetReport {
 }
 
 /// Pushes that an envoy misses.
-const MISSED: [u32; 2] = [50, 500];
+pub const MISSED: [u32; 2] = [50, 500];
 /// Envoys in a fleet that is pushed to, the one that takes the push included.
 const SIZES: [usize; 3] = [3, 8, 24];
 /// As users have it, but for the disk of the machine that measures.
@@ -52,11 +52,7 @@ pub fn fleet_report(
     say: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<FleetReport> {
     let start = |envoys, links| Stage::start(binaries, envoys, links, stop);
-    let mut catch_ups = Vec::new();
-    for missed in MISSED {
-        say(&format!("catching up after {missed} missed pushes"))?;
-        catch_ups.push((missed, start(2, false)?.catch_ups(missed, plan.rounds)?));
-    }
+    let catch_ups = catch_up_pairs(binaries, &MISSED, plan.rounds, stop, say)?;
     say("one mind after a cut")?;
     let heals = start(3, true)?.heals(plan.rounds)?;
     let mut pushes = Vec::new();
@@ -69,6 +65,27 @@ pub fn fleet_report(
         heals,
         pushes,
     })
+}
+
+/// Measures only [`FleetReport::catch_ups`], so many for each of these numbers of missed pushes.
+///
+/// # Errors
+///
+/// As [`fleet_report`].
+pub fn catch_up_pairs(
+    binaries: &Binaries,
+    missed: &[u32],
+    rounds: u32,
+    stop: &Stop,
+    say: &mut dyn FnMut(&str) -> Result<()>,
+) -> Result<Vec<(u32, Pairs)>> {
+    let mut catch_ups = Vec::new();
+    for missed in missed.iter().copied() {
+        say(&format!("catching up after {missed} missed pushes"))?;
+        let stage = Stage::start(binaries, 2, false, stop)?;
+        catch_ups.push((missed, stage.catch_ups(missed, rounds)?));
+    }
+    Ok(catch_ups)
 }
 
 /// A fleet that holds a project, its work tree on the first envoy, and a plain bare repository with the same.

@@ -12,6 +12,6 @@ mod memory;
 mod pairs;
 
 pub use bench::{Bench, Plan, Report, Room, Row};
-pub use fleet::{FleetPlan, FleetReport, fleet_report};
+pub use fleet::{FleetPlan, FleetReport, MISSED, catch_up_pairs, fleet_report};
 pub use memory::Memory;
 pub use pairs::{Pairs, median};

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use gitback_benches::{Bench, FleetPlan, FleetReport, Pairs, Plan, Report, fleet_report};
+use gitback_benches::{
+    Bench, FleetPlan, FleetReport, MISSED, Pairs, Plan, Report, catch_up_pairs, fleet_report,
+};
 use gitback_tests::{Binaries, Profile, Stop};
 
 use crate::{cargo, show};
@@ -26,8 +28,11 @@ pub(crate) struct Arguments {
     /// Measure instead what several envoys do together: catching up, healing, one push to many.
     #[arg(long, conflicts_with = "fold")]
     fleet: bool,
-    /// Measure instead what takes long: a long history, a gibibyte, a hundred projects on eleven envoys. Needs 12 GiB of disk.
+    /// Measure instead of that only catching up.
     #[arg(long, conflicts_with_all = ["fold", "fleet"])]
+    catch_up: bool,
+    /// Measure instead what takes long: a long history, a gibibyte, a hundred projects on eleven envoys. Needs 12 GiB of disk.
+    #[arg(long, conflicts_with_all = ["fold", "fleet", "catch_up"])]
     large: bool,
 }
 
@@ -49,6 +54,9 @@ pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     }
     if arguments.fleet {
         return fleet(arguments, stop);
+    }
+    if arguments.catch_up {
+        return catch_up(arguments, stop);
     }
     let plan = Plan {
         repo: arguments.repo.clone(),
@@ -78,12 +86,25 @@ fn fleet(arguments: &Arguments, stop: &Stop) -> Result<()> {
     show::line(&format!("\n{}", fleet_text(&report)))
 }
 
+fn catch_up(arguments: &Arguments, stop: &Stop) -> Result<()> {
+    let binaries = Binaries::build(Profile::Release, &cargo::target_dir()?)?;
+    let mut say = |part: &str| show::line(&format!("measuring: {part}"));
+    let pairs = catch_up_pairs(&binaries, &MISSED, arguments.whole_runs, stop, &mut say)?;
+    let mut rows = vec![head()];
+    rows.extend(catch_up_rows(&pairs));
+    show::line(&format!("\n{}", show::table(&rows)))
+}
+
+fn catch_up_rows(catch_ups: &[(u32, Pairs)]) -> Vec<[String; 6]> {
+    let text = |missed| format!("{missed} missed pushes, until caught up (git fetch of them)");
+    let rows = catch_ups.iter();
+    rows.map(|(missed, pairs)| row(&text(missed), pairs))
+        .collect()
+}
+
 fn fleet_text(report: &FleetReport) -> String {
     let mut rows = vec![head()];
-    for (missed, pairs) in &report.catch_ups {
-        let what = format!("{missed} missed pushes, until caught up (git fetch of them)");
-        rows.push(row(&what, pairs));
-    }
+    rows.extend(catch_up_rows(&report.catch_ups));
     for (envoys, pairs) in &report.pushes {
         let what = format!("one-commit push, durable on all of {envoys} envoys");
         rows.push(row(&what, pairs));

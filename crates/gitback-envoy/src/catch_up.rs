@@ -21,6 +21,7 @@ use crate::cell::{Cell, Foothold, State};
 use crate::daemon::Envoy;
 use crate::fault::Fault;
 use crate::peers::Neighbour;
+use crate::trace::Trace;
 pub(crate) use blame::{classify, classify_call};
 use budget::Budget;
 use envelopes::bring_envelopes;
@@ -86,6 +87,7 @@ pub(crate) fn catch_up(
         }
         state.shown_digest()
     };
+    let mut trace = Trace::begin();
     let brought = bring_envelopes(envoy, cell, neighbour, token);
     let told = if token.is_empty() && brought.as_ref().is_err_and(is_forbidden) {
         let proof = own_token(envoy, &cell.lock());
@@ -103,6 +105,7 @@ pub(crate) fn catch_up(
                 .map_err(CatchUpError::Ours)?;
         }
     }
+    trace.step("envelopes");
     let route = Route {
         envoy,
         cell,
@@ -110,9 +113,11 @@ pub(crate) fn catch_up(
     };
     if told.knows_more(&cell.lock()) {
         reconcile(route)?;
+        trace.step("reconcile");
     }
     let mut budget = Budget::new(envoy.config().catch_up_max_bytes());
-    let more = bring_objects(route, &mut budget, progress)?;
+    let more = bring_objects(route, &mut budget, &mut trace, progress)?;
+    tracing::debug!(peer = neighbour.name(), project = %cell.id(), bytes = budget.moved(), "caught up in {trace}");
     let state = cell.lock();
     Ok(CaughtUp {
         changed: state.shown_digest() != before || budget.has_brought(),

@@ -36,6 +36,9 @@ pub(crate) use foothold::Foothold;
 pub(crate) use parts::PARTS_MAX;
 pub(crate) use state::{Admitted, State, Void};
 
+/// How long somebody who was asked for what is lacking may take to begin to bring it, before it is caught up otherwise.
+const ASKED_MAX: Duration = Duration::from_secs(1);
+
 /// How long a push that is arriving holds a catch-up of the same project off.
 const ARRIVAL_MAX: Duration = Duration::from_secs(600);
 
@@ -67,6 +70,16 @@ struct Arriving {
     stored: usize,
     /// When the count left zero.
     since: Option<Instant>,
+    /// When somebody who offered something was last asked for it, and has not brought it yet.
+    asked: Option<Instant>,
+}
+
+impl Arriving {
+    /// Whether a catch-up would bring what somebody else brings already.
+    fn is_busy(&self) -> bool {
+        let within = |since: Option<Instant>, most| since.is_some_and(|at| at.elapsed() < most);
+        (self.count > 0 && within(self.since, ARRIVAL_MAX)) || within(self.asked, ASKED_MAX)
+    }
 }
 
 /// Says for as long as it lives that a forwarded push is being taken in.
@@ -74,6 +87,8 @@ struct Arriving {
 pub(crate) struct Arrival<'a> {
     cell: &'a Cell,
     is_stored: bool,
+    /// Its sender is asked for more.
+    asks: bool,
 }
 
 impl Arrival<'_> {
@@ -91,6 +106,7 @@ impl Drop for Arrival<'_> {
     fn drop(&mut self) {
         let mut arriving = self.cell.arriving();
         arriving.count -= 1;
+        arriving.asked = self.asks.then(Instant::now);
         arriving.stored -= usize::from(self.is_stored);
         drop(arriving);
         self.cell.arrived.notify_all();
@@ -104,7 +120,8 @@ pub(crate) struct CatchUpRight<'a>(&'a Cell);
 impl Drop for CatchUpRight<'_> {
     fn drop(&mut self) {
         *self.0.catching_up() = false;
-        self.0.caught_up.notify_one();
+        // Not all who wait want the right.
+        self.0.caught_up.notify_all();
     }
 }
 
@@ -220,6 +237,7 @@ impl Cell {
         Arrival {
             cell: self,
             is_stored: false,
+            asks: false,
         }
     }
 
@@ -229,17 +247,13 @@ impl Cell {
             .expect("no thread panics while it counts")
     }
 
-    /// Takes the right to catch up, unless another thread has it, or a push brings the same objects already: then
-    /// they would be sent twice. A push that takes very long keeps nobody from catching up.
+    /// Takes the right to catch up, unless another thread has it, or a push brings the same objects already or is about
+    /// to: then they would be sent twice. A push that takes very long keeps nobody from catching up.
     pub(crate) fn try_catch_up(&self) -> Option<CatchUpRight<'_>> {
         let arriving = self.arriving();
-        let recent = arriving
-            .since
-            .is_some_and(|since| since.elapsed() < ARRIVAL_MAX);
-        if arriving.count > 0 && recent {
+        if arriving.is_busy() {
             return None;
         }
-        drop(arriving);
         let mut catching_up = self.catching_up();
         if *catching_up {
             return None;
@@ -279,6 +293,24 @@ impl Cell {
         }
         *catching_up = true;
         Some(CatchUpRight(self))
+    }
+
+    /// Whether what is lacking may be asked for of whom has offered it: not while a catch-up runs, which brings the same.
+    /// None begins then before that one had time to bring it.
+    pub(crate) fn may_ask(&self, arrival: &mut Arrival<'_>) -> bool {
+        let arriving = self.arriving();
+        let free = !*self.catching_up();
+        drop(arriving);
+        arrival.asks |= free;
+        free
+    }
+
+    /// Waits, for at most `limit`, until no catch-up runs.
+    pub(crate) fn wait_caught_up(&self, limit: Duration) {
+        let waited = self
+            .caught_up
+            .wait_timeout_while(self.catching_up(), limit, |taken| *taken);
+        drop(waited.expect("no thread panics with a flag"));
     }
 
     /// Whether a catch-up runs.
@@ -407,6 +439,36 @@ mod tests {
         drop(first);
         assert!(cell.try_catch_up().is_none(), "another push still arrives");
         drop(second);
+        assert!(cell.try_catch_up().is_some());
+    }
+
+    #[test]
+    fn whoever_was_asked_first_brings_it() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (cell, _) = cell(dir.path());
+        // A catch-up runs: nobody is asked, and who offers hears of it when that has ended.
+        let right = cell.try_catch_up().expect("nobody else has it");
+        let mut offer = cell.arrival();
+        assert!(!cell.may_ask(&mut offer));
+        let begun = Instant::now();
+        cell.wait_caught_up(STORED_SOON);
+        assert!(begun.elapsed() >= STORED_SOON);
+        drop(right);
+        cell.wait_caught_up(Duration::from_secs(3600));
+        drop(offer);
+        drop(cell.try_catch_up().expect("nobody was asked"));
+        // Somebody was asked, and gets time to begin.
+        let mut offer = cell.arrival();
+        assert!(cell.may_ask(&mut offer));
+        drop(offer);
+        assert!(cell.try_catch_up().is_none());
+        drop(cell.arrival());
+        assert!(cell.try_catch_up().is_some(), "it came");
+        // Nobody waits for long for what does not come.
+        let mut offer = cell.arrival();
+        assert!(cell.may_ask(&mut offer));
+        drop(offer);
+        cell.arriving().asked = Instant::now().checked_sub(ASKED_MAX);
         assert!(cell.try_catch_up().is_some());
     }
 

@@ -7,6 +7,7 @@ mod token;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use gitback_envelope::EnvelopeId;
 use gitback_gossip::Input;
@@ -24,6 +25,7 @@ use crate::daemon::{Envoy, chain, tip_from_peer, tips_for_peer};
 use crate::fault::Fault;
 use crate::names::{self, Refused};
 use crate::peers::Neighbour;
+use crate::trace::Millis;
 pub(crate) use fleet::{NOT_OF_THE_FLEET, REMOVED};
 use intake::Intake;
 
@@ -221,10 +223,19 @@ impl Service for Surface {
             .founded(project)
             .ok_or_else(|| unknown(&self.0, project))?;
         self.may(&cell, &caller.key)?;
-        cell.repo().upload_pack_request(input, output).map_err(|fault| {
-            tracing::warn!(project = %project, error = %chain(&fault), "cannot serve a peer's fetch");
-            refusal(RefusalKind::Internal, "fault", format!("{} could not serve it", self.0.name()))
-        })
+        let begun = Instant::now();
+        match cell.repo().upload_pack_request(input, output) {
+            Ok(served) => {
+                let peer = self.0.name_of(&caller.key);
+                tracing::debug!(peer, project = %project, ?served, took = %Millis(begun.elapsed()), "served a fetch");
+                Ok(())
+            }
+            Err(fault) => {
+                tracing::warn!(project = %project, error = %chain(&fault), "cannot serve a peer's fetch");
+                let reason = format!("{} could not serve it", self.0.name());
+                Err(refusal(RefusalKind::Internal, "fault", reason))
+            }
+        }
     }
 
     fn reconcile(

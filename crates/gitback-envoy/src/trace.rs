@@ -1,12 +1,12 @@
-//! Where the time of a push goes: how long each of its steps took, in their order.
+//! Where the time of a push or of a catch-up goes: how long each of its steps took, in their order.
 //!
-//! Kept for every push, which costs one look at the clock a step; shown to whoever asks for it with `GITBACK_TRACE`, and
-//! in the daemon's log at the level `debug`.
+//! Kept for each, which costs one look at the clock a step; that of a push is shown to whoever asks for it with
+//! `GITBACK_TRACE`, and both are in the daemon's log at the level `debug`.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The steps of one push so far.
+/// The steps so far.
 #[derive(Debug)]
 pub(crate) struct Trace {
     begun: Instant,

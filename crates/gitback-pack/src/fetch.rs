@@ -16,6 +16,9 @@ pub const HAVES_MAX: usize = 16_384;
 /// Most commits that an answer says are without their parents: as many as one asks for.
 const SHALLOW_MAX: usize = 16_384;
 
+/// How the section begins that is the pack.
+pub(crate) const PACKFILE: &[u8] = b"packfile\n";
+
 /// The sender has refused, or does not speak the protocol.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -97,6 +100,54 @@ fn written(capabilities: &[&str], wants: &[Oid], haves: &[Oid]) -> Vec<u8> {
     lines
 }
 
+/// A request for a pack and nothing else, such as [`request`] makes.
+pub(crate) struct Asked {
+    pub(crate) wants: Vec<Oid>,
+    pub(crate) haves: Vec<Oid>,
+    /// The pack may build on what haves lead to.
+    pub(crate) thin: bool,
+}
+
+impl Asked {
+    /// `None` unless it is plainly one, with everything said at once.
+    pub(crate) fn parse(mut request: &[u8]) -> Option<Self> {
+        let mut buffer = Vec::new();
+        let mut next = |buffer: &mut Vec<u8>| packet::read(&mut request, buffer).ok()?;
+        if next(&mut buffer)? != Packet::Data || packet::line(&buffer) != b"command=fetch" {
+            return None;
+        }
+        loop {
+            match next(&mut buffer)? {
+                Packet::Delimiter => break,
+                Packet::Data if packet::line(&buffer) == b"object-format=sha1" => {}
+                Packet::Data if buffer.starts_with(b"agent=") => {}
+                _ => return None,
+            }
+        }
+        let mut asked = Self {
+            wants: Vec::new(),
+            haves: Vec::new(),
+            thin: false,
+        };
+        let (mut offsets, mut done) = (false, false);
+        while next(&mut buffer)? == Packet::Data {
+            let line = packet::line(&buffer);
+            match line {
+                b"thin-pack" => asked.thin = true,
+                b"ofs-delta" => offsets = true,
+                b"done" => done = true,
+                b"no-progress" => {}
+                _ => match (line.strip_prefix(b"want "), line.strip_prefix(b"have ")) {
+                    (Some(hex), _) => asked.wants.push(Oid::from_hex(hex).ok()?),
+                    (_, Some(hex)) => asked.haves.push(Oid::from_hex(hex).ok()?),
+                    _ => return None,
+                },
+            }
+        }
+        (offsets && done && request.is_empty()).then_some(asked)
+    }
+}
+
 /// Reads the pack out of the answer to a [`request`].
 ///
 /// An answer that is cut off, and one that says that something went wrong, read as an
@@ -152,7 +203,7 @@ impl<R: Read> PackReader<R> {
 
     fn head(&mut self) -> io::Result<()> {
         let line = packet::line(&self.payload);
-        if line == b"packfile" {
+        if line == packet::line(PACKFILE) {
             self.stage = Stage::Pack;
             self.payload.clear();
             return Ok(());

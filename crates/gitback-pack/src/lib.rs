@@ -6,8 +6,8 @@
 //!
 //! Everything blocks; call it from threads. Refs, object look-ups and ancestry run in
 //! process on `gix`, and so do indexing and connectivity of small packs with nothing
-//! unusual in them. Everything else of these, packing and serving fetches are `git`
-//! processes with a cleared environment and none of the machine's configuration.
+//! unusual in them, and the making of small packs for other envoys. Everything else of
+//! these, large packs and serving clients' fetches are `git` processes with a cleared environment and none of the machine's configuration.
 //!
 //! Read [`Repository`] first, then [`Quarantine`]. [`receive`] speaks `git push`'s
 //! protocol, [`fetch`] asks another envoy for objects.
@@ -28,6 +28,7 @@
 mod adopt;
 mod bulk;
 mod delta;
+mod difference;
 mod error;
 pub mod fetch;
 mod git;
@@ -70,6 +71,6 @@ pub use repack::Repacked;
 pub use repository::Repository;
 pub use room::free_percent;
 pub use scrub::{Scrubbed, Watch};
-pub use serve::HangUp;
+pub use serve::{HangUp, Served};
 pub use severity::{SEVERITIES, Severity};
 pub use spool::{Received, Spool};

@@ -1,5 +1,7 @@
 //! Looking objects up in process.
 
+mod raw;
+
 use std::cell::RefCell;
 use std::fs;
 use std::io::ErrorKind;
@@ -16,6 +18,7 @@ use gix::zlib::Inflate;
 use crate::adopt::{is_fan_out, names};
 use crate::quick::Quick;
 use crate::{Fault, Oid, Reject, headers, walk};
+pub(crate) use raw::{Raw, RawEntry};
 
 /// Largest piece of data that is read at once where reading is bounded, in bytes.
 pub(crate) const READ_MAX: usize = 8 * 1024 * 1024;

@@ -35,7 +35,7 @@ impl Repository {
     /// Makes a pack of what `wants` lead to and `haves` do not; `None` when that is nothing.
     ///
     /// Haves that are not here are skipped. A `thin` pack may build on objects that
-    /// haves lead to.
+    /// haves lead to. What is little is put together here, and git makes the rest.
     ///
     /// # Errors
     ///
@@ -46,6 +46,14 @@ impl Repository {
         haves: &[Oid],
         thin: bool,
     ) -> Result<Option<Spool>, Fault> {
+        if let Some(found) = self.difference(wants, haves, thin) {
+            if found.objects == 0 {
+                return Ok(None);
+            }
+            let mut spool = Spooling::begin(self.spool_path(), Incoming::new(), 0);
+            spool.write(&found.pack)?;
+            return Ok(spool.into_file());
+        }
         let objects = self.objects()?;
         let mut revisions = String::new();
         for oid in wants {

@@ -4,7 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
+use crate::fetch::{self, Asked};
 use crate::git::{self, Running};
+use crate::packet;
 use crate::{Fault, Repository};
 
 /// How much is copied at once.
@@ -13,6 +15,20 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const REQUEST_MAX: u64 = 4 * 1024 * 1024;
 /// Longest value of `GIT_PROTOCOL` that is passed on.
 const PROTOCOL_MAX: usize = 256;
+
+/// How a fetch was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// By this process.
+    Here {
+        /// Objects in the pack.
+        objects: usize,
+        /// Bytes of the pack.
+        bytes: usize,
+    },
+    /// By a git process.
+    ByGit,
+}
 
 impl Repository {
     /// Serves one whole `git upload-pack` conversation, protocol 0 to 2.
@@ -38,7 +54,7 @@ impl Repository {
 
     /// Answers one request of a stateless fetch, protocol 2, such as [`fetch::request`](crate::fetch::request) makes.
     ///
-    /// The request is read to its end first.
+    /// The request is read to its end first. Where it asks for little, no process is started.
     ///
     /// # Errors
     ///
@@ -46,8 +62,8 @@ impl Repository {
     pub fn upload_pack_request(
         &self,
         input: impl Read,
-        output: impl Write + Send,
-    ) -> Result<(), Fault> {
+        mut output: impl Write + Send,
+    ) -> Result<Served, Fault> {
         let mut request = Vec::new();
         input
             .take(REQUEST_MAX + 1)
@@ -56,12 +72,22 @@ impl Repository {
         if u64::try_from(request.len()).unwrap_or(u64::MAX) > REQUEST_MAX {
             return Err(Fault::RequestTooLarge { limit: REQUEST_MAX });
         }
+        let found = Asked::parse(&request)
+            .and_then(|asked| self.difference(&asked.wants, &asked.haves, asked.thin));
+        if let Some(found) = found {
+            answer(&mut output, &found.pack).map_err(Fault::stream("send to the client"))?;
+            return Ok(Served::Here {
+                objects: found.objects,
+                bytes: found.pack.len(),
+            });
+        }
         self.serve(
             request.as_slice(),
             output,
             &["--strict", "--stateless-rpc"],
             Some("version=2"),
-        )
+        )?;
+        Ok(Served::ByGit)
     }
 
     fn serve(
@@ -97,6 +123,18 @@ impl Repository {
             }
         })
     }
+}
+
+/// The section `packfile`, and the end.
+fn answer(output: &mut impl Write, pack: &[u8]) -> std::io::Result<()> {
+    let mut answer = Vec::with_capacity(pack.len() + pack.len() / 4096 + 32);
+    packet::write(&mut answer, fetch::PACKFILE)?;
+    for chunk in pack.chunks(packet::PAYLOAD_MAX - 1) {
+        packet::write_banded(&mut answer, Some(1), chunk)?;
+    }
+    packet::write_flush(&mut answer)?;
+    output.write_all(&answer)?;
+    output.flush()
 }
 
 fn is_protocol(text: &str) -> bool {

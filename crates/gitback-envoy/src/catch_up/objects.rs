@@ -11,6 +11,7 @@ use crate::cell::{Cell, git};
 use crate::fanout;
 use crate::fault::{Fault, pack_fault};
 use crate::service::HAVES_MAX;
+use crate::trace::Trace;
 
 /// Most object ids that one fetch asks for.
 pub(super) const WANTS_MAX: usize = 4096;
@@ -25,6 +26,7 @@ const ROUNDS_MAX: usize = 8;
 pub(super) fn bring_objects(
     route: Route<'_>,
     budget: &mut Budget,
+    trace: &mut Trace,
     progress: &mut dyn FnMut(String),
 ) -> Result<bool, CatchUpError> {
     let cell = route.cell;
@@ -32,6 +34,7 @@ pub(super) fn bring_objects(
     let mut came = Vec::new();
     for _ in 0..ROUNDS_MAX {
         let wants = lacking(cell, &came).map_err(CatchUpError::Ours)?;
+        trace.step("refs");
         if wants.is_empty() {
             cell.forget_parts().map_err(CatchUpError::Ours)?;
             return Ok(false);
@@ -41,7 +44,9 @@ pub(super) fn bring_objects(
         }
         // On a full disk refs still go back from what has no effect any more.
         route.envoy.room().map_err(CatchUpError::Room)?;
-        match bring(route, &wants, budget, progress) {
+        let brought = bring(route, &wants, budget, progress);
+        trace.step("objects");
+        match brought {
             Ok(Moved::All) => came = wants,
             Ok(Moved::Part) => return Ok(true),
             // One object that the peer lacks too must not keep back those that it has.

@@ -370,7 +370,11 @@ impl Job {
             bytes: spool.bytes(),
             blake3: spool.blake3(),
         });
-        let to = self.neighbour.address();
+        let (to, bytes) = (
+            self.neighbour.address(),
+            file.as_ref().map(|file| file.bytes),
+        );
+        tracing::debug!(peer = self.neighbour.name(), project = %self.cell.id(), bytes, "sends what is lacking");
         let call = self.envoy.client().push_handing_on(
             &to,
             self.cell.id(),

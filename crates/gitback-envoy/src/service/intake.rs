@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gitback_envelope::{Access, Act, Change, Envelope, EnvelopeId, Oid, Tip, Verified, VoidReason};
 use gitback_identity::{EnvoyKey, PuddleKey};
@@ -24,6 +25,10 @@ use crate::fault::Fault;
 
 /// Most ids in one receipt.
 const RECEIPT_IDS_MAX: usize = 1024;
+
+/// How long a push without objects waits for a catch-up that may bring them. One that takes longer, or is stuck, keeps
+/// nobody from bringing them.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Most envelopes in one push.
 const PUSH_ENVELOPES_MAX: usize = 1 << 16;
@@ -78,7 +83,7 @@ impl<'a> Intake<'a> {
             }
         }
         let origin = body.handoff().origin;
-        let answer = self.finish();
+        let answer = self.answer();
         match (&answer, self.handing_on.take()) {
             (Ok(PushAnswer::Durable), Some((fanout, _))) => drop(fanout.stored(&self.sent)),
             (_, Some((fanout, _))) => fanout.dropped(),
@@ -180,6 +185,32 @@ impl<'a> Intake<'a> {
         }
         self.envelopes.push(envelope);
         Ok(())
+    }
+
+    /// Takes in what came. What comes without objects and needs some is answered once the catch-up that may be bringing
+    /// them has ended: who was away asks for all by itself, and those who have something for it would bring the same.
+    fn answer(&mut self) -> Result<PushAnswer, Refusal> {
+        let is_offer = self.pack.is_none() && !self.bases_missing;
+        if !is_offer {
+            let answer = self.finish();
+            if matches!(answer, Ok(PushAnswer::Need { .. })) {
+                self.cell.may_ask(&mut self.arrival);
+            }
+            return answer;
+        }
+        let offered = self.envelopes.clone();
+        let answer = self.finish();
+        let is_lacking = match &answer {
+            Ok(PushAnswer::Need { .. }) => true,
+            Ok(PushAnswer::Durable) => false,
+            Err(refusal) => refusal.code == CATCHES_UP,
+        };
+        if !is_lacking || self.cell.may_ask(&mut self.arrival) {
+            return answer;
+        }
+        self.cell.wait_caught_up(CATCH_UP_PATIENCE);
+        self.envelopes = offered;
+        self.finish()
     }
 
     fn finish(&mut self) -> Result<PushAnswer, Refusal> {

@@ -186,8 +186,10 @@ fn makes_packs_of_what_is_lacking() {
     let clone = world.clone_with_commit("clone");
     let text: String = (0..2000).map(|n| format!("line {n}\n")).collect();
     let first = clone.commit("long", &text);
-    let second = clone.commit("long", &text.replace("line 7\n", "line seven\n"));
     world.seed(&clone);
+    let second = clone.commit("long", &text.replace("line 7\n", "line seven\n"));
+    let pushed = clone.pack(&["HEAD"], &[&first.to_string()]);
+    world.store(&pushed, &[second]).expect("a good pack");
     let unknown = parse(&"b".repeat(40));
     let build = |haves: &[Oid], thin| {
         world

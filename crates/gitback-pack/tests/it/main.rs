@@ -3,6 +3,7 @@
 mod adopting;
 mod bombs;
 mod completeness;
+mod differences;
 mod fetching;
 mod ingesting;
 mod opening;
