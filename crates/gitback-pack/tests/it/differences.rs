@@ -99,7 +99,12 @@ fn check(world: &World, wants: &[Oid], haves: &[Oid]) -> (usize, usize, usize) {
         panic!("{wants:?} without {haves:?} is little: {served:?}");
     };
     assert_eq!(bytes, pack.len());
-    let count = u32::from_be_bytes(*pack[8..].first_chunk().expect("a header"));
+    let count = u32::from_be_bytes(
+        *pack
+            .get(8..)
+            .and_then(<[u8]>::first_chunk)
+            .expect("a header"),
+    );
     assert_eq!(usize::try_from(count).expect("few"), objects);
     let asker = asker(world, haves);
     if objects > 0 {
@@ -134,7 +139,8 @@ fn history(world: &World, clone: &Clone, commits: usize, dice: &mut Dice) -> Vec
         };
         let mut tree = parents
             .first()
-            .map_or_else(BTreeMap::new, |parent| trees[parent - 1].clone());
+            .and_then(|parent| trees.get(parent - 1).cloned())
+            .unwrap_or_default();
         // Dates lie now and then.
         let date = match dice.below(4) {
             0 => 1_700_000_000 + dice.below(1000),
@@ -156,12 +162,12 @@ fn history(world: &World, clone: &Clone, commits: usize, dice: &mut Dice) -> Vec
             let names: Vec<String> = tree.keys().cloned().collect();
             match dice.below(6) {
                 0 if !names.is_empty() => {
-                    let gone = &names[dice.below(names.len())];
+                    let gone = names.get(dice.below(names.len())).expect("below");
                     writeln!(stream, "D {gone}").expect("a string");
                     tree.remove(gone);
                 }
                 1 if !names.is_empty() && !tree.contains_key(&path) => {
-                    let old = &names[dice.below(names.len())];
+                    let old = names.get(dice.below(names.len())).expect("below");
                     writeln!(stream, "R {old} {path}").expect("a string");
                     let version = tree.remove(old).expect("it is there");
                     tree.insert(path, version);
