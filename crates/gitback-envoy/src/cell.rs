@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use gitback_envelope::{Oid, Project};
 use gitback_identity::ProjectId;
 use gitback_log::Log;
-use gitback_pack::Repository;
+use gitback_pack::{InUse, Repository};
 
 use crate::fault::{Fault, pack_fault};
 use ids::Compared;
@@ -73,6 +73,7 @@ struct Arriving {
 #[derive(Debug)]
 pub(crate) struct Arrival<'a> {
     cell: &'a Cell,
+    _in_use: InUse,
     is_stored: bool,
 }
 
@@ -99,12 +100,15 @@ impl Drop for Arrival<'_> {
 
 /// The right to catch up, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct CatchUpRight<'a>(&'a Cell);
+pub(crate) struct CatchUpRight<'a> {
+    cell: &'a Cell,
+    _in_use: InUse,
+}
 
 impl Drop for CatchUpRight<'_> {
     fn drop(&mut self) {
-        *self.0.catching_up() = false;
-        self.0.caught_up.notify_one();
+        *self.cell.catching_up() = false;
+        self.cell.caught_up.notify_one();
     }
 }
 
@@ -219,6 +223,7 @@ impl Cell {
         arriving.count += 1;
         Arrival {
             cell: self,
+            _in_use: self.repo.in_use(),
             is_stored: false,
         }
     }
@@ -245,7 +250,7 @@ impl Cell {
             return None;
         }
         *catching_up = true;
-        Some(CatchUpRight(self))
+        Some(self.catch_up_right())
     }
 
     /// Waits for the right to catch up.
@@ -254,7 +259,15 @@ impl Cell {
             .caught_up
             .wait_while(self.catching_up(), |taken| *taken);
         *waited.expect("no thread panics with a flag") = true;
-        CatchUpRight(self)
+        self.catch_up_right()
+    }
+
+    /// Whoever has set the flag has the right.
+    fn catch_up_right(&self) -> CatchUpRight<'_> {
+        CatchUpRight {
+            cell: self,
+            _in_use: self.repo.in_use(),
+        }
     }
 
     /// Waits for the pushes that are arriving and stored at their sender, and for the right to catch up, until `until`.
@@ -278,7 +291,7 @@ impl Cell {
             return None;
         }
         *catching_up = true;
-        Some(CatchUpRight(self))
+        Some(self.catch_up_right())
     }
 
     /// Whether a catch-up runs.

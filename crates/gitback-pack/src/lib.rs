@@ -53,6 +53,7 @@ mod serve;
 mod serving;
 mod severity;
 mod spool;
+mod unreachable;
 mod walk;
 mod written;
 
@@ -73,3 +74,4 @@ pub use scrub::{Scrubbed, Watch};
 pub use serve::HangUp;
 pub use severity::{SEVERITIES, Severity};
 pub use spool::{Received, Spool};
+pub use unreachable::{InUse, Removed, Unreachable};
