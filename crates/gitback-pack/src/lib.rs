@@ -74,4 +74,4 @@ pub use scrub::{Scrubbed, Watch};
 pub use serve::HangUp;
 pub use severity::{SEVERITIES, Severity};
 pub use spool::{Received, Spool};
-pub use unreachable::{InUse, Removed, Unreachable};
+pub use unreachable::{InUse, Removed, Search, Unreachable};

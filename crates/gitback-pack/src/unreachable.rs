@@ -44,6 +44,20 @@ impl Drop for InUse {
     }
 }
 
+/// What a search for what no ref leads to has come to.
+#[derive(Debug)]
+pub enum Search<'a> {
+    /// It was not finished: something is in use, somebody else looks after the packs, or it was stopped.
+    Busy,
+    /// There is nothing that may leave.
+    Nothing {
+        /// There is something, and it is too young, or in a pack that is to stay.
+        left: bool,
+    },
+    /// There is something.
+    Found(Unreachable<'a>),
+}
+
 /// What no ref leads to, found and not gone yet.
 #[derive(Debug)]
 pub struct Unreachable<'a> {
@@ -58,6 +72,8 @@ pub struct Unreachable<'a> {
     /// Files of single objects that go.
     loose: Vec<PathBuf>,
     removed: Removed,
+    /// Some of it stays.
+    leaves_some: bool,
 }
 
 /// What has left.
@@ -109,8 +125,7 @@ impl Repository {
     }
 
     /// Finds what no ref leads to, in packs and files that are at least so old, and writes anew what else is in those
-    /// packs. Nothing has left on return. `None` when there is nothing, when something is in use, when somebody else looks
-    /// after the packs, or when `stop` says so. Pushes and fetches go on meanwhile.
+    /// packs. Nothing has left on return. Pushes and fetches go on meanwhile.
     ///
     /// # Errors
     ///
@@ -119,20 +134,23 @@ impl Repository {
         &self,
         age: Duration,
         stop: &dyn Fn() -> bool,
-    ) -> Result<Option<Unreachable<'_>>, Fault> {
+    ) -> Result<Search<'_>, Fault> {
         let Some(only_one) = self.try_upkeep() else {
-            return Ok(None);
+            return Ok(Search::Busy);
         };
         let begun = {
             let users = self.users();
             if users.now > 0 {
-                return Ok(None);
+                return Ok(Search::Busy);
             }
             users.begun
         };
-        let Some(dead) = self.unreachable(stop)?.filter(|dead| !dead.is_empty()) else {
-            return Ok(None);
+        let Some(dead) = self.unreachable(stop)? else {
+            return Ok(Search::Busy);
         };
+        if dead.is_empty() {
+            return Ok(Search::Nothing { left: false });
+        }
         let mut found = Unreachable {
             repository: self,
             _only_one: only_one,
@@ -141,11 +159,16 @@ impl Repository {
             packs: Vec::new(),
             loose: Vec::new(),
             removed: Removed::default(),
+            leaves_some: false,
         };
-        let whole = found.look_into_packs(&dead, age, stop)?;
+        if !found.look_into_packs(&dead, age, stop)? {
+            return Ok(Search::Busy);
+        }
         found.look_at_files(&dead, age)?;
-        let is_something = !found.packs.is_empty() || !found.loose.is_empty();
-        Ok((whole && is_something).then_some(found))
+        if found.packs.is_empty() && found.loose.is_empty() {
+            return Ok(Search::Nothing { left: true });
+        }
+        Ok(Search::Found(found))
     }
 
     /// Notes that somebody reads: what is being read stays, and no search for what may leave is in vain.
@@ -227,13 +250,15 @@ impl Unreachable<'_> {
             let beside = |suffix: &str| directory.join(format!("{stem}.{suffix}"));
             let apart = ["keep", "promisor", "mtimes"];
             let is_apart = apart.iter().any(|suffix| beside(suffix).exists());
-            if is_apart || repository.is_damaged(&stem) || !is_old(&beside("pack"), age)? {
-                continue;
-            }
+            let stays = is_apart || repository.is_damaged(&stem) || !is_old(&beside("pack"), age)?;
             let Ok(index) = index::File::at(beside("idx"), gix::hash::Kind::Sha1) else {
                 continue;
             };
             if !dead.iter().any(|oid| index.lookup(oid).is_some()) {
+                continue;
+            }
+            if stays {
+                self.leaves_some = true;
                 continue;
             }
             for at in 0..index.num_objects() {
@@ -268,13 +293,21 @@ impl Unreachable<'_> {
             let hex = oid.to_string();
             let (fan, rest) = hex.split_at(2);
             let path = objects.join(fan).join(rest);
-            if is_old(&path, age)? {
+            if !is_old(&path, age)? {
+                self.leaves_some |= path.exists();
+            } else {
                 self.removed.objects += 1;
                 self.removed.bytes = self.removed.bytes.saturating_add(size(&path));
                 self.loose.push(path);
             }
         }
         Ok(())
+    }
+
+    /// Whether some of what no ref leads to stays for now: it is too young, or in a pack that is to stay.
+    #[must_use]
+    pub const fn leaves_some(&self) -> bool {
+        self.leaves_some
     }
 
     /// Has it leave, in an order in which a crash loses nothing, unless something was begun or a ref was moved since it

@@ -12,3 +12,4 @@ mod repacking;
 mod scrubbing;
 mod serving;
 mod support;
+mod unreachable;
