@@ -5,6 +5,7 @@
 
 mod alarms;
 mod drafting;
+mod expiry;
 mod foothold;
 mod ids;
 mod incarnation;
@@ -32,6 +33,7 @@ use judge::{Judged, read_judged};
 
 pub(crate) use alarms::{address, describe};
 pub(crate) use drafting::Drafting;
+pub(crate) use expiry::{Swept, without_let_go};
 pub(crate) use foothold::Foothold;
 pub(crate) use parts::PARTS_MAX;
 pub(crate) use state::{Admitted, State, Void};
@@ -147,6 +149,7 @@ impl Cell {
         let fold = Project::with_pins(id, pins::read(&log_dir)?);
         let mut state = State::new(fold, log, log_dir.clone(), incarnation);
         state.foothold = foothold::read(&log_dir);
+        state.let_go = expiry::read(&log_dir);
         let judged = if opened.dropped.is_empty() {
             read_judged(&log_dir)
         } else {

@@ -124,7 +124,10 @@ fn no_revocation_brings_back_what_was_said_to_be_gone() {
         let mut updates = project.iter().filter_map(|one| one.statement().update());
         let new = updates.by_ref().flat_map(|update| &update.changes);
         let all: BTreeSet<Oid> = new.map(|change| change.new).collect();
-        gone += all.difference(&promised).filter(|one| !one.is_zero()).count();
+        gone += all
+            .difference(&promised)
+            .filter(|one| !one.is_zero())
+            .count();
         let before = heads(&project);
         assert!(before.is_subset(&promised), "seed {seed}");
         for _ in 0..12 {
