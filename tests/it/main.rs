@@ -10,6 +10,7 @@ mod away;
 mod copies;
 mod crash;
 mod crowd;
+mod expiry;
 mod fleet;
 mod foothold;
 mod forged;

@@ -57,6 +57,9 @@ pub(crate) enum CatchUpError {
     /// What the peer sent costs more than the configuration here allows, and may be taken elsewhere.
     #[error("{peer} sent a pack that is too much here: {what}")]
     OverLimit { peer: String, what: String },
+    /// The peer says that it does not have an object.
+    #[error("{peer} does not have {oid}")]
+    Lacks { peer: String, oid: String },
     /// Our own disk or git failed.
     #[error("cannot keep it here")]
     Ours(#[source] Fault),

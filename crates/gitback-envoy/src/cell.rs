@@ -5,6 +5,7 @@
 
 mod alarms;
 mod drafting;
+mod expiry;
 mod foothold;
 mod ids;
 mod incarnation;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use gitback_envelope::{Oid, Project};
 use gitback_identity::ProjectId;
 use gitback_log::Log;
-use gitback_pack::Repository;
+use gitback_pack::{InUse, Repository};
 
 use crate::fault::{Fault, pack_fault};
 use ids::Compared;
@@ -32,6 +33,7 @@ use judge::{Judged, read_judged};
 
 pub(crate) use alarms::{address, describe};
 pub(crate) use drafting::Drafting;
+pub(crate) use expiry::{Swept, without_let_go};
 pub(crate) use foothold::Foothold;
 pub(crate) use parts::PARTS_MAX;
 pub(crate) use state::{Admitted, State, Void};
@@ -86,6 +88,7 @@ impl Arriving {
 #[derive(Debug)]
 pub(crate) struct Arrival<'a> {
     cell: &'a Cell,
+    _in_use: InUse,
     is_stored: bool,
     /// Its sender is asked for more.
     asks: bool,
@@ -115,13 +118,16 @@ impl Drop for Arrival<'_> {
 
 /// The right to catch up, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct CatchUpRight<'a>(&'a Cell);
+pub(crate) struct CatchUpRight<'a> {
+    cell: &'a Cell,
+    _in_use: InUse,
+}
 
 impl Drop for CatchUpRight<'_> {
     fn drop(&mut self) {
-        *self.0.catching_up() = false;
+        *self.cell.catching_up() = false;
         // Not all who wait want the right.
-        self.0.caught_up.notify_all();
+        self.cell.caught_up.notify_all();
     }
 }
 
@@ -160,6 +166,7 @@ impl Cell {
         let fold = Project::with_pins(id, pins::read(&log_dir)?);
         let mut state = State::new(fold, log, log_dir.clone(), incarnation);
         state.foothold = foothold::read(&log_dir);
+        state.let_go = expiry::read(&log_dir);
         let judged = if opened.dropped.is_empty() {
             read_judged(&log_dir)
         } else {
@@ -236,6 +243,7 @@ impl Cell {
         arriving.count += 1;
         Arrival {
             cell: self,
+            _in_use: self.repo.in_use(),
             is_stored: false,
             asks: false,
         }
@@ -259,7 +267,7 @@ impl Cell {
             return None;
         }
         *catching_up = true;
-        Some(CatchUpRight(self))
+        Some(self.catch_up_right())
     }
 
     /// Waits for the right to catch up.
@@ -268,7 +276,15 @@ impl Cell {
             .caught_up
             .wait_while(self.catching_up(), |taken| *taken);
         *waited.expect("no thread panics with a flag") = true;
-        CatchUpRight(self)
+        self.catch_up_right()
+    }
+
+    /// Whoever has set the flag has the right.
+    fn catch_up_right(&self) -> CatchUpRight<'_> {
+        CatchUpRight {
+            cell: self,
+            _in_use: self.repo.in_use(),
+        }
     }
 
     /// Waits for the pushes that are arriving and stored at their sender, and for the right to catch up, until `until`.
@@ -292,7 +308,7 @@ impl Cell {
             return None;
         }
         *catching_up = true;
-        Some(CatchUpRight(self))
+        Some(self.catch_up_right())
     }
 
     /// Whether what is lacking may be asked for of whom has offered it: not while a catch-up runs, which brings the same.

@@ -12,7 +12,10 @@ use gitback_identity::EnvoyKey;
 use gitback_pack::Limits;
 use serde::Deserialize;
 
+mod kept;
 mod packs;
+
+pub(crate) use kept::KeepReplaced;
 
 /// Most peers one envoy may have in its configuration.
 pub const PEERS_MAX: usize = 1024;
@@ -49,6 +52,7 @@ pub struct Config {
     catch_up_max_bytes: u64,
     packs: Limits,
     member_max_bytes: Option<u64>,
+    keep_replaced: Option<KeepReplaced>,
     peers: Vec<Peer>,
 }
 
@@ -128,6 +132,7 @@ struct Raw {
     pack_max_cpu_seconds: Option<u64>,
     pack_max_memory_bytes: Option<u64>,
     member_max_bytes: Option<u64>,
+    keep_replaced: Option<String>,
     #[serde(default)]
     peers: Vec<RawPeer>,
 }
@@ -171,7 +176,8 @@ impl Config {
     /// `contact_interval_ms` (default 10000), `push_wait_ms` (default 3000), `push_check_ms` (default 1000),
     /// `lan_discovery` (default true), `advertise` (a list of "host:port"), `catch_up_max_bytes` (default 2 GiB), what
     /// one pack may cost (`pack_max_bytes`, `pack_max_objects`, `pack_max_unpacked_bytes`, `pack_max_delta_depth`,
-    /// `pack_max_cpu_seconds`, `pack_max_memory_bytes`; defaults: [`Limits::default`]), `member_max_bytes` (default 0: any number), and a `[[peers]]` table each with `name`, `key` (64 hex digits) and, optionally, `address` ("host:port").
+    /// `pack_max_cpu_seconds`, `pack_max_memory_bytes`; defaults: [`Limits::default`]), `member_max_bytes` (default 0: any number), `keep_replaced`
+    /// (such as "90d", default "forever"), and a `[[peers]]` table each with `name`, `key` (64 hex digits) and, optionally, `address` ("host:port").
     ///
     /// # Errors
     ///
@@ -210,6 +216,7 @@ impl Config {
             catch_up_max_bytes: catch_up_max(raw.catch_up_max_bytes)?,
             packs,
             member_max_bytes: packs::of_one_member(raw.member_max_bytes)?,
+            keep_replaced: kept::keep_replaced(raw.keep_replaced)?,
             peers: peers(raw.peers)?,
         })
     }
@@ -281,6 +288,11 @@ impl Config {
     /// How many bytes of packs one member may bring into one project by pushes to this envoy; `None`: any number.
     pub(crate) fn member_max_bytes(&self) -> Option<u64> {
         self.member_max_bytes
+    }
+
+    /// How long values are kept that were replaced; `None`: for ever.
+    pub(crate) fn keep_replaced(&self) -> Option<&KeepReplaced> {
+        self.keep_replaced.as_ref()
     }
 
     /// What the fleet is told of where this envoy is; nothing: what its interfaces say.

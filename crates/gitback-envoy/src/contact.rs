@@ -108,7 +108,9 @@ pub(crate) fn differences(
         if ours.is_some() {
             neighbour.note_holding(*id, *digest, None, same);
         }
-        let complete = ours.as_ref().is_some_and(|cell| cell.lock().is_whole());
+        let complete = ours
+            .as_ref()
+            .is_some_and(|cell| cell.lock().is_whole_beside(neighbour.key()));
         let heard = ours.as_ref().is_none_or(|cell| {
             access::partner(envoy, &cell.lock(), neighbour.key()) != Partner::Former
         });

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use gitback_identity::ProjectId;
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Swept};
+use crate::config::KeepReplaced;
 use crate::daemon::{Envoy, chain};
 
 /// How long packs are gathered before somebody looks whether there are many.
@@ -17,6 +18,10 @@ const ROUND: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(60);
 /// After so long without a new pack, a project is indexed for fetches.
 const QUIET: Duration = Duration::from_secs(20);
+/// How often one looks for what was replaced so long ago that it may go.
+const EXPIRY: Duration = Duration::from_secs(3600);
+/// How soon one tries again to have objects leave that somebody may have needed.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long a pack is kept that was put together with others: who has found it before can still read it.
 const RETIRED: Duration = Duration::from_secs(600);
 
@@ -70,7 +75,24 @@ impl Maintenance {
         // Where packs have come, and when the last one did.
         let mut grown_at: BTreeMap<ProjectId, Instant> = BTreeMap::new();
         let mut round = Instant::now();
-        while let Some(grown) = self.wait(ROUND.saturating_sub(round.elapsed())) {
+        // Where objects are to leave that something has needed.
+        let mut leaving: BTreeSet<ProjectId> = self.expire_all(envoy, &mut retired);
+        let mut expired = Instant::now();
+        let mut swept = expired;
+        loop {
+            let pause = match leaving.is_empty() {
+                true => ROUND,
+                false => AGAIN,
+            };
+            let Some(grown) = self.wait(pause.min(ROUND.saturating_sub(round.elapsed()))) else {
+                return;
+            };
+            if swept.elapsed() >= AGAIN {
+                swept = Instant::now();
+                for project in std::mem::take(&mut leaving) {
+                    self.sweep(envoy, &project, &mut leaving, &mut retired);
+                }
+            }
             for project in grown {
                 if let Some(cell) = envoy.store().founded(&project) {
                     repack(envoy, &cell);
@@ -89,11 +111,65 @@ impl Maintenance {
             for cell in envoy.store().all() {
                 cell.repo().close_unused(IDLE);
             }
+            if expired.elapsed() >= EXPIRY {
+                expired = Instant::now();
+                leaving = self.expire_all(envoy, &mut retired);
+            }
             retired.retain(|project| !clear(envoy, project));
             let quiet = grown_at.extract_if(.., |_, last| last.elapsed() >= QUIET);
             for (project, _) in quiet.collect::<Vec<_>>() {
                 self.index(envoy, &project);
             }
+        }
+    }
+
+    /// Lets go of what was replaced long ago, where the configuration says so. Where objects are still to leave.
+    fn expire_all(&self, envoy: &Envoy, retired: &mut BTreeSet<ProjectId>) -> BTreeSet<ProjectId> {
+        let mut leaving = BTreeSet::new();
+        for cell in envoy.store().all() {
+            if let Some(keep) = envoy.config().keep_replaced() {
+                expire(envoy, &cell, keep, &|| self.stops());
+            }
+            // Also what was let go before the setting was changed, or the daemon was killed.
+            self.sweep(envoy, cell.id(), &mut leaving, retired);
+        }
+        leaving
+    }
+
+    /// Has objects leave that were let go; a project where something needs them just now is to be looked at again.
+    fn sweep(
+        &self,
+        envoy: &Envoy,
+        project: &ProjectId,
+        leaving: &mut BTreeSet<ProjectId>,
+        retired: &mut BTreeSet<ProjectId>,
+    ) {
+        let Some(cell) = envoy.store().founded(project) else {
+            return;
+        };
+        // It takes room before it gives some back.
+        if self.stops() || envoy.room().is_err() {
+            return;
+        }
+        let removed = match cell.sweep(&|| self.stops()) {
+            Ok(Swept::All(removed) | Swept::Some(removed)) => removed,
+            Ok(Swept::Busy) => {
+                leaving.insert(*project);
+                return;
+            }
+            Err(fault) => {
+                if envoy.store().founded(project).is_some() {
+                    tracing::warn!(%project, error = %chain(&fault), "objects that were let go cannot leave yet");
+                }
+                return;
+            }
+        };
+        if removed.objects > 0 {
+            let (objects, bytes) = (removed.objects, removed.bytes);
+            tracing::info!(%project, objects, bytes, "objects that were let go have left");
+            retired.insert(*project);
+            // What served fetches fast is gone with them.
+            self.note_pack(project);
         }
     }
 
@@ -134,6 +210,21 @@ impl Maintenance {
 
     fn due(&self) -> MutexGuard<'_, Due> {
         self.due.lock().expect("no thread panics with what is due")
+    }
+}
+
+/// Lets go of what was replaced long ago in one project.
+fn expire(envoy: &Envoy, cell: &Cell, keep: &KeepReplaced, stop: &dyn Fn() -> bool) {
+    match cell.let_go_old(keep, stop) {
+        Ok(0) => {}
+        Ok(values) => {
+            tracing::info!(project = %cell.id(), values, keep_replaced = %keep, "let go of what was replaced long ago");
+        }
+        Err(fault) => {
+            if envoy.store().founded(cell.id()).is_some() {
+                tracing::warn!(project = %cell.id(), error = %chain(&fault), "cannot let go of what was replaced");
+            }
+        }
     }
 }
 

@@ -76,6 +76,8 @@ pub(crate) fn receive(
 ) -> Result<(), Reject> {
     let agent = concat!("gitback/", env!("CARGO_PKG_VERSION"));
     let mut trace = Trace::begin();
+    // What the greeting says is here stays until the refs have moved.
+    let _in_use = cell.repo().in_use();
     let mut session = Session::advertise(cell.repo(), input, output, agent)?;
     trace.step("greeting");
     let Some(request) = session.request()? else {

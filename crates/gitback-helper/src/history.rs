@@ -39,6 +39,12 @@ pub struct RefEvent {
     pub served_as: Option<String>,
     /// Whether the object is in this envoy's repository.
     pub here: bool,
+    /// When this envoy let the object go, Unix milliseconds, if it did and it has not come again.
+    #[serde(default)]
+    pub let_go_ms: Option<u64>,
+    /// What `keep_replaced` in its configuration said then.
+    #[serde(default)]
+    pub let_go_by: Option<String>,
 }
 
 /// A ref that was, or would be, moved back.

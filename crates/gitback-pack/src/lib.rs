@@ -54,6 +54,7 @@ mod serve;
 mod serving;
 mod severity;
 mod spool;
+mod unreachable;
 mod walk;
 mod written;
 
@@ -74,3 +75,4 @@ pub use scrub::{Scrubbed, Watch};
 pub use serve::{HangUp, Served};
 pub use severity::{SEVERITIES, Severity};
 pub use spool::{Received, Spool};
+pub use unreachable::{InUse, Removed, Search, Unreachable};

@@ -155,6 +155,7 @@ impl Repository {
     ///
     /// [`RefError`] says which change cannot be, and why.
     pub fn update_refs(&self, changes: &[RefChange]) -> Result<(), RefError> {
+        self.note_refs_move();
         self.changing_refs(|| {
             let current = self.ref_values()?;
             check(self, &current, changes)?;

@@ -15,6 +15,7 @@ use rustix::fs::FlockOperation;
 use crate::kept_refs::KeptRefs;
 use crate::objects::{Change, Kept, Objects};
 use crate::recover::{self, Recovered};
+use crate::unreachable::Users;
 use crate::{Fault, Oid, OpenError};
 
 /// The configuration of every repository, whole. Opening one writes it anew when it differs.
@@ -61,6 +62,7 @@ struct Inner {
     damaged: Mutex<BTreeSet<String>>,
     /// Whoever takes packs away, or reads all of them, does so alone.
     upkeep: Mutex<()>,
+    users: Mutex<Users>,
     objects: Kept,
     /// The directory itself, locked.
     _lock: OwnedFd,
@@ -160,6 +162,7 @@ impl Repository {
                 kept_refs: KeptRefs::default(),
                 damaged: Mutex::default(),
                 upkeep: Mutex::default(),
+                users: Mutex::default(),
                 _lock: lock,
             }),
         }
@@ -290,6 +293,12 @@ impl Repository {
     pub(crate) fn upkeep(&self) -> MutexGuard<'_, ()> {
         let upkeep = self.inner.upkeep.lock();
         upkeep.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn users(&self) -> MutexGuard<'_, Users> {
+        // Every change is one of a number.
+        let users = self.inner.users.lock();
+        users.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn kept_refs(&self) -> &KeptRefs {

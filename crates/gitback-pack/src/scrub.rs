@@ -25,6 +25,7 @@ use crate::repository::sync_directory;
 use crate::serving;
 use crate::{Fault, Oid, Repository};
 use check::Found;
+pub(crate) use check::made_index;
 
 /// What a long reading asks and tells.
 pub struct Watch<'a> {
@@ -274,7 +275,7 @@ impl Repository {
 
     /// Removes what speaks of more than one pack, durably: git believes it, also of what is damaged or gone. The caller
     /// keeps others from opening packs.
-    fn remove_followers(&self) -> Result<(), Fault> {
+    pub(crate) fn remove_followers(&self) -> Result<(), Fault> {
         let objects = self.objects_path();
         let (packs, info) = (objects.join("pack"), objects.join("info"));
         remove_index_over_packs(&packs)?;

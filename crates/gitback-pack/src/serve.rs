@@ -97,6 +97,7 @@ impl Repository {
         arguments: &[&str],
         protocol: Option<&str>,
     ) -> Result<(), Fault> {
+        let _in_use = self.reading();
         let mut command = git::command(self.path(), "upload-pack")?;
         command.args(arguments).arg("--").arg(self.path());
         if let Some(protocol) = protocol.filter(|protocol| is_protocol(protocol)) {

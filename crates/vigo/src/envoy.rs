@@ -31,14 +31,17 @@ const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 /// From which size on, in bytes, memory is the system's again as soon as it is free; by itself the C library raises that
 /// with what it sees, to 32 MiB.
 const APART: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "262144");
+/// Each thread keeps no freed pieces for itself: what many threads keep nobody else can use, and the pages that these lie on
+/// are never the system's again.
+const SHARED: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
 /// What a daemon tells the C library by its environment.
-pub(crate) const ALLOCATOR: [(&str, &str); 2] = [ARENAS, APART];
+pub(crate) const ALLOCATOR: [(&str, &str); 3] = [ARENAS, APART, SHARED];
 
 /// Begins anew with settings that the C library reads at the start of a program only: with a place to allocate in for each
 /// of many threads, and what a large pack has taken kept for the next one, a daemon that has nothing to do holds many
 /// mebibytes that nobody uses. If it cannot, it goes on.
 ///
-/// Source: mallopt(3), `M_ARENA_MAX` and `M_MMAP_THRESHOLD`.
+/// Source: mallopt(3), `M_ARENA_MAX` and `M_MMAP_THRESHOLD`; The GNU C Library, "Memory Allocation Tunables".
 fn begin_small() {
     use std::os::unix::process::CommandExt as _;
     if std::env::var_os(ARENAS.0).is_some() {
@@ -50,7 +53,9 @@ fn begin_small() {
     };
     let mut again = std::process::Command::new(program);
     again.arg0(name).args(arguments);
-    again.envs(ALLOCATOR);
+    // What somebody has set stays.
+    let unset = |(name, _): &(&str, &str)| std::env::var_os(name).is_none();
+    again.envs(ALLOCATOR.into_iter().filter(unset));
     // Only a failure comes back.
     let _ = again.exec();
 }

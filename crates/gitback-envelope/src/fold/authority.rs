@@ -189,6 +189,11 @@ impl Authority {
         self.awaited.contains(id)
     }
 
+    /// Whether a cut that counts names anything that is not here.
+    pub(super) fn awaits_any(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
     /// What the puddle may do now.
     pub(super) fn access(&self, puddle: &PuddleKey) -> Option<Access> {
         if self.line.current() == Some(*puddle) {

@@ -23,6 +23,10 @@ pub(super) enum Rests {
 pub(super) struct Awaited(BTreeMap<EnvelopeId, BTreeSet<Rests>>);
 
 impl Awaited {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn contains(&self, id: &EnvelopeId) -> bool {
         self.0.contains_key(id)
     }

@@ -15,6 +15,7 @@ mod line;
 mod members;
 mod quota;
 mod refs;
+mod returning;
 mod standing;
 mod waiting;
 

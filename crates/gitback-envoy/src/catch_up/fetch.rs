@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gitback_pack::fetch::PackReader;
+use gitback_pack::fetch::{FetchError, PackReader};
 use gitback_pack::{Limits, Quarantine, Reject};
 use gitback_peer::CallError;
 
@@ -162,6 +162,13 @@ impl Route<'_> {
                 CatchUpError::OverLimit {
                     peer: self.neighbour.name().to_owned(),
                     what: reject.to_string(),
+                }
+            }
+            Reject::Broken(error) if FetchError::unknown(&error).is_some() => {
+                let oid = FetchError::unknown(&error).map(|oid| oid.to_string());
+                CatchUpError::Lacks {
+                    peer: self.neighbour.name().to_owned(),
+                    oid: oid.unwrap_or_default(),
                 }
             }
             reject => CatchUpError::Sent {

@@ -1,6 +1,7 @@
 //! Bringing in the objects that updates name and that are missing here.
 
 use gitback_envelope::Oid;
+use gitback_identity::EnvoyKey;
 use gitback_peer::{CallError, RefusalKind};
 
 use super::CatchUpError;
@@ -33,7 +34,8 @@ pub(super) fn bring_objects(
     // What has just come was checked where nobody waits for the project's lock.
     let mut came = Vec::new();
     for _ in 0..ROUNDS_MAX {
-        let wants = lacking(cell, &came).map_err(CatchUpError::Ours)?;
+        let peer = route.neighbour.key();
+        let wants = lacking(cell, peer, &came).map_err(CatchUpError::Ours)?;
         trace.step("refs");
         if wants.is_empty() {
             cell.forget_parts().map_err(CatchUpError::Ours)?;
@@ -51,7 +53,8 @@ pub(super) fn bring_objects(
             Ok(Moved::Part) => return Ok(true),
             // One object that the peer lacks too must not keep back those that it has.
             Err(error) if is_of_one_object(&error) => {
-                let failed = (wants.len() == 1).then_some(error);
+                let is_told = wants.len() == 1 && !matches!(error, CatchUpError::Lacks { .. });
+                let failed = is_told.then_some(error);
                 return bring_singly(route, &wants, failed, budget, progress);
             }
             Err(error) => return Err(error),
@@ -75,13 +78,13 @@ pub(super) enum Moved {
 
 /// What is missing here: what heads need, and when that is nothing, what only old updates name. The closure of what
 /// `came` is here.
-fn lacking(cell: &Cell, came: &[Oid]) -> Result<Vec<Oid>, Fault> {
+fn lacking(cell: &Cell, peer: &EnvoyKey, came: &[Oid]) -> Result<Vec<Oid>, Fault> {
     let mut state = cell.lock();
     cell.judge(&mut state)?;
     cell.settle(&mut state, came)?;
     let heads: Vec<Oid> = state.lacking().iter().copied().take(WANTS_MAX).collect();
     if heads.is_empty() {
-        absent(cell, state.unjudged_objects())
+        absent(cell, state.unjudged_objects(peer))
     } else {
         Ok(heads)
     }
@@ -151,7 +154,8 @@ fn bring_singly(
     budget: &mut Budget,
     progress: &mut dyn FnMut(String),
 ) -> Result<bool, CatchUpError> {
-    let older = route.cell.lock().unjudged_objects();
+    let peer = route.neighbour.key();
+    let older = route.cell.lock().unjudged_objects(peer);
     let mut older = absent(route.cell, older).map_err(CatchUpError::Ours)?;
     older.retain(|oid| !wants.contains(oid));
     let heads = wants.iter().filter(|_| failed.is_none());
@@ -164,6 +168,8 @@ fn bring_singly(
         match bring(route, std::slice::from_ref(want), budget, progress) {
             Ok(Moved::All) => came.push(*want),
             Ok(Moved::Part) => return Ok(true),
+            // It may have let that go, as its configuration says.
+            Err(CatchUpError::Lacks { .. }) if route.cell.lock().note_denied(*want, *peer) => {}
             Err(error) if is_of_one_object(&error) => failed = Some(error),
             Err(error) => return Err(error),
         }
@@ -182,7 +188,9 @@ fn bring_singly(
 /// Whether another object may still be had from the same peer.
 pub(super) fn is_of_one_object(error: &CatchUpError) -> bool {
     match error {
-        CatchUpError::Sent { .. } | CatchUpError::OverLimit { .. } => true,
+        CatchUpError::Sent { .. } | CatchUpError::OverLimit { .. } | CatchUpError::Lacks { .. } => {
+            true
+        }
         CatchUpError::Call { source, .. } => matches!(
             source,
             CallError::Refused(refusal) if refusal.status == RefusalKind::Internal
@@ -204,7 +212,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use gitback_envelope::{Act, Change, Grant, Incarnation, RefName, Statement, Update, Verified};
-    use gitback_identity::{EnvoyKey, Handle, PuddleKey, SecretKey};
+    use gitback_identity::{Handle, PuddleKey, SecretKey};
 
     use super::*;
     use crate::cell::Drafting;
@@ -280,12 +288,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary folder");
         let (cell, tip) = updated(dir.path(), hollow_commit);
         let other = Oid::from_bytes(&[7; 20]);
+        let peer = EnvoyKey::new(SecretKey::from_seed(&[9; 32]).public());
         for came in [&[][..], &[other]] {
-            assert_eq!(lacking(&cell, came).expect("readable"), [tip]);
+            assert_eq!(lacking(&cell, &peer, came).expect("readable"), [tip]);
             assert!(cell.shown_refs().expect("readable").is_empty());
         }
         // Nobody but a walk could tell that it is not whole.
-        assert_eq!(lacking(&cell, &[tip]).expect("readable"), []);
+        assert_eq!(lacking(&cell, &peer, &[tip]).expect("readable"), []);
         let refs = cell.shown_refs().expect("readable");
         assert_eq!(refs.values().copied().collect::<Vec<_>>(), [tip]);
     }

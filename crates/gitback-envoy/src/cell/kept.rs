@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::time::SystemTime;
 
 use gitback_envelope::{EnvelopeId, Oid, Verdict};
 use gitback_pack::RefChange;
@@ -17,7 +18,7 @@ use crate::disk;
 use crate::fault::{Fault, pack_fault};
 
 /// Below it lie the values that refs had and that nothing else leads to.
-const OLD: &str = "refs/gitback/old/";
+pub(super) const OLD: &str = "refs/gitback/old/";
 
 /// Values that refs leave, each with the name of one that leaves it.
 pub(super) type Left = BTreeMap<Oid, Vec<u8>>;
@@ -122,7 +123,10 @@ impl Cell {
         for change in kept {
             let name = String::from_utf8_lossy(&change.name);
             let path = self.repo.path().join(name.as_ref());
-            let synced = match File::open(&path).and_then(|file| file.sync_all()) {
+            // It may have been there before: how long it is kept counts from now.
+            let dated = |file: &File| file.set_modified(SystemTime::now());
+            let written = File::open(&path).and_then(|file| dated(&file).and(file.sync_all()));
+            let synced = match written {
                 // It was there before, and is packed.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
                 other => other.and_then(|()| path.parent().map_or(Ok(()), disk::sync_dir)),

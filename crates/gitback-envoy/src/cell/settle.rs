@@ -20,7 +20,7 @@ use crate::fault::{Fault, pack_fault};
 const HIDDEN: &[u8] = b"refs/gitback/";
 
 /// Below it lie the objects of updates without effect that refs once followed.
-const VOID: &str = "refs/gitback/void/";
+pub(super) const VOID: &str = "refs/gitback/void/";
 
 impl Cell {
     /// Checks what is new, and lets refs follow it. What is stored stays stored, whatever ails the repository: then

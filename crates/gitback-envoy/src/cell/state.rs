@@ -11,6 +11,7 @@ use gitback_envelope::{
 use gitback_identity::{EnvoyKey, PuddleKey, hex};
 use gitback_log::Log;
 
+use super::expiry::Gone;
 use super::foothold::Foothold;
 use super::judge::Judged;
 use super::pins;
@@ -34,6 +35,10 @@ pub(crate) struct State {
     pub(super) forced: BTreeSet<EnvelopeId>,
     /// Values that were forced away and whose objects may have just arrived.
     pub(super) replaced: BTreeSet<Oid>,
+    /// Values that were let go here.
+    pub(super) let_go: Gone,
+    /// Values that nobody has to have any more, and which peers have said that they do not have them.
+    pub(super) denied: BTreeMap<Oid, BTreeSet<EnvoyKey>>,
     /// Objects that heads name and the repository lacks.
     pub(super) lacking: BTreeSet<Oid>,
     /// Something folded that may move refs, and refs have not followed it yet, so that `lacking` does not speak of it.
@@ -122,6 +127,8 @@ impl State {
             held_out: BTreeSet::new(),
             forced: BTreeSet::new(),
             replaced: BTreeSet::new(),
+            let_go: Gone::new(),
+            denied: BTreeMap::new(),
             lacking: BTreeSet::new(),
             unsettled: false,
             foothold: Foothold::Known,
@@ -209,16 +216,20 @@ impl State {
         }
     }
 
-    /// Updates with an effect whose claims could not be checked yet.
-    fn open_claims(&self) -> impl Iterator<Item = &EnvelopeId> {
-        self.unjudged.iter().filter(|id| self.void(id).is_none())
+    /// Updates with an effect whose claims could not be checked yet, and can be: beside `peer`, or at all.
+    fn open_claims(&self, peer: Option<&EnvoyKey>) -> impl Iterator<Item = &EnvelopeId> {
+        let counting = self.unjudged.iter().filter(|id| self.void(id).is_none());
+        counting.filter(move |id| {
+            let update = self.update(id);
+            !update.is_some_and(|update| self.is_past_checking(update, peer))
+        })
     }
 
     /// Objects of updates whose claims could not be checked for want of them. Those of updates without effect are not
-    /// asked for.
-    pub(crate) fn unjudged_objects(&self) -> Vec<Oid> {
+    /// asked for, nor what was let go here or `peer` does not have.
+    pub(crate) fn unjudged_objects(&self, peer: &EnvoyKey) -> Vec<Oid> {
         let changes = self
-            .open_claims()
+            .open_claims(Some(peer))
             .filter_map(|id| self.update(id))
             .flat_map(|update| &update.changes);
         changes
@@ -230,7 +241,7 @@ impl State {
     /// How many bytes the packs had that brought those objects elsewhere, by what the updates say; `None` when one of
     /// them does not say, or none of them is waited for.
     pub(crate) fn awaited_bytes(&self) -> Option<u64> {
-        let updates = self.open_claims().filter_map(|id| self.update(id));
+        let updates = self.open_claims(None).filter_map(|id| self.update(id));
         let sizes: Option<Vec<u64>> = updates
             .filter(|update| update.changes.iter().any(|change| !change.new.is_zero()))
             .map(|update| update.pack.as_ref().map(|pack| pack.bytes))
@@ -378,7 +389,12 @@ impl State {
 
     /// Whether everything is here and judged.
     pub(crate) fn is_whole(&self) -> bool {
-        self.has_all() && self.open_claims().next().is_none()
+        self.has_all() && self.open_claims(None).next().is_none()
+    }
+
+    /// Whether everything is here and judged for which `peer` could help.
+    pub(crate) fn is_whole_beside(&self, peer: &EnvoyKey) -> bool {
+        self.has_all() && self.open_claims(Some(peer)).next().is_none()
     }
 
     /// Says that the copy is being given up, or is not after all. From then on nothing is taken in that was not

@@ -149,6 +149,7 @@ fn bring(
             }
             CatchUpError::Sent { .. }
             | CatchUpError::OverLimit { .. }
+            | CatchUpError::Lacks { .. }
             | CatchUpError::Ours(_)
             | CatchUpError::Room(_)
             | CatchUpError::Short { .. } => Some(chain(&error)),

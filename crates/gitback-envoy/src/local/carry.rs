@@ -43,6 +43,7 @@ pub(super) fn carry_over(
         .store()
         .find(from)
         .ok_or_else(|| unknown_project(envoy, uid, from, None))?;
+    let _in_use = [source.repo().in_use(), target.repo().in_use()];
     let standing = may_write(envoy, uid, &target)?;
     check_source(envoy, uid, &source, &standing)?;
     room(envoy)?;

@@ -39,6 +39,14 @@ pub(super) fn page(
             });
         }
     }
+    let state = cell.lock();
+    for event in events.iter_mut().filter(|event| !event.here) {
+        let new = event.new.as_deref().and_then(|new| new.parse::<Oid>().ok());
+        if let Some(gone) = new.and_then(|new| state.let_go(&new)) {
+            event.let_go_ms = Some(gone.at_ms);
+            event.let_go_by = Some(gone.setting.clone());
+        }
+    }
     Ok(Reply::RefLog { events, more })
 }
 
@@ -154,6 +162,8 @@ impl<'a> History<'a> {
                 .then(|| self.served_as(envelope.id(), &change.new))
                 .flatten(),
             here: false,
+            let_go_ms: None,
+            let_go_by: None,
         }
     }
 

@@ -15,6 +15,7 @@ use super::failures::{denied, failed, ours};
 use super::ref_log::{History, resolve, short, text};
 use crate::access;
 use crate::cell::{Cell, State, git};
+use crate::clock;
 use crate::daemon::Envoy;
 use crate::fault::{Fault, pack_fault};
 use crate::push::{MoveError, Pusher, move_refs};
@@ -41,6 +42,7 @@ struct Target {
 
 pub(super) fn restore(envoy: &Arc<Envoy>, uid: u32, wish: &Wish<'_>) -> Result<Reply, Failure> {
     let cell = visible(envoy, uid, wish.project)?;
+    let _in_use = cell.repo().in_use();
     let (pusher, name, targets) = {
         let state = cell.lock();
         let pusher = match wish.dry_run {
@@ -246,9 +248,14 @@ fn not_here(envoy: &Envoy, state: &State, name: &RefName, target: &Target) -> Fa
     let oid: String = target.oid.to_string().chars().take(10).collect();
     let what = format!("the objects of {oid} are not on {}", envoy.name());
     let failure = failed(what);
+    let let_go = state.let_go(&target.oid).map(|gone| {
+        let (name, day) = (envoy.name(), clock::day(gone.at_ms, clock::now_ms()));
+        let setting = &gone.setting;
+        format!("{name} let them go on {day}: its envoy.toml said keep_replaced = \"{setting}\"")
+    });
     let Some(from) = target.from else {
         return failure
-            .because("no ref here leads to them")
+            .because(let_go.unwrap_or_else(|| "no ref here leads to them".to_owned()))
             .hint("push them, or restore where they are");
     };
     let history = History::of(state, Some(name));
@@ -270,10 +277,12 @@ fn not_here(envoy: &Envoy, state: &State, name: &RefName, target: &Target) -> Fa
         }
     }
     if holders.is_empty() {
-        return failure.because("no envoy is known that had them");
+        let unknown = || "no envoy is known that had them".to_owned();
+        return failure.because(let_go.unwrap_or_else(unknown));
     }
+    let had = format!("these envoys had them: {}", holders.join("; "));
     failure
-        .because(format!("these envoys had them: {}", holders.join("; ")))
+        .because(let_go.map_or_else(|| had.clone(), |let_go| format!("{let_go}; {had}")))
         .hint(format!(
             "there: vigo swarm gitback restore {} {short} --to {from}",
             state.fold().id()

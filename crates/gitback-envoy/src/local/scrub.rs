@@ -16,7 +16,7 @@ use gitback_peer::CallError;
 use super::admission::{may_see, visible};
 use super::failures::{failed, parse_id, usage};
 use crate::catch_up::{CatchUpError, Mended, mend};
-use crate::cell::{Cell, git};
+use crate::cell::{Cell, without_let_go};
 use crate::daemon::{Envoy, chain};
 use crate::fault::pack_fault;
 use crate::peers::Neighbour;
@@ -181,7 +181,8 @@ impl Reading<'_> {
             let updates = updates.filter_map(|envelope| envelope.statement().update());
             let changes = updates.flat_map(|update| &update.changes);
             let new = changes.map(|change| change.new);
-            new.filter(|oid| !oid.is_zero()).map(git).collect()
+            let new = new.filter(|oid| !oid.is_zero()).collect();
+            without_let_go(&state, new)
         };
         let stop = || self.envoy.maintenance().stops();
         let given_up = self.cell.repo().give_up(oids, &named, &stop);

@@ -448,6 +448,8 @@ fn replies() -> Vec<Reply> {
                 replaced_by: None,
                 served_as: None,
                 here: false,
+                let_go_ms: Some(9),
+                let_go_by: Some("90d".into()),
             }],
             more: true,
         },

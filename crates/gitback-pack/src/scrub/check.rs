@@ -82,7 +82,7 @@ pub(super) fn pack(
 }
 
 /// The index that git makes of a pack: outside `None` when it was told to stop, inside when git finds the pack damaged.
-pub(super) fn made_index(
+pub(crate) fn made_index(
     repository: &Repository,
     pack: &Path,
     stop: &dyn Fn() -> bool,

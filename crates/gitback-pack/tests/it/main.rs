@@ -13,3 +13,4 @@ mod repacking;
 mod scrubbing;
 mod serving;
 mod support;
+mod unreachable;

@@ -124,7 +124,13 @@ fn more(event: &RefEvent) -> Vec<String> {
         _ => {}
     }
     if event.new.is_some() && !event.here {
-        more.push("its objects are not here".to_owned());
+        more.push(match (event.let_go_ms, &event.let_go_by) {
+            (Some(at), Some(setting)) => format!(
+                "its objects were let go here on {} (keep_replaced = \"{setting}\")",
+                show::date(at)
+            ),
+            _ => "its objects are not here".to_owned(),
+        });
     }
     more
 }
@@ -153,6 +159,8 @@ mod tests {
             replaced_by: None,
             served_as: None,
             here: true,
+            let_go_ms: None,
+            let_go_by: None,
         };
         let line =
             "-                 abababab  forced   main  1111111111 -> 2222222222  dan on mars";

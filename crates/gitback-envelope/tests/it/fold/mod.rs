@@ -13,6 +13,7 @@ mod oracle;
 mod play;
 mod quota;
 mod ref_rules;
+mod returning;
 mod rules;
 mod scenes;
 mod stage;

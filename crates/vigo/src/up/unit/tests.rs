@@ -85,6 +85,7 @@ fn the_machines_unit_has_the_directories_of_its_layout() {
         "ExecStart=\"/usr/local/bin/vigo\" envoy run",
         "Environment=\"PATH=/usr/local/bin:/usr/bin:/bin\"",
         "Environment=MALLOC_ARENA_MAX=2",
+        "Environment=GLIBC_TUNABLES=glibc.malloc.tcache_count=0",
         "StateDirectory=vigo",
         "RuntimeDirectory=vigo",
         "WantedBy=multi-user.target",
