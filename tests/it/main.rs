@@ -29,6 +29,7 @@ mod restore;
 mod rootless;
 mod scrub;
 mod secrets;
+mod slips;
 mod survive;
 mod tree;
 mod up;

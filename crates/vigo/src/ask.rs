@@ -205,6 +205,20 @@ pub(crate) fn recovery_words(
     utf8(bytes.map_err(fault)?).map_err(|why| failure::words_file(file, why))
 }
 
+/// The recovery word at `place`, typed on the terminal once more.
+pub(crate) fn recovery_word(
+    place: usize,
+    console: &mut Console<'_>,
+) -> Result<Zeroizing<String>, Failure> {
+    let fault = |error: io::Error| failure::prompt(&error);
+    let mut terminal = raw_stdin().map_err(fault)?;
+    let mut bytes = Zeroizing::new(vec![0_u8; RECOVERY_TEXT_MAX]);
+    console.prompt(format_args!("Word {place}: "));
+    let read = terminal.read(&mut bytes).map_err(fault)?;
+    bytes.truncate(read);
+    utf8(bytes).map_err(|why| failure::words_file(None, why))
+}
+
 /// Reads until there are enough words, an empty line, or the end.
 fn typed_words(console: &mut Console<'_>) -> Result<Zeroizing<String>, Failure> {
     let fault = |error: io::Error| failure::prompt(&error);
