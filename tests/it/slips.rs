@@ -2,7 +2,10 @@
 
 use gitback_tests::{Fleet, Terminal};
 
-use crate::world::{done, options, says};
+use crate::world::{
+    clone, commit, done, fleet, local, notes, options, push_all, says, served, wait_for,
+    wait_for_copies,
+};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -20,7 +23,14 @@ fn a_mistyped_recovery_word_is_asked_for_again() {
         line.expect("a fingerprint").trim().to_owned()
     };
 
-    let line = ["swarm", "puddle", "init", "--from-recovery", "--name", "dan"];
+    let line = [
+        "swarm",
+        "puddle",
+        "init",
+        "--from-recovery",
+        "--name",
+        "dan",
+    ];
     let init = venus.vigo([&line[..], &["--no-up", "--no-unlock"]].concat());
     let mut init = Terminal::start(&init).expect("a terminal");
     init.sees("Words from 1: ").expect("asked");
@@ -50,4 +60,114 @@ fn a_mistyped_recovery_word_is_asked_for_again() {
     says(&back, &["Brought back puddle dan"]);
     let status = done(mars.vigo(["swarm", "puddle", "status"]));
     assert_eq!(key(&back), key(&status.stdout));
+}
+
+/// The commands among the hints, as they are to be typed.
+fn hinted<'a>(said: &'a str, start: &str) -> Vec<Vec<&'a str>> {
+    let lines = said.lines().filter_map(|line| line.split_once("hint: "));
+    let lines = lines.filter_map(|(_, hint)| hint.trim().strip_prefix(start));
+    let words = |line: &'a str| {
+        let line = line.split_once("    (").map_or(line, |(line, _)| line);
+        line.split_whitespace().collect()
+    };
+    lines.map(words).collect()
+}
+
+#[test]
+fn a_divergence_is_ended_by_the_commands_that_are_shown() {
+    let mut fleet = Fleet::start(options(2).links()).expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    push_all(fleet.person(0), &work);
+    wait_for_copies(fleet.person(0), 2);
+    let there = clone(fleet.person(1), "clone");
+    let here = (work.as_path(), "gitback");
+    let places = [here, (there.as_path(), "origin")];
+    for what in ["status", "push"] {
+        fleet.cut(1);
+        for (index, (work, remote)) in places.iter().enumerate() {
+            let person = fleet.person(index);
+            let file = format!("{what}-{index}.txt");
+            std::fs::write(work.join(&file), "alone\n").expect("a file");
+            done(person.git(work, ["add", &file]));
+            done(person.git(work, ["commit", "--quiet", "-m", &file]));
+            done(person.git(work, ["push", "-o", "gitback.wait=0", remote, "main"]));
+        }
+        fleet.mend(1);
+        for index in [0, 1] {
+            wait_for(fleet.person(index), "main has diverged", |status| {
+                status["versions"][0]["name"] == "refs/heads/main"
+            });
+        }
+        // The one whose version is shown can go on pushing.
+        let tip = |index: usize| {
+            let asked = fleet
+                .person(index)
+                .git(places[index].0, ["rev-parse", "main"]);
+            done(asked).stdout.trim().to_owned()
+        };
+        let shown = &served(fleet.person(0), "gitback://dan/notes")["refs/heads/main"];
+        let index = usize::from(*shown != tip(0));
+        let ((work, remote), person) = (places[index], fleet.person(index));
+        let said = match what {
+            "push" => {
+                commit(person, work, "one more");
+                let pushed = done(person.git(work, ["push", remote, "main"])).stderr;
+                says(&pushed, &["warning: main has diverged: "]);
+                pushed
+            }
+            _ => {
+                let asked = person.vigo(["swarm", "gitback", "status"]).cwd(work);
+                done(asked).stderr
+            }
+        };
+        says(&said, &["nothing is lost"]);
+        let commands = hinted(&said, "git ");
+        assert_eq!(commands.len(), 3, "{said}");
+        for command in commands {
+            done(person.git(work, command));
+        }
+        for index in [0, 1] {
+            wait_for(fleet.person(index), "one version", |status| {
+                status["diverged"] == serde_json::json!([]) && status["copies"] == 2
+            });
+        }
+        for (index, (work, remote)) in places.iter().enumerate() {
+            let pull = [
+                "pull",
+                "--quiet",
+                "--no-rebase",
+                "--no-edit",
+                remote,
+                "main",
+            ];
+            done(fleet.person(index).git(work, pull));
+        }
+    }
+}
+
+#[test]
+fn a_forced_push_says_how_what_it_replaced_comes_back() {
+    let fleet = fleet(1);
+    let work = notes(&fleet);
+    let mars = fleet.person(0);
+    let first = push_all(mars, &work).stderr;
+    assert!(!first.contains("restore"), "{first}");
+    let before = local(mars, &work)["refs/heads/main"].clone();
+    let quiet = ["push", "--quiet", "--force", "gitback", "main~1:main"];
+    let said = done(mars.git(&work, quiet)).stderr;
+    assert!(!said.contains("restore"), "{said}");
+    done(mars.git(&work, ["push", "--quiet", "gitback", "main"]));
+    let said = done(mars.git(&work, ["push", "--force", "gitback", "main~1:main"])).stderr;
+    let commands = hinted(&said, "what was there before is kept: vigo ");
+    done(mars.vigo(&commands[0]));
+    assert_eq!(
+        served(mars, "gitback://dan/notes")["refs/heads/main"],
+        before
+    );
+    // A branch that was deleted comes back in the same way.
+    let said = done(mars.git(&work, ["push", "gitback", ":topic/1"])).stderr;
+    let commands = hinted(&said, "what was there before is kept: vigo ");
+    done(mars.vigo(&commands[0]));
+    assert_eq!(served(mars, "gitback://dan/notes"), local(mars, &work));
 }

@@ -14,6 +14,7 @@ use gitback_pack::receive::{Command, Request, Session};
 use gitback_pack::{Incoming, Kind, Limits, Quarantine, Received, Reject};
 
 use crate::access::{Denial, may_push};
+use crate::aftermath;
 use crate::cell::{Admitted, Cell, State};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
@@ -44,6 +45,8 @@ pub(crate) struct Pusher {
     pub(crate) quiet: bool,
     /// The user wants to see where the time goes.
     pub(crate) trace: bool,
+    /// What the user's git calls the project.
+    pub(crate) remote: Option<String>,
 }
 
 /// What a push asked for by `-o gitback.…`.
@@ -156,7 +159,8 @@ pub(crate) fn receive(
             let limit = wishes.wait.limit(configured);
             let standing = await_peers(envoy, cell, &answers, wishes.wait, limit);
             trace.step("peers");
-            for line in standing.lines() {
+            let aftermath = aftermath::lines(envoy, cell, &stored.ids, pusher.remote.as_deref());
+            for line in standing.lines().into_iter().chain(aftermath) {
                 if !pusher.quiet || line.starts_with("warning:") {
                     session.message(&line)?;
                 }
