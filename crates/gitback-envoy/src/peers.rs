@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::changes::Changes;
 use crate::clock;
 use crate::config::Peer;
+use crate::service;
 
 /// How long at least one address is tried, unless it is known to be the one that failed.
 const MOVE_GAP: Duration = Duration::from_secs(1);
@@ -74,6 +75,8 @@ pub(crate) struct Away {
     pub(crate) reason: String,
     /// It answered, and said no.
     pub(crate) refused: bool,
+    /// Another key than the configured one answered where the configuration says that it is.
+    pub(crate) wrong_key: bool,
 }
 
 /// What a peer holds of one project.
@@ -210,10 +213,11 @@ impl Neighbour {
                 return;
             }
             CallError::Refused(refusal) => (refusal.reason.clone(), true),
-            _ => (
-                self.next_address(error).unwrap_or_else(|| error.reason()),
-                false,
-            ),
+            _ => {
+                let nowhere = self.next_address(error);
+                let reason = nowhere.or_else(|| self.wrong_key(error));
+                (reason.unwrap_or_else(|| error.reason()), false)
+            }
         };
         let now = clock::now_ms();
         let mut seen = self.seen();
@@ -222,12 +226,32 @@ impl Neighbour {
             since_ms,
             reason,
             refused,
+            wrong_key: self.wrong_key(error).is_some(),
         });
         if refused {
             seen.last_seen_ms = Some(now);
         }
         drop(seen);
         self.changes.note();
+    }
+
+    /// Whether whoever answers has another key than the configuration says: waiting does not help.
+    pub(crate) fn has_wrong_key(&self) -> bool {
+        let seen = self.seen();
+        seen.away.as_ref().is_some_and(|away| away.wrong_key)
+    }
+
+    /// Says so of an error, where it is the configuration that names address and key.
+    fn wrong_key(&self, error: &CallError) -> Option<String> {
+        let CallError::WrongKey { found, .. } = error else {
+            return None;
+        };
+        self.peer.address.as_ref()?;
+        let found = found.as_ref().map_or_else(
+            || "the one that answers is unsound".to_owned(),
+            |key| format!("{} answers", service::short_key(key)),
+        );
+        Some(format!("wrong key: {found}, not the one in [[peers]]"))
     }
 
     /// Goes on to the next address, for the present one did not answer. Says so when there is none.

@@ -466,8 +466,12 @@ fn await_peers(
     wait: Wait,
     limit: Duration,
 ) -> Standing {
-    let mut open: Vec<String> = envoy
-        .partners(cell)
+    let partners = envoy.partners(cell);
+    let has_wrong_key = |name: &str| {
+        let mut named = partners.iter().filter(|neighbour| neighbour.name() == name);
+        named.any(|neighbour| neighbour.has_wrong_key())
+    };
+    let mut open: Vec<String> = partners
         .iter()
         .map(|neighbour| neighbour.name().to_owned())
         .collect();
@@ -497,12 +501,14 @@ fn await_peers(
                 standing.answered.push((answer.peer.clone(), after));
                 standing.durable.push(answer.peer);
             }
+            Outcome::Away(line) if has_wrong_key(&answer.peer) => standing.wrong_key.push(line),
             Outcome::Away(line) => standing.away.push(line),
             Outcome::GaveUp(line) => standing.gave_up.push(line),
         }
     }
     standing.durable.sort();
     standing.away.sort();
+    standing.wrong_key.sort();
     standing.gave_up.sort();
     standing.open = open;
     standing.waited_s = begun.elapsed().as_secs();
