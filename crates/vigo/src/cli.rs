@@ -300,7 +300,12 @@ pub(crate) enum Name {
 #[derive(Debug, Args)]
 pub(crate) struct ClaimName {
     /// The name; that of your puddle if it is left out
+    ///
+    /// A puddle claims one name: another one that it claims is given back.
     pub(crate) name: Option<String>,
+    /// Do not ask whether the name that is claimed so far shall be given back
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Read the passphrase from FILE, without its last newline; - is stdin
     ///
     /// Only asked for where a key that you had before claims the name: what
