@@ -397,6 +397,27 @@ pub(crate) enum Gitback {
     Project(Project),
 }
 
+/// Every command for people whose last word is `word`, in full.
+pub(crate) fn commands_called(word: &str) -> Vec<String> {
+    fn look(within: &clap::Command, path: &str, word: &str, found: &mut Vec<String>) {
+        for command in within.get_subcommands().filter(|one| !one.is_hide_set()) {
+            let path = format!("{path} {}", command.get_name());
+            if command.get_name() == word {
+                found.push(path.clone());
+            }
+            look(command, &path, word, found);
+        }
+    }
+    let mut found = Vec::new();
+    look(
+        &<Cli as clap::CommandFactory>::command(),
+        "vigo",
+        word,
+        &mut found,
+    );
+    found
+}
+
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Json {
     /// Print JSON, and errors as JSON on stderr
