@@ -40,10 +40,7 @@ pub(crate) fn rotate_passphrase(
         None => unwrap(dir, &old).map(drop),
     })?;
     opened.map_err(|error| failure::unwrap_puddle(&error))?;
-    let new = match new_file {
-        Some(file) => ask::passphrase_from(file)?,
-        None => ask::other_passphrase()?,
-    };
+    let new = ask::other_passphrase(new_file, console)?;
     match one {
         Some(key) => {
             let changed = gate::try_once(context, &public.name, || {
