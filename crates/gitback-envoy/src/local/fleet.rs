@@ -17,6 +17,7 @@ use super::failures::usage;
 use crate::clock;
 use crate::daemon::Envoy;
 use crate::fleet::{self, EnrolFault, JoinFault, NewTicket, Part, TICKETS_MAX, Word};
+use crate::status;
 use crate::whereabouts::own_addresses;
 
 /// The shortest beginning of a key that names an envoy.
@@ -756,10 +757,11 @@ fn row(envoy: &Envoy, key: &EnvoyKey) -> FleetEnvoy {
         None if is_self => own_addresses(envoy).into_iter().next(),
         None => None,
     };
-    let (last_seen_ms, reason) = neighbour.map_or((None, None), |neighbour| {
+    let (state, last_seen_ms, reason) = neighbour.map_or((None, None, None), |neighbour| {
         let seen = neighbour.seen();
         let reason = seen.away.as_ref().map(|away| away.reason.clone());
-        (seen.last_seen_ms, reason)
+        let (state, _, _) = status::reach(&seen, envoy.started_ms());
+        (Some(state.to_owned()), seen.last_seen_ms, reason)
     });
     FleetEnvoy {
         name: envoy.name_of(key),
@@ -772,6 +774,7 @@ fn row(envoy: &Envoy, key: &EnvoyKey) -> FleetEnvoy {
         expires_ms: None,
         removed_ms: None,
         through: None,
+        state,
         last_seen_ms,
         reason,
     }
