@@ -3,7 +3,7 @@
 use gitback_tests::{Fleet, Terminal};
 
 use crate::world::{
-    clone, commit, done, fleet, local, notes, options, push_all, says, served, wait_for,
+    clone, commit, done, fails, fleet, local, notes, options, push_all, says, served, wait_for,
     wait_for_copies,
 };
 
@@ -57,6 +57,8 @@ fn a_mistyped_recovery_word_is_asked_for_again() {
     init.sees("Again: ").expect("asked again");
     init.types(PASSPHRASE).expect("typed");
     let back = init.ends(0).expect("brought back");
+    assert!(!back.contains("fewer than"), "{back}");
+    assert!(!back.contains(PASSPHRASE), "{back}");
     says(&back, &["Brought back puddle dan"]);
     let status = done(mars.vigo(["swarm", "puddle", "status"]));
     assert_eq!(key(&back), key(&status.stdout));
@@ -170,4 +172,69 @@ fn a_forced_push_says_how_what_it_replaced_comes_back() {
     let commands = hinted(&said, "what was there before is kept: vigo ");
     done(mars.vigo(&commands[0]));
     assert_eq!(served(mars, "gitback://dan/notes"), local(mars, &work));
+}
+
+#[test]
+fn another_passphrase_names_the_machines_that_keep_the_old_one() {
+    let fleet = fleet(3);
+    let new = fleet.dir().join("new");
+    std::fs::write(&new, PASSPHRASE).expect("a file");
+    let [old, new] = [fleet.passphrase_file(), new].map(|file| file.to_string_lossy().into_owned());
+    let flags = ["--passphrase-file", &old, "--new-passphrase-file", &new];
+    let line = [&["swarm", "puddle", "rotate-passphrase"], &flags[..]].concat();
+    says(
+        &done(fleet.person(0).vigo(&line)).stderr,
+        &["(venus, titan): vigo swarm puddle rotate-passphrase, with the same two"],
+    );
+    // And there that does it.
+    done(fleet.person(1).vigo(&line));
+}
+
+#[test]
+fn a_short_passphrase_is_warned_of_before_it_is_typed_again() {
+    let fleet = Fleet::start(options(1)).expect("the fleet starts");
+    let mars = fleet.person(0);
+    let line = ["swarm", "puddle", "init", "--name", "dan", "--no-unlock"];
+    let mut init = Terminal::start(&mars.vigo(line)).expect("a terminal");
+    init.sees("Passphrase: ").expect("asked");
+    init.types("sesame").expect("typed");
+    init.sees("warning: the passphrase has fewer than 12 characters")
+        .expect("warned");
+    init.sees("Again: ").expect("asked again");
+    init.types("sesame").expect("typed");
+    says(&init.ends(0).expect("made"), &["Created puddle dan"]);
+    // A script is told the same on stderr, and nothing else changes.
+    let (old, new) = (fleet.dir().join("old"), fleet.dir().join("new"));
+    std::fs::write(&old, "sesame\n").expect("a file");
+    for (text, is_short) in [("barley", true), (PASSPHRASE, false)] {
+        std::fs::write(&new, text).expect("a file");
+        let [from, to] = [&old, &new].map(|file| file.to_string_lossy().into_owned());
+        let flags = ["--passphrase-file", &from, "--new-passphrase-file", &to];
+        let line = [&["swarm", "puddle", "rotate-passphrase"], &flags[..]].concat();
+        let changed = done(mars.vigo(line));
+        assert_eq!(changed.stderr.contains("fewer than 12"), is_short);
+        std::fs::rename(&new, &old).expect("renamed");
+    }
+}
+
+#[test]
+fn a_ticket_that_brings_in_nobody_is_still_good() {
+    let fleet = Fleet::start(options(3).strangers()).expect("the fleet starts");
+    let (mars, venus, titan) = (fleet.person(0), fleet.person(1), fleet.person(2));
+    let ticket = || {
+        done(mars.vigo(["envoy", "ticket"]))
+            .stdout
+            .trim()
+            .to_owned()
+    };
+    done(venus.vigo(["join", &ticket()]));
+    let second = ticket();
+    // Venus is of the fleet already.
+    done(venus.vigo(["join", &second]));
+    done(titan.vigo(["join", &second]));
+    let said = fails(venus.vigo(["join", &second]), 1);
+    says(&said, &["the ticket was not accepted"]);
+    // Who answers is shown as such.
+    let listed = done(mars.vigo(["envoy", "list"])).stdout;
+    says(&listed, &["SEEN", "online"]);
 }
