@@ -230,6 +230,19 @@ fn hints(error: &clap::Error, arguments: &[OsString]) -> String {
         (ErrorKind::MissingRequiredArgument, _) if arguments.get(1..) == Some(&["join".into()]) => {
             vec!["vigo swarm puddle join".to_owned()]
         }
+        // `status` is about all projects; one has a verb of its own.
+        (ErrorKind::UnknownArgument, _) => match arguments.get(1..) {
+            Some([swarm, gitback, status, project])
+                if swarm == "swarm"
+                    && gitback == "gitback"
+                    && status == "status"
+                    && !project.to_string_lossy().starts_with('-') =>
+            {
+                let project = show::plain(&project.to_string_lossy());
+                vec![format!("vigo swarm gitback project status {project}")]
+            }
+            _ => Vec::new(),
+        },
         _ => Vec::new(),
     };
     let hint = |command: String| format!("hint:  did you mean `{command}`?\n");
@@ -292,6 +305,8 @@ mod tests {
         assert_eq!(hints("vigo pair"), ["vigo swarm puddle pair"]);
         assert_eq!(hints("vigo swarm unlock"), ["vigo swarm puddle unlock"]);
         assert_eq!(hints("vigo join"), ["vigo swarm puddle join"]);
+        let one = "vigo swarm gitback project status notes";
+        assert_eq!(hints("vigo swarm gitback status notes"), [one]);
         assert_eq!(hints("vigo nonsense"), Vec::<String>::new());
         assert_eq!(
             hints("vigo session"),
