@@ -262,7 +262,7 @@ fn a_peer_with_the_wrong_key() {
             "success: stored on mars",
             "warning: venus",
             "wrong key: ",
-            "answers, not the one in [[peers]]\n",
+            "answers, not the one in [[peers]]",
             "hint: `vigo envoy key` there shows the right one: put it into envoy.toml of mars",
             "THE ONLY COPY",
         ],

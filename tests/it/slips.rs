@@ -178,13 +178,13 @@ fn a_forced_push_says_how_what_it_replaced_comes_back() {
 fn another_passphrase_names_the_machines_that_keep_the_old_one() {
     let fleet = fleet(3);
     let new = fleet.dir().join("new");
-    std::fs::write(&new, PASSPHRASE).expect("a file");
+    std::fs::write(&new, "another one, and long enough").expect("a file");
     let [old, new] = [fleet.passphrase_file(), new].map(|file| file.to_string_lossy().into_owned());
     let flags = ["--passphrase-file", &old, "--new-passphrase-file", &new];
     let line = [&["swarm", "puddle", "rotate-passphrase"], &flags[..]].concat();
     says(
         &done(fleet.person(0).vigo(&line)).stderr,
-        &["(venus, titan): vigo swarm puddle rotate-passphrase, with the same two"],
+        &["(titan, venus): vigo swarm puddle rotate-passphrase, with the same two"],
     );
     // And there that does it.
     done(fleet.person(1).vigo(&line));
@@ -232,9 +232,28 @@ fn a_ticket_that_brings_in_nobody_is_still_good() {
     // Venus is of the fleet already.
     done(venus.vigo(["join", &second]));
     done(titan.vigo(["join", &second]));
-    let said = fails(venus.vigo(["join", &second]), 1);
+    let said = fails(venus.vigo(["join", &second]), 12);
     says(&said, &["the ticket was not accepted"]);
     // Who answers is shown as such.
     let listed = done(mars.vigo(["envoy", "list"])).stdout;
     says(&listed, &["SEEN", "online"]);
+}
+
+#[test]
+fn a_project_without_a_commit_says_what_comes_first() {
+    let fleet = fleet(1);
+    let mars = fleet.person(0);
+    let work = fleet.dir().join("empty");
+    std::fs::create_dir(&work).expect("a folder");
+    done(mars.git(&work, ["init", "--quiet"]));
+    let founded = done(
+        mars.vigo(["swarm", "gitback", "project", "init"])
+            .cwd(&work),
+    );
+    says(
+        &founded.stderr,
+        &["hint: after the first commit: git push gitback HEAD"],
+    );
+    commit(mars, &work, "the first");
+    done(mars.git(&work, ["push", "gitback", "HEAD"]));
 }
