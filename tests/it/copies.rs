@@ -115,7 +115,7 @@ fn whoever_watches_hears_of_each_change() {
 }
 
 /// Gives the copy up, as soon as nothing arrives there any more.
-fn purge(person: &Person) -> Outcome {
+pub(crate) fn purge(person: &Person) -> Outcome {
     let asked = gitback(person, ["purge", "notes", "--yes"]);
     let purged = gitback_tests::until(SOON, "purged", || {
         let outcome = asked.run()?;

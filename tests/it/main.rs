@@ -30,6 +30,7 @@ mod restore;
 mod rootless;
 mod scrub;
 mod secrets;
+mod slips;
 mod survive;
 mod takeover;
 mod tree;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gitback_envelope::{NameClaim, VerifiedClaim};
 use gitback_identity::{EnvoyKey, PuddleKey, SecretKey};
 use gitback_peer::{CallError, Client, Digests, Names, PeerAddress};
-use gitback_tests::{Fleet, Person};
+use gitback_tests::{Fleet, Person, Terminal};
 use serde_json::Value;
 
 use crate::members::{invite, join, json, project, puddle_key, to_type};
@@ -151,7 +151,7 @@ fn a_name_that_two_claim_means_nobody_until_it_is_picked() {
     let fleet = fleet();
     let (mars, venus, titan) = (fleet.person(0), fleet.person(1), fleet.person(2));
     wait_for_states(titan, "dan", &["claimed"]);
-    let said = name(titan, &["claim", "dan"]);
+    let said = name(titan, &["claim", "dan", "--yes"]);
     says(
         &said.stdout,
         &[&format!("Claimed dan for {}", words(titan))],
@@ -246,7 +246,7 @@ fn what_was_used_keeps_working_when_somebody_else_claims_the_name() {
         venus.root(),
         ["clone", "--quiet", "gitback://dan/notes", "clone"],
     ));
-    name(titan, &["claim", "dan"]);
+    name(titan, &["claim", "dan", "--yes"]);
     wait_for_states(venus, "dan", &["contested", "used"]);
     let clone = venus.root().join("clone");
     commit(venus, &clone, "all the same");
@@ -426,4 +426,22 @@ fn who_wants_no_claim_makes_none() {
     says(&name(&mars, &["release"]).stdout, &["Nothing is claimed"]);
     name(&mars, &["claim", "danny"]);
     assert_eq!(claimed(), "danny");
+    // Another name takes the place of the first one only if that is meant.
+    let other = ["swarm", "puddle", "name", "claim", "daniel"];
+    says(
+        &fails(mars.vigo(other), 2),
+        &["claiming daniel gives danny back", "--yes"],
+    );
+    let mut asked = Terminal::start(&mars.vigo(other)).expect("a terminal");
+    asked
+        .sees("Claim daniel in place of danny? [y/N] ")
+        .expect("asked");
+    asked.types("n").expect("typed");
+    says(
+        &asked.ends(1).expect("it stays"),
+        &["not confirmed; danny is claimed as before"],
+    );
+    assert_eq!(claimed(), "danny");
+    name(&mars, &["claim", "daniel", "--yes"]);
+    assert_eq!(claimed(), "daniel");
 }

@@ -200,6 +200,8 @@ fn scripts_pair_without_a_terminal() {
         &[
             "error: this machine already has puddle dan",
             "hint:  status: ",
+            "if it is the one that you want: only the fleet is lacking; on a machine of the fleet: vigo envoy ticket, then here: vigo join TICKET",
+            "if you want another one: remove this one first: vigo swarm puddle leave",
         ],
     );
 }

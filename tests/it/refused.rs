@@ -261,9 +261,16 @@ fn a_peer_with_the_wrong_key() {
         &[
             "success: stored on mars",
             "warning: venus",
-            "wrong key",
+            "wrong key: ",
+            "answers, not the one in [[peers]]",
+            "hint: `vigo envoy key` there shows the right one: put it into envoy.toml of mars",
             "THE ONLY COPY",
         ],
+    );
+    assert!(
+        !pushed.stderr.contains("will catch up"),
+        "{}",
+        pushed.stderr
     );
     wait_for(mars, "the reason", |status| {
         let copies = status["envoys"]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gitback_tests::Person;
 use serde_json::Value;
 
-use crate::copies::{gitback, repositories};
+use crate::copies::{gitback, purge, repositories};
 use crate::world::{
     SOON, clones_the_same, commit, done, fails, fleet, local, notes, push_all, says, served,
     status, wait_for_copies,
@@ -250,7 +250,7 @@ fn a_damaged_copy_counts_for_nobody_until_a_holder_is_back() {
     );
     clones_the_same(&mars, &mars, &work);
     done(gitback(&venus, ["sync", "notes", "--copies", "2"]));
-    done(gitback(&venus, ["purge", "notes", "--yes"]));
+    purge(&venus);
 }
 
 #[test]

@@ -71,6 +71,9 @@ pub(crate) fn address(text: &str, reject: &AddressReject) -> Failure {
         format!("{} is not a gitback address", quote(text)),
     )
     .because(chain(reject));
+    if let Some(meant) = Address::meant_by(text) {
+        return failure.hint(format!("did you mean {meant}?"));
+    }
     match reject {
         AddressReject::CapitalHex => failure.hint("write the project id in lowercase"),
         AddressReject::NoHandle => failure.hint("add the project's handle: gitback://…/<handle>"),

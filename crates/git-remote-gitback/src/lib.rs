@@ -109,11 +109,12 @@ where
         mut errors,
     } = streams;
     let mut talk = Talk::new(&mut errors);
-    let [_remote, url] = arguments else {
+    let [remote, url] = arguments else {
         talk.failure(&failures::usage());
         return USAGE;
     };
     let mut helper = Helper {
+        remote,
         url,
         surroundings,
         output,
@@ -144,6 +145,7 @@ impl From<Failure> for End {
 }
 
 struct Helper<'a, W> {
+    remote: &'a OsString,
     url: &'a OsString,
     surroundings: &'a Surroundings,
     output: W,
@@ -194,6 +196,10 @@ impl<W: Write> Helper<'_, W> {
             progress: self.wants_progress,
             trace: self.surroundings.trace,
             uid: self.surroundings.places.uid,
+            remote: match service {
+                Service::UploadPack => None,
+                Service::ReceivePack => self.remote.to_str().map(ToOwned::to_owned),
+            },
         };
         let stream = open(&layout, meaning, &wish, &mut self.talk)?;
         let opened = begun.elapsed();

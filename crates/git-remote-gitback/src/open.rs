@@ -36,6 +36,8 @@ pub(crate) struct Wish {
     pub(crate) progress: bool,
     pub(crate) trace: bool,
     pub(crate) uid: u32,
+    /// What git calls the project, for a push.
+    pub(crate) remote: Option<String>,
 }
 
 /// Opens a stream for what an address means. Has signed on the way what the daemon needs for it.
@@ -280,6 +282,7 @@ impl Opening<'_, '_> {
             progress: self.wish.progress && !self.talk.is_quiet(),
             trace: self.wish.trace,
             called: self.called.take(),
+            remote: self.wish.remote.clone(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Each envoy pulls for itself. When, from whom and how often is decided in `gitback-gossip`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gitback_envelope::Verified;
 use gitback_gossip::{Difference, Failure, News};
@@ -31,6 +32,7 @@ pub(crate) fn compare(
     neighbour: &Neighbour,
 ) -> Result<Vec<Difference>, Failure> {
     neighbour.note_contact_begins();
+    let asked = Instant::now();
     let compared = match show(envoy, neighbour) {
         Ok(theirs) => {
             neighbour.note_answer();
@@ -38,7 +40,7 @@ pub(crate) fn compare(
                 agree(envoy, neighbour, theirs.roster);
             }
             names::exchange(envoy, neighbour, theirs.names);
-            Ok(differences(envoy, neighbour, &theirs.projects))
+            Ok(differences(envoy, neighbour, &theirs.projects, Some(asked)))
         }
         Err(error) => {
             let reason = error.reason();
@@ -92,18 +94,29 @@ fn agree(envoy: &Envoy, neighbour: &Neighbour, theirs: Option<[u8; 32]>) {
     }
 }
 
-/// Where what a peer shows is not what is here, as far as there is something to ask of it.
+/// Where what a peer shows is not what is here, as far as there is something to ask of it. `asked` is when it was asked
+/// for that, if it was.
 pub(crate) fn differences(
     envoy: &Envoy,
     neighbour: &Neighbour,
     theirs: &[(ProjectId, [u8; 32])],
+    asked: Option<Instant>,
 ) -> Vec<Difference> {
     let mut differences = Vec::new();
+    // What was here before, whole or with objects lacking: the peer has told since that it has the rest too.
+    let is_stale = |id: &ProjectId, digest: &[u8; 32]| {
+        let inverted = digest.map(|byte| !byte);
+        neighbour.has_confirmed_since(id, asked)
+            && (envoy.heal().had(id, digest) || envoy.heal().had(id, &inverted))
+    };
     for (id, digest) in theirs {
         let ours = envoy.store().founded(id);
         let same = ours
             .as_ref()
             .is_some_and(|cell| cell.lock().fold().digest() == *digest);
+        if !same && is_stale(id, digest) {
+            continue;
+        }
         // Of projects that are not here nothing is remembered: a peer could name any number of them.
         if ours.is_some() {
             neighbour.note_holding(*id, *digest, None, same);
@@ -130,7 +143,7 @@ pub(crate) fn differences(
             continue;
         }
         let partner = access::partner(envoy, &cell.lock(), neighbour.key());
-        if partner != Partner::Full {
+        if partner != Partner::Full || neighbour.has_confirmed_since(cell.id(), asked) {
             continue;
         }
         neighbour.note_absent(*cell.id());

@@ -13,6 +13,7 @@
 //! ```
 
 mod access;
+mod aftermath;
 mod catch_up;
 mod cell;
 mod changes;

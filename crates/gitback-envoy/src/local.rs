@@ -288,6 +288,7 @@ fn open(
         progress: _,
         trace,
         called,
+        remote,
     } = request
     else {
         return Err(failures::failed("no stream was asked for"));
@@ -327,6 +328,7 @@ fn open(
         push_wait,
         quiet,
         trace,
+        remote,
     };
     Ok(Next::Stream(Stream {
         cell,

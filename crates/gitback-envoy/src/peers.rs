@@ -12,12 +12,16 @@ use tokio::sync::Semaphore;
 use crate::changes::Changes;
 use crate::clock;
 use crate::config::Peer;
+use crate::service;
 
 /// How long at least one address is tried, unless it is known to be the one that failed.
 const MOVE_GAP: Duration = Duration::from_secs(1);
 
 /// Why a peer cannot be reached of which nobody has said where it is.
 const NO_ADDRESS: &str = "where it is is not known yet";
+
+/// How long what a peer shows unasked may have been on its way.
+const ON_ITS_WAY_MAX: Duration = Duration::from_secs(10);
 
 /// Why a peer does not have the newest yet that has just said what it lacks.
 pub(crate) const CATCHING_UP: &str = "catching up";
@@ -71,6 +75,8 @@ pub(crate) struct Away {
     pub(crate) reason: String,
     /// It answered, and said no.
     pub(crate) refused: bool,
+    /// Another key than the configured one answered where the configuration says that it is.
+    pub(crate) wrong_key: bool,
 }
 
 /// What a peer holds of one project.
@@ -88,6 +94,8 @@ pub(crate) struct Holding {
     pub(crate) reason: Option<String>,
     /// It answered, and would not take it.
     pub(crate) refused: bool,
+    /// When it last said that it holds what is here.
+    pub(crate) confirmed: Option<Instant>,
 }
 
 impl Neighbour {
@@ -205,10 +213,11 @@ impl Neighbour {
                 return;
             }
             CallError::Refused(refusal) => (refusal.reason.clone(), true),
-            _ => (
-                self.next_address(error).unwrap_or_else(|| error.reason()),
-                false,
-            ),
+            _ => {
+                let nowhere = self.next_address(error);
+                let reason = nowhere.or_else(|| self.wrong_key(error));
+                (reason.unwrap_or_else(|| error.reason()), false)
+            }
         };
         let now = clock::now_ms();
         let mut seen = self.seen();
@@ -217,12 +226,32 @@ impl Neighbour {
             since_ms,
             reason,
             refused,
+            wrong_key: self.wrong_key(error).is_some(),
         });
         if refused {
             seen.last_seen_ms = Some(now);
         }
         drop(seen);
         self.changes.note();
+    }
+
+    /// Whether whoever answers has another key than the configuration says: waiting does not help.
+    pub(crate) fn has_wrong_key(&self) -> bool {
+        let seen = self.seen();
+        seen.away.as_ref().is_some_and(|away| away.wrong_key)
+    }
+
+    /// Says so of an error, where it is the configuration that names address and key.
+    fn wrong_key(&self, error: &CallError) -> Option<String> {
+        let CallError::WrongKey { found, .. } = error else {
+            return None;
+        };
+        self.peer.address.as_ref()?;
+        let found = found.as_ref().map_or_else(
+            || "the one that answers is unsound".to_owned(),
+            |key| format!("{} answers", service::short_key(key)),
+        );
+        Some(format!("wrong key: {found}, not the one in [[peers]]"))
     }
 
     /// Goes on to the next address, for the present one did not answer. Says so when there is none.
@@ -266,16 +295,30 @@ impl Neighbour {
         holding.absent = false;
         holding.reason = None;
         holding.refused = false;
-        holding.differs_since_ms = if same_as_ours {
-            None
+        if same_as_ours {
+            holding.differs_since_ms = None;
+            holding.confirmed = Some(Instant::now());
         } else {
-            holding.differs_since_ms.or(Some(clock::now_ms()))
-        };
+            let since = holding.differs_since_ms;
+            holding.differs_since_ms = since.or(Some(clock::now_ms()));
+        }
         drop(seen);
         if news || told {
             self.changes.note();
         }
         news
+    }
+
+    /// Whether the peer has said that it holds what is here after it made up what it shows now: that was an answer to a
+    /// question of `asked`, or came unasked. A push is confirmed while such messages are under way.
+    pub(crate) fn has_confirmed_since(&self, project: &ProjectId, asked: Option<Instant>) -> bool {
+        let seen = self.seen();
+        let holding = seen.projects.get(project);
+        let confirmed = holding.and_then(|holding| holding.confirmed);
+        confirmed.is_some_and(|at| match asked {
+            Some(asked) => at > asked,
+            None => at.elapsed() < ON_ITS_WAY_MAX,
+        })
     }
 
     /// Notes that it does not list a project which it should hold. Why it would not take it stays known.
@@ -369,5 +412,31 @@ impl Neighbour {
             None if away.refused => format!("{name} {word}: {}", away.reason),
             None => format!("{name} {word} (never seen): {}", away.reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gitback_identity::SecretKey;
+
+    #[test]
+    fn what_was_under_way_when_a_push_was_confirmed_is_older() {
+        let peer = Peer {
+            name: "venus".to_owned(),
+            key: EnvoyKey::new(SecretKey::from_seed(&[1; 32]).public()),
+            address: None,
+        };
+        let venus = Neighbour::at(peer, Vec::new(), Arc::new(Changes::default()));
+        let project = ProjectId::from_bytes(&[7; 32]);
+        let asked = Instant::now();
+        venus.note_holding(project, [1; 32], None, false);
+        assert!(!venus.has_confirmed_since(&project, Some(asked)));
+        assert!(!venus.has_confirmed_since(&project, None));
+        venus.note_holding(project, [2; 32], Some(Vec::new()), true);
+        assert!(venus.has_confirmed_since(&project, Some(asked)));
+        assert!(venus.has_confirmed_since(&project, None));
+        let asked_again = venus.seen().projects[&project].confirmed;
+        assert!(!venus.has_confirmed_since(&project, asked_again));
     }
 }

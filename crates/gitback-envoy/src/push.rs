@@ -14,6 +14,7 @@ use gitback_pack::receive::{Command, Request, Session};
 use gitback_pack::{Incoming, Kind, Limits, Quarantine, Received, Reject};
 
 use crate::access::{Denial, may_push};
+use crate::aftermath;
 use crate::cell::{Admitted, Cell, State};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
@@ -44,6 +45,8 @@ pub(crate) struct Pusher {
     pub(crate) quiet: bool,
     /// The user wants to see where the time goes.
     pub(crate) trace: bool,
+    /// What the user's git calls the project.
+    pub(crate) remote: Option<String>,
 }
 
 /// What a push asked for by `-o gitback.…`.
@@ -158,7 +161,8 @@ pub(crate) fn receive(
             let limit = wishes.wait.limit(configured);
             let standing = await_peers(envoy, cell, &answers, wishes.wait, limit);
             trace.step("peers");
-            for line in standing.lines() {
+            let aftermath = aftermath::lines(envoy, cell, &stored.ids, pusher.remote.as_deref());
+            for line in standing.lines().into_iter().chain(aftermath) {
                 if !pusher.quiet || line.starts_with("warning:") {
                     session.message(&line)?;
                 }
@@ -464,8 +468,12 @@ fn await_peers(
     wait: Wait,
     limit: Duration,
 ) -> Standing {
-    let mut open: Vec<String> = envoy
-        .partners(cell)
+    let partners = envoy.partners(cell);
+    let has_wrong_key = |name: &str| {
+        let mut named = partners.iter().filter(|neighbour| neighbour.name() == name);
+        named.any(|neighbour| neighbour.has_wrong_key())
+    };
+    let mut open: Vec<String> = partners
         .iter()
         .map(|neighbour| neighbour.name().to_owned())
         .collect();
@@ -495,12 +503,14 @@ fn await_peers(
                 standing.answered.push((answer.peer.clone(), after));
                 standing.durable.push(answer.peer);
             }
+            Outcome::Away(line) if has_wrong_key(&answer.peer) => standing.wrong_key.push(line),
             Outcome::Away(line) => standing.away.push(line),
             Outcome::GaveUp(line) => standing.gave_up.push(line),
         }
     }
     standing.durable.sort();
     standing.away.sort();
+    standing.wrong_key.sort();
     standing.gave_up.sort();
     standing.open = open;
     standing.waited_s = begun.elapsed().as_secs();

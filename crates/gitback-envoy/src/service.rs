@@ -68,7 +68,7 @@ impl Service for Surface {
             .neighbour(&caller.key)
             .ok_or_else(|| stranger(envoy, &caller.key))?;
         neighbour.note_answer();
-        let differences = contact::differences(envoy, &neighbour, &theirs.projects);
+        let differences = contact::differences(envoy, &neighbour, &theirs.projects, None);
         envoy.heal().tell(Input::Shown {
             by: caller.key,
             differences,

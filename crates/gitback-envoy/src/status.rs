@@ -3,11 +3,16 @@
 mod copies;
 mod people;
 
-use gitback_envelope::{Access, RefName};
-use gitback_helper::{CopyStatus, EnvoyStatus, PeerStatus, ProjectStatus, RefStatus};
+use std::collections::BTreeMap;
+
+use gitback_envelope::{Access, Head, Project, RefName, RefState};
+use gitback_helper::{
+    CopyStatus, EnvoyStatus, PeerStatus, ProjectStatus, RefStatus, VersionStatus,
+};
 use gitback_identity::ProjectId;
 
 use crate::access;
+use crate::aftermath::served_as;
 use crate::cell::{Cell, Foothold, State};
 use crate::clock;
 use crate::daemon::Envoy;
@@ -16,6 +21,9 @@ use crate::peers::{Neighbour, Seen};
 
 /// Most refs listed for one project.
 const REFS_LISTED_MAX: usize = 10_000;
+
+/// Most versions of diverged refs that are listed for one project.
+const VERSIONS_LISTED_MAX: usize = 64;
 
 /// How much is told of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +163,7 @@ pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, detail: Detail) -> P
             .map(|key| envoy.name_of(&key)),
         state: word,
         reason,
+        versions: versions(envoy, fold, &refs),
         diverged,
         copies: u32::try_from(envoys.iter().filter(|copy| copy.state == "current").count())
             .unwrap_or(u32::MAX),
@@ -164,6 +173,32 @@ pub(crate) fn project(envoy: &Envoy, cell: &Cell, uid: u32, detail: Detail) -> P
     };
     people::fill_in(&mut status, fold, in_full);
     status
+}
+
+/// The versions of diverged refs that are not shown under the refs' own names.
+fn versions(
+    envoy: &Envoy,
+    fold: &Project,
+    refs: &BTreeMap<RefName, RefState>,
+) -> Vec<VersionStatus> {
+    let others = refs
+        .iter()
+        .flat_map(|(name, one)| one.others.iter().map(move |other| (name, other)));
+    let mut others = others.take(VERSIONS_LISTED_MAX).peekable();
+    if others.peek().is_none() {
+        return Vec::new();
+    }
+    let served = fold.served();
+    let version = |(name, other): (&RefName, &Head)| {
+        Some(VersionStatus {
+            name: text(name),
+            oid: other.oid.to_string(),
+            served_as: served_as(&served, &other.update, &other.oid)?,
+            envoy: envoy.name_of(&other.envoy),
+            puddle: other.puddle.to_string(),
+        })
+    };
+    others.filter_map(version).collect()
 }
 
 /// What a puddle may do, in a word.

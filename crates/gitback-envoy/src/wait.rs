@@ -56,6 +56,8 @@ pub(crate) struct Standing {
     pub(crate) durable: Vec<String>,
     /// Peers that cannot have it now, each a ready line.
     pub(crate) away: Vec<String>,
+    /// Peers that will not have it before somebody corrects a configuration, each a ready line.
+    pub(crate) wrong_key: Vec<String>,
     /// Peers that gave their copies up on a person's word, each a ready line.
     pub(crate) gave_up: Vec<String>,
     /// Peers that have not answered yet.
@@ -75,8 +77,8 @@ pub(crate) struct Standing {
 impl Standing {
     /// The lines for git's sideband; each starts with a word that git colours.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let asked = self.durable.len() + self.away.len() + self.gave_up.len() + self.open.len();
-        let total = 1 + asked;
+        let lacking = [&self.away, &self.wrong_key, &self.gave_up, &self.open];
+        let total = 1 + self.durable.len() + lacking.map(Vec::len).iter().sum::<usize>();
         let mut lines = Vec::new();
         if self.durable.is_empty() {
             lines.push(format!("success: stored on {}", self.own));
@@ -94,6 +96,13 @@ impl Standing {
                 .iter()
                 .map(|line| format!("warning: {line}; will catch up")),
         );
+        lines.extend(self.wrong_key.iter().map(|line| format!("warning: {line}")));
+        if !self.wrong_key.is_empty() {
+            lines.push(format!(
+                "hint: `vigo envoy key` there shows the right one: put it into envoy.toml of {}, then: vigo down, vigo up",
+                self.own
+            ));
+        }
         lines.extend(self.gave_up.iter().map(|line| format!("warning: {line}")));
         if !self.open.is_empty() {
             let names = self.open.join(", ");
@@ -104,7 +113,12 @@ impl Standing {
         }
         if self.durable.is_empty() && !self.did_not_wait {
             lines.push(self.only_copy(total));
-            lines.push("hint: see why: vigo envoy status".to_owned());
+            lines.push(match total {
+                1 if !self.kept_to_members => {
+                    "hint: add a machine: vigo swarm puddle pair".to_owned()
+                }
+                _ => "hint: see why: vigo envoy status".to_owned(),
+            });
         }
         if self.short_of > 0 {
             lines.push(format!(
@@ -121,10 +135,7 @@ impl Standing {
                 "warning: THE ONLY COPY: the project is for its members' envoys, and {} is the only one",
                 self.own
             ),
-            (1, _) => format!(
-                "warning: THE ONLY COPY: {} has no peers in its envoy.toml",
-                self.own
-            ),
+            (1, _) => format!("warning: THE ONLY COPY: {} knows no other envoy", self.own),
             (_, true) => "warning: THE ONLY COPY: no other envoy could be reached".to_owned(),
             (_, false) => format!(
                 "warning: THE ONLY COPY so far: no other envoy answered in {} s",
@@ -176,6 +187,42 @@ mod tests {
             "{lines}"
         );
         assert!(lines.contains("THE ONLY COPY"), "{lines}");
+    }
+
+    #[test]
+    fn one_that_is_alone_is_told_how_to_get_company() {
+        let alone = Standing {
+            own: "mars".to_owned(),
+            ..Standing::default()
+        };
+        assert_eq!(
+            alone.lines(),
+            [
+                "success: stored on mars",
+                "warning: THE ONLY COPY: mars knows no other envoy",
+                "hint: add a machine: vigo swarm puddle pair",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_wrong_key_is_nothing_that_catches_up() {
+        let standing = Standing {
+            own: "mars".to_owned(),
+            durable: vec!["venus".to_owned()],
+            wrong_key: vec!["pluto offline (never seen): wrong key".to_owned()],
+            ..Standing::default()
+        };
+        let lines = standing.lines();
+        assert_eq!(
+            lines[..2],
+            [
+                "success: replicated to 2 of 3 envoys (mars, venus)",
+                "warning: pluto offline (never seen): wrong key",
+            ]
+        );
+        assert!(lines[2].contains("envoy.toml of mars"), "{lines:?}");
+        assert_eq!(lines.len(), 3);
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct FleetEnvoy {
     pub removed_ms: Option<u64>,
     /// The key of the envoy that asked for its enrolment, 64 hex digits; none where nobody of the fleet did.
     pub through: Option<String>,
+    /// `current` (it answers), `offline`, `refused` or `never`; none for this envoy itself, and for one that is no peer.
+    #[serde(default)]
+    pub state: Option<String>,
     /// When it last answered here, Unix milliseconds.
     pub last_seen_ms: Option<u64>,
     /// Why it does not answer.

@@ -73,4 +73,5 @@ pub use slots::Slot;
 pub use status::{
     AlarmStatus, ContestStatus, CopyStatus, EnvoyStatus, GrantStatus, HopStatus, LogEntry,
     MemberStatus, PeerStatus, ProjectStatus, RefStatus, RivalStatus, SuccessorStatus,
+    VersionStatus,
 };

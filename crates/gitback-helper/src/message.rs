@@ -79,6 +79,9 @@ pub enum Request {
         /// daemon says if others claim that name. Left out otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         called: Option<Called>,
+        /// What the user's git calls the project, for the commands that a push tells of. Left out for a fetch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remote: Option<String>,
     },
     /// Asks for the drafts of what would make a wish come true, each in its place on its chain.
     Draft {

@@ -136,6 +136,9 @@ pub struct ProjectStatus {
     pub reason: Option<String>,
     /// Refs with two or more heads.
     pub diverged: Vec<String>,
+    /// The versions of those that are not shown under the ref's own name. At most 64.
+    #[serde(default)]
+    pub versions: Vec<VersionStatus>,
     /// How many envoys hold everything.
     pub copies: u32,
     /// Each envoy's copy.
@@ -162,6 +165,21 @@ pub struct ProjectStatus {
     pub replicas: Option<u32>,
     /// Two delegations of one hop, where this envoy has not settled which of them is followed.
     pub contest: Option<ContestStatus>,
+}
+
+/// A version of a diverged ref, beside the one that is shown under its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionStatus {
+    /// The ref's full name.
+    pub name: String,
+    /// The object.
+    pub oid: String,
+    /// The full name under which it can be fetched.
+    pub served_as: String,
+    /// The display name of the envoy that took it.
+    pub envoy: String,
+    /// The key of the puddle for which it was taken, 64 hex digits.
+    pub puddle: String,
 }
 
 /// One key of the line of founders.

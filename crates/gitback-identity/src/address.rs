@@ -42,6 +42,14 @@ impl Address {
         Self { host, handle }
     }
 
+    /// The address that is probably meant by text that is none: without the slashes and the `.git` at its end that
+    /// addresses of other servers may have.
+    #[must_use]
+    pub fn meant_by(text: &str) -> Option<Self> {
+        let bare = text.trim_end_matches('/');
+        bare.strip_suffix(".git").unwrap_or(bare).parse().ok()
+    }
+
     /// The project id or the puddle name.
     #[must_use]
     pub const fn host(&self) -> &Host {

@@ -46,10 +46,10 @@ mod wrapped;
 pub use cost::{Cost, CostReject};
 pub use files::{FILE_MAX, WriteError, is_busy};
 pub use names::{How, PickError};
-pub use passphrase::{PASSPHRASE_MAX, Passphrase, PassphraseReject};
+pub use passphrase::{PASSPHRASE_MAX, PASSPHRASE_SHORT, Passphrase, PassphraseReject};
 pub use recovery::{
     RECOVERY_TEXT_MAX, RECOVERY_WORDS, WordsReject, count_recovery_words, from_recovery_words,
-    recovery_words,
+    recovery_words, with_recovery_word,
 };
 pub use remove::{Removal, RemoveError, remove};
 pub use resolve::{By, Claimant, ResolveError, Resolved, resolve, resolve_claimed};

@@ -8,6 +8,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// The longest passphrase, in bytes.
 pub const PASSPHRASE_MAX: usize = 4096;
 
+/// With fewer characters than these, people are to be warned of a passphrase.
+pub const PASSPHRASE_SHORT: usize = 12;
+
 /// A passphrase: not empty, wiped when dropped, never shown.
 pub struct Passphrase(Zeroizing<String>);
 
@@ -39,6 +42,13 @@ impl Passphrase {
         Err(reject)
     }
 
+    /// Whether it has fewer characters than [`PASSPHRASE_SHORT`]: somebody with a copy of the file may find it out by
+    /// trying.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.0.chars().count() < PASSPHRASE_SHORT
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -56,5 +66,24 @@ impl Eq for Passphrase {}
 impl fmt::Debug for Passphrase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Passphrase(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_is_counted_in_characters() {
+        for (text, is_short) in [
+            ("x", true),
+            ("elf letters", true),
+            ("zw\u{f6}lf Zeiche", false),
+            ("\u{e4}\u{f6}\u{fc}\u{e4}\u{f6}\u{fc}", true),
+            ("correct horse battery staple", false),
+        ] {
+            let passphrase = Passphrase::new(text.to_owned()).expect("a passphrase");
+            assert_eq!(passphrase.is_short(), is_short, "{text}");
+        }
     }
 }

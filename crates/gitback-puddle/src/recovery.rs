@@ -128,6 +128,18 @@ pub fn count_recovery_words(text: &str) -> usize {
     words_in(text).count()
 }
 
+/// The words of `text` with another one at `place`, counted from 1.
+#[must_use]
+pub fn with_recovery_word(text: &str, place: usize, word: &str) -> Zeroizing<String> {
+    // Room for everything at once, so that no copy is left behind by growing.
+    let mut words = Zeroizing::new(String::with_capacity(text.len() + word.len() + 2));
+    for (at, kept) in words_in(text).enumerate() {
+        words.push_str(if at + 1 == place { word.trim() } else { kept });
+        words.push(' ');
+    }
+    words
+}
+
 fn index_of(typed: &str) -> Option<usize> {
     let word = Zeroizing::new(typed.to_ascii_lowercase());
     if let Some(index) = Language::English.find_word(&word) {
@@ -271,6 +283,20 @@ mod tests {
         check("orchrad", Some("orchard"));
         check("xqxqxqx", None);
         check("m", None);
+    }
+
+    #[test]
+    fn one_word_takes_the_place_of_another() {
+        let words = VECTORS[4].1;
+        for place in [1, 8, 24] {
+            let right = words.split(' ').nth(place - 1).expect("24 words");
+            let wrong = with_recovery_word(&words.replace(' ', "\n3. "), place, "xqxqxqx");
+            let reject = from_recovery_words(&wrong).expect_err("refused");
+            let is_it = matches!(reject, WordsReject::UnknownWord { place: at, .. } if at == place);
+            assert!(is_it, "{reject:?}");
+            let mended = with_recovery_word(&wrong, place, &format!(" {right}\n"));
+            assert_eq!(mended.trim_end(), words);
+        }
     }
 
     #[test]

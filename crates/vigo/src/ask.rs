@@ -8,12 +8,15 @@ use std::time::Duration;
 use gitback_helper::Failure;
 use gitback_identity::PuddleName;
 use gitback_puddle::{
-    PASSPHRASE_MAX, Passphrase, RECOVERY_TEXT_MAX, RECOVERY_WORDS, count_recovery_words,
+    PASSPHRASE_MAX, PASSPHRASE_SHORT, Passphrase, RECOVERY_TEXT_MAX, RECOVERY_WORDS,
+    count_recovery_words,
 };
 use jiff::{Span, SpanRelativeTo};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::termios::{QueueSelector, tcflush};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr,
+};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::console::Console;
@@ -63,25 +66,52 @@ pub(crate) fn passphrase(name: &PuddleName) -> Result<Passphrase, Failure> {
     hidden(&format!("Passphrase for {name}: "))
 }
 
-/// Asks twice for a new passphrase.
-pub(crate) fn new_passphrase() -> Result<Passphrase, Failure> {
+/// The new passphrase in `file`, or asked for twice. Warns of a short one.
+pub(crate) fn new_passphrase(
+    file: Option<&Path>,
+    console: &mut Console<'_>,
+) -> Result<Passphrase, Failure> {
+    if let Some(file) = file {
+        let read = passphrase_from(file)?;
+        warn_if_short(&read, console);
+        return Ok(read);
+    }
     if !is_terminal() {
         return Err(failure::no_terminal("a passphrase", PASSPHRASE_FLAG));
     }
-    twice("Passphrase: ")
+    twice("Passphrase: ", console)
 }
 
-/// Asks twice for a passphrase that takes the place of another.
-pub(crate) fn other_passphrase() -> Result<Passphrase, Failure> {
-    if !is_terminal() {
-        let flag = "--new-passphrase-file FILE (- is stdin)";
-        return Err(failure::no_terminal("the new passphrase", flag));
+/// The same for a passphrase that takes the place of another.
+pub(crate) fn other_passphrase(
+    file: Option<&Path>,
+    console: &mut Console<'_>,
+) -> Result<Passphrase, Failure> {
+    if file.is_some() || is_terminal() {
+        return match file {
+            Some(_) => new_passphrase(file, console),
+            None => twice("New passphrase: ", console),
+        };
     }
-    twice("New passphrase: ")
+    let flag = "--new-passphrase-file FILE (- is stdin)";
+    Err(failure::no_terminal("the new passphrase", flag))
 }
 
-fn twice(prompt: &str) -> Result<Passphrase, Failure> {
+fn warn_if_short(passphrase: &Passphrase, console: &mut Console<'_>) {
+    if passphrase.is_short() {
+        console.warning(format_args!(
+            "the passphrase has fewer than {PASSPHRASE_SHORT} characters: whoever gets a copy of the key's file may find it out by trying"
+        ));
+        console.hint(
+            "better are four or more words that have nothing to do with each other or with you",
+        );
+    }
+}
+
+fn twice(prompt: &str, console: &mut Console<'_>) -> Result<Passphrase, Failure> {
     let first = hidden(prompt)?;
+    // Before it is typed again: there is still time to choose another one.
+    warn_if_short(&first, console);
     if first != hidden("Again: ")? {
         return Err(failure::passphrases_differ());
     }
@@ -205,6 +235,20 @@ pub(crate) fn recovery_words(
     utf8(bytes.map_err(fault)?).map_err(|why| failure::words_file(file, why))
 }
 
+/// The recovery word at `place`, typed on the terminal once more.
+pub(crate) fn recovery_word(
+    place: usize,
+    console: &mut Console<'_>,
+) -> Result<Zeroizing<String>, Failure> {
+    let fault = |error: io::Error| failure::prompt(&error);
+    let mut terminal = raw_stdin().map_err(fault)?;
+    let mut bytes = Zeroizing::new(vec![0_u8; RECOVERY_TEXT_MAX]);
+    console.prompt(format_args!("Word {place}: "));
+    let read = terminal.read(&mut bytes).map_err(fault)?;
+    bytes.truncate(read);
+    utf8(bytes).map_err(|why| failure::words_file(None, why))
+}
+
 /// Reads until there are enough words, an empty line, or the end.
 fn typed_words(console: &mut Console<'_>) -> Result<Zeroizing<String>, Failure> {
     let fault = |error: io::Error| failure::prompt(&error);
@@ -245,9 +289,38 @@ fn line() -> Result<String, Failure> {
     Ok(line)
 }
 
+/// Asks for what is not shown while it is typed, nor if it is typed before the question has been read to its end.
 fn hidden(prompt: &str) -> Result<Passphrase, Failure> {
+    let silent = Silent::begin().map_err(|error| failure::prompt(&error))?;
     let typed = rpassword::prompt_password(prompt).map_err(|error| failure::prompt(&error))?;
+    drop(silent);
     Passphrase::new(typed).map_err(failure::passphrase)
+}
+
+/// The terminal, which does not show what is typed for as long as this lives.
+struct Silent {
+    terminal: std::fs::File,
+    before: Termios,
+}
+
+impl Silent {
+    fn begin() -> io::Result<Self> {
+        let terminal = std::fs::File::open("/dev/tty")?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ECHONL);
+        tcsetattr(&terminal, OptionalActions::Now, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
 }
 
 fn read_passphrase(from: &mut impl Read, file: &Path) -> Result<Passphrase, Failure> {

@@ -281,7 +281,12 @@ pub(crate) enum Name {
 #[derive(Debug, Args)]
 pub(crate) struct ClaimName {
     /// The name; that of your puddle if it is left out
+    ///
+    /// A puddle claims one name: another one that it claims is given back.
     pub(crate) name: Option<String>,
+    /// Do not ask whether the name that is claimed so far shall be given back
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Read the passphrase from FILE, without its last newline; - is stdin
     ///
     /// Only asked for where a key that you had before claims the name: what
@@ -371,6 +376,27 @@ pub(crate) enum Gitback {
     /// Start, share, inspect and end projects
     #[command(subcommand)]
     Project(Project),
+}
+
+/// Every command for people whose last word is `word`, in full.
+pub(crate) fn commands_called(word: &str) -> Vec<String> {
+    fn look(within: &clap::Command, path: &str, word: &str, found: &mut Vec<String>) {
+        for command in within.get_subcommands().filter(|one| !one.is_hide_set()) {
+            let path = format!("{path} {}", command.get_name());
+            if command.get_name() == word {
+                found.push(path.clone());
+            }
+            look(command, &path, word, found);
+        }
+    }
+    let mut found = Vec::new();
+    look(
+        &<Cli as clap::CommandFactory>::command(),
+        "vigo",
+        word,
+        &mut found,
+    );
+    found
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use gitback_envelope::Reject;
 use gitback_envoy::{ConfigError, KeyError, RunError};
 use gitback_helper::{Failure, LayoutError, exit_code};
-use gitback_identity::{AddressReject, HandleReject, NameReject, ProjectId, PuddleName};
+use gitback_identity::{Address, AddressReject, HandleReject, NameReject, ProjectId, PuddleName};
 use gitback_puddle::{
     CreateError, NoRandomness, PassphraseReject, Public, ReadError, UnwrapError, session,
 };
@@ -269,9 +269,11 @@ pub(crate) fn no_incarnation(error: &gitback_signer::NoRandomness) -> Failure {
 
 pub(crate) fn address(text: &str, reject: &AddressReject) -> Failure {
     let what = format!("\"{}\" is not a gitback address", show::plain(text));
-    Failure::new(exit_code::USAGE, what)
-        .because(chain(reject))
-        .hint("an address is gitback://<puddle>/<handle> or gitback://<project id>/<handle>")
+    let failure = Failure::new(exit_code::USAGE, what).because(chain(reject));
+    if let Some(meant) = Address::meant_by(text) {
+        return failure.hint(format!("did you mean {meant}?"));
+    }
+    failure.hint("an address is gitback://<puddle>/<handle> or gitback://<project id>/<handle>")
 }
 
 pub(crate) fn invitation(text: &str) -> Failure {

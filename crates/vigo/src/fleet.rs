@@ -241,7 +241,7 @@ fn accepted(context: &Context, request: &Request, console: &mut Console<'_>) -> 
 }
 
 fn table(status: &FleetStatus) -> Table {
-    let mut table = Table::new(&["ENVOY", "KEY", "STANDING", "LAST SEEN", "ADDRESS"]);
+    let mut table = Table::new(&["ENVOY", "KEY", "STANDING", "SEEN", "ADDRESS"]);
     for one in &status.envoys {
         let standing = match (one.standing.as_str(), one.removed_ms) {
             ("enrolled", _) if one.is_authority => "enrolled, enrols".to_owned(),
@@ -252,11 +252,7 @@ fn table(status: &FleetStatus) -> Table {
             Some(key) => format!("{standing} through {}", name_of(status, key)),
             None => standing,
         };
-        let seen = match (one.is_self, one.last_seen_ms) {
-            (true, _) => "this one".to_owned(),
-            (false, Some(at)) => show::ago(at, status.now_ms),
-            (false, None) => "never".to_owned(),
-        };
+        let seen = seen(one, status.now_ms);
         table.row([
             one.name.clone(),
             one.key.chars().take(12).collect(),
@@ -266,6 +262,21 @@ fn table(status: &FleetStatus) -> Table {
         ]);
     }
     table
+}
+
+/// Whether it answers, and when it last did if not.
+fn seen(one: &FleetEnvoy, now_ms: u64) -> String {
+    if one.is_self {
+        return "this one".to_owned();
+    }
+    match (one.state.as_deref(), one.last_seen_ms) {
+        (Some("current"), _) => "online".to_owned(),
+        (Some(state @ ("offline" | "refused")), Some(at)) => {
+            format!("{state}, last seen {}", show::ago(at, now_ms))
+        }
+        (_, Some(at)) => show::ago(at, now_ms),
+        (_, None) => "never".to_owned(),
+    }
 }
 
 /// What the envoy with this key is or was called, or the beginning of the key.
@@ -304,6 +315,7 @@ mod tests {
             expires_ms: Some(expires_ms),
             removed_ms: None,
             through: None,
+            state: None,
             last_seen_ms: None,
             reason: None,
         }
@@ -330,6 +342,24 @@ mod tests {
         let mut removed = one("mars", 500 * DAY_MS);
         removed.standing = "removed".to_owned();
         assert!(warned(vec![removed]).contains("was removed"));
+    }
+
+    #[test]
+    fn says_who_is_online_and_when_the_others_were() {
+        let check = |state: Option<&str>, at: Option<u64>, expected: &str| {
+            let mut envoy = one("venus", 0);
+            (envoy.state, envoy.last_seen_ms) = (state.map(ToOwned::to_owned), at);
+            assert_eq!(seen(&envoy, 10 * DAY_MS), expected);
+        };
+        check(Some("current"), Some(10 * DAY_MS), "online");
+        check(
+            Some("offline"),
+            Some(6 * DAY_MS),
+            "offline, last seen 4 d ago",
+        );
+        check(Some("never"), None, "never");
+        check(None, None, "never");
+        assert_eq!(seen(&one("mars", 0), 0), "this one");
     }
 
     #[test]

@@ -324,7 +324,10 @@ impl Outcome {
                     .as_deref()
                     .and_then(|name| name.strip_prefix("refs/heads/"));
                 let target = connected.target(founding);
-                format!("git push {target} {}", branch.unwrap_or("main"))
+                match branch {
+                    Some(branch) => format!("git push {target} {branch}"),
+                    None => format!("after the first commit: git push {target} HEAD"),
+                }
             }
         };
         console.hint(hint);

@@ -49,6 +49,7 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use gitback_helper::{Failure, exit_code};
 
 pub use crate::context::Facts;
@@ -206,7 +207,7 @@ fn not_parsed(
     answer: &mut dyn Write,
     talk: &mut dyn Write,
 ) -> u8 {
-    let text = error.render().to_string();
+    let text = format!("{}{}", error.render(), hints(error, arguments));
     if !error.use_stderr() {
         // Nobody may be there to read it.
         let _ = write!(answer, "{text}").and_then(|()| answer.flush());
@@ -221,6 +222,35 @@ fn not_parsed(
     }
     let _ = write!(talk, "{text}");
     exit_code::USAGE
+}
+
+/// What was meant by a wrong command line, as lines: the whole commands that end in the word which is none here.
+fn hints(error: &clap::Error, arguments: &[OsString]) -> String {
+    let meant = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => {
+            cli::commands_called(word)
+        }
+        // `vigo join` is about a fleet; most people who type it bare have the other one in mind.
+        (ErrorKind::MissingRequiredArgument, _) if arguments.get(1..) == Some(&["join".into()]) => {
+            vec!["vigo swarm puddle join".to_owned()]
+        }
+        // `status` is about all projects; one has a verb of its own.
+        (ErrorKind::UnknownArgument, _) => match arguments.get(1..) {
+            Some([swarm, gitback, status, project])
+                if swarm == "swarm"
+                    && gitback == "gitback"
+                    && status == "status"
+                    && !project.to_string_lossy().starts_with('-') =>
+            {
+                let project = show::plain(&project.to_string_lossy());
+                vec![format!("vigo swarm gitback project status {project}")]
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    let hint = |command: String| format!("hint:  did you mean `{command}`?\n");
+    meant.into_iter().map(hint).collect()
 }
 
 #[cfg(test)]
@@ -264,6 +294,37 @@ mod tests {
         assert!(
             talk.starts_with("error: ") && talk.contains("unlock"),
             "{talk}"
+        );
+
+        let hints = |line: &str| {
+            let (code, _, talk) = say(line);
+            assert_eq!(code, 2, "{line}");
+            let hints = talk
+                .lines()
+                .filter_map(|line| line.strip_prefix("hint:  did you mean `"));
+            hints
+                .map(|hint| hint.trim_end_matches("`?").to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(hints("vigo pair"), ["vigo swarm puddle pair"]);
+        assert_eq!(hints("vigo swarm unlock"), ["vigo swarm puddle unlock"]);
+        assert_eq!(hints("vigo join"), ["vigo swarm puddle join"]);
+        let one = "vigo swarm gitback project status notes";
+        assert_eq!(hints("vigo swarm gitback status notes"), [one]);
+        assert_eq!(hints("vigo nonsense"), Vec::<String>::new());
+        assert_eq!(
+            hints("vigo session"),
+            Vec::<String>::new(),
+            "it is not for people"
+        );
+        assert_eq!(
+            hints("vigo status"),
+            [
+                "vigo envoy status",
+                "vigo swarm puddle status",
+                "vigo swarm gitback status",
+                "vigo swarm gitback project status",
+            ]
         );
 
         let (code, _, talk) = say("vigo swarm gitback status --json --nosuch");

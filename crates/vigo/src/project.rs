@@ -1,5 +1,6 @@
 //! The reading verbs of projects: `status`, `project list`, `project status`.
 
+mod divergence;
 mod invite;
 mod join;
 mod leave;
@@ -77,10 +78,13 @@ pub(crate) fn overview(
         ]);
     }
     console.line(table.render())?;
-    match lagging(&projects, envoy.now_ms) {
-        Some(table) => console.line(format_args!("\n{}", table.render())),
-        None => Ok(()),
+    if let Some(table) = lagging(&projects, envoy.now_ms) {
+        console.line(format_args!("\n{}", table.render()))?;
     }
+    for project in projects.iter().filter(|project| !has_ended(project)) {
+        divergence::advise(context, project, console);
+    }
+    Ok(())
 }
 
 /// All projects with their ids.
@@ -121,7 +125,9 @@ pub(crate) fn status(
     if arguments.json.json {
         return errand.console.json(&project);
     }
-    describe(&project, &errand.people, errand.console)
+    describe(&project, &errand.people, errand.console)?;
+    divergence::advise(errand.context, &project, errand.console);
+    Ok(())
 }
 
 /// The answer of `status --json`.
@@ -389,9 +395,6 @@ fn advise(project: &ProjectStatus, people: &People, console: &mut Console<'_>) {
             member.puddle,
             naming::short(&project.project_id)
         ));
-    }
-    if !project.diverged.is_empty() {
-        console.hint("nothing is lost; the other versions: git ls-remote gitback 'refs/envoys/*'");
     }
 }
 

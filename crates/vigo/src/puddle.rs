@@ -67,10 +67,7 @@ pub(crate) fn init(
             .map_err(|reject| failure::puddle_name(text, &reject))?,
         None => ask::puddle_name(context.suggested_name().as_ref(), console)?,
     };
-    let passphrase = match &arguments.passphrase_file {
-        Some(file) => ask::passphrase_from(file)?,
-        None => ask::new_passphrase()?,
-    };
+    let passphrase = ask::new_passphrase(arguments.passphrase_file.as_deref(), console)?;
     let made = recovered.is_none();
     let secret = match recovered {
         Some(secret) => secret,

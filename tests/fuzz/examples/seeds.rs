@@ -4,8 +4,12 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gitback_fuzz::KINDS;
-use gitback_identity::hex;
+use gitback_fleet::{
+    EnrolRequest, Enrolment, Petition, Place, Removal, Role, Roster, Ticket, Welcome,
+};
+use gitback_fuzz::{KINDS, known};
+use gitback_identity::{EnvoyKey, hex};
+use gitback_puddle::{Cost, Passphrase, create, export, recovery_words, rotate};
 use toml::Value;
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors");
@@ -53,7 +57,77 @@ fn main() -> Result<(), Box<dyn Error>> {
             seeds.write("gossip", &[&[2, 0, 1, 0, 9, length], rest].concat())?;
         }
     }
+    write_fleet(&mut seeds)?;
+    write_pairing(&mut seeds)
+}
+
+/// One of each kind, signed by the first of the vectors' keys; those that are signed as bodies alone.
+fn write_fleet(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
+    let (authority, venus) = (known(1), known(2));
+    let key = EnvoyKey::new(venus.public());
+    let through = Some(EnvoyKey::new(known(3).public()));
+    let enrolment = Enrolment::sign(&authority, key, "venus", Role::Member, 7, 9, through)?;
+    let removal = Removal::sign(&authority, key, "venus", 8)?;
+    let addresses = ["192.0.2.1:1531".to_owned()];
+    let request = EnrolRequest::sign(&venus, "venus", &addresses, &[1; 32])?;
+    let mut roster = Roster::new(authority.public());
+    roster.enrol(enrolment.clone())?;
+    let welcome = Welcome {
+        roster: roster.clone(),
+        places: vec![Place {
+            envoy: key,
+            addresses: addresses.to_vec(),
+        }],
+    };
+    roster.remove(removal.clone())?;
+    let petition = Petition {
+        request: request.clone(),
+        challenge: [1; 32],
+        secret: Some([2; 16]),
+    };
+    let ticket = Ticket::new(key, [2; 16], &addresses).to_string();
+    let signed = [
+        (0, 0, enrolment.bytes()),
+        (1, 0, removal.bytes()),
+        (2, 1, request.bytes()),
+    ];
+    for (what, by, bytes) in signed {
+        let rest = bytes.strip_prefix(&[0x82]).ok_or("two items")?;
+        let (body, _) = item(2, rest).ok_or("a body")?;
+        seeds.write("fleet", &[&[what, by], body].concat())?;
+    }
+    let whole = [
+        (3, roster.encode()),
+        (4, petition.encode()),
+        (5, welcome.encode()),
+        (6, ticket.into_bytes()),
+        (7, (0..96).collect()),
+    ];
+    for (what, bytes) in whole {
+        seeds.write("fleet", &[&[what, 0], bytes.as_slice()].concat())?;
+    }
     Ok(())
+}
+
+fn write_pairing(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
+    let code = ["abandon", "ability", "able", "about", "above", "absent"].join(" ");
+    seeds.write("pairing", &[&[0], code.as_bytes()].concat())?;
+    let words = recovery_words(&known(1));
+    seeds.write("pairing", &[&[1], words.as_bytes()].concat())?;
+    let home = std::env::temp_dir().join(format!("gitback-seeds-{}", std::process::id()));
+    let passphrase = Passphrase::new("orange".to_owned())?;
+    let cheap = Cost::new(64, 1, 1)?;
+    create(&home, &"dan".parse()?, &passphrase, &known(1), cheap, 1)?;
+    rotate(&home, &passphrase, &known(2), cheap, 1)?;
+    let carried = export(&home);
+    fs::remove_dir_all(&home)?;
+    let carried = carried?;
+    let mut bytes = [&[2], carried.current()].concat();
+    for retired in carried.retired() {
+        bytes.push(0);
+        bytes.extend_from_slice(retired);
+    }
+    seeds.write("pairing", &bytes)
 }
 
 struct Seeds {

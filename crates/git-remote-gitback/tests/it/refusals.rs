@@ -48,6 +48,11 @@ fn each_bad_address_has_its_own_words() {
     };
     let form = "an address is gitback://<puddle>/<handle> or gitback://<project id>/<handle>";
     let part = "leave that part out";
+    check(
+        "gitback://dan/notes/",
+        "the address has a path below the handle",
+        "did you mean gitback://dan/notes?",
+    );
     check("-oProxyCommand=x", "the address begins with a hyphen", form);
     check(
         "gitback://-x/notes",
@@ -147,7 +152,7 @@ fn each_bad_address_has_its_own_words() {
     check(
         "gitback://dan/notes.git",
         "the address names a malformed handle: a handle cannot end in .git",
-        form,
+        "did you mean gitback://dan/notes?",
     );
     check(
         &format!("gitback://dan/{}", "x".repeat(300)),

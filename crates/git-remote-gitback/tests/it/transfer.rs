@@ -43,6 +43,7 @@ fn a_clone_says_what_it_wants_and_gets_it() {
             progress: false,
             trace: false,
             called: None,
+            remote: None,
         }]
     );
 }

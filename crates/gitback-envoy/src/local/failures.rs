@@ -83,9 +83,9 @@ pub(super) fn denied(denial: &Denial) -> Failure {
     match denial.code {
         "left" => failure.hint("to ask back in: vigo swarm gitback project rejoin"),
         "retired-key" => failure.hint("unlock the new key: vigo swarm puddle unlock"),
-        "not-granted" => failure.hint(
-            "vigo swarm puddle init, or bring your puddle's identity.wrapped to this machine",
-        ),
+        "not-granted" => failure
+            .hint("bring your puddle to this machine: vigo swarm puddle join")
+            .hint("or make one: vigo swarm puddle init"),
         "expired-grant" | "ungranted" => {
             failure.hint("to sign a new one: vigo swarm puddle unlock, then try again")
         }

@@ -6,6 +6,7 @@ use gitback_envelope::{Change, EnvelopeId, Head, Oid, RefName, Verdict, Verified
 use gitback_helper::{Failure, LOG_PAGE_MAX, RefEvent, Reply, exit_code};
 use gitback_identity::similar::{SLIPS_MAX, slips};
 
+use crate::aftermath::served_as;
 use crate::cell::{Cell, State, git};
 use crate::daemon::Envoy;
 
@@ -159,7 +160,7 @@ impl<'a> History<'a> {
                 .replaced_by(envelope.id(), &change.name)
                 .map(|id| id.to_string()),
             served_as: (state == "diverged")
-                .then(|| self.served_as(envelope.id(), &change.new))
+                .then(|| served_as(&self.served, envelope.id(), &change.new))
                 .flatten(),
             here: false,
             let_go_ms: None,
@@ -177,17 +178,6 @@ impl<'a> History<'a> {
             }
         }
         old
-    }
-
-    fn served_as(&self, update: &EnvelopeId, oid: &Oid) -> Option<String> {
-        let (short, long) = (format!("@{}", update.short()), format!("/{update}/"));
-        let mut names = self.served.iter().filter(|(_, served)| *served == oid);
-        names.find_map(|(name, _)| {
-            let name = String::from_utf8_lossy(name).into_owned();
-            let is_it = name.starts_with("refs/envoys/")
-                && (name.ends_with(&short) || name.contains(&long));
-            is_it.then_some(name)
-        })
     }
 }
 

@@ -112,6 +112,7 @@ fn pusher(envoy: &Envoy, uid: u32, state: &State, wish: &Wish<'_>) -> Result<Pus
         push_wait: wait.map(|wait| wait.min(PUSH_WAIT_MAX)),
         quiet: false,
         trace: false,
+        remote: None,
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use gitback_envelope::{Act, Delegate, Envelope, EnvelopeId, Verified};
+use gitback_envelope::{Act, Delegate, Envelope, EnvelopeId, Project, Verified};
 use gitback_helper::{Reply, Role, Wish};
 use gitback_identity::{ProjectId, SecretKey, hex};
 use gitback_peer::{
@@ -315,4 +315,44 @@ fn a_push_of_nothing_leaves_nothing() {
         !cage.world.repository().exists(),
         "no repository is kept for it"
     );
+}
+
+#[test]
+fn what_a_peer_showed_before_it_confirmed_the_newest_says_nothing_of_it() {
+    let cage = Cage::new();
+    let world = &cage.world;
+    let (oids, packs) = world.history(2);
+    let init = world.init();
+    let grant = world.grant(&init, &world.peer);
+    let first = main_at(oids[0], &[], Some(&packs[0]));
+    let first = world.update(&world.peer, 0, &[&grant], first);
+    let second = main_at(oids[1], &[&first], Some(&packs[1]));
+    let second = world.update(&world.peer, 1, &[&first], second);
+    let mut fold = Project::new(world.project);
+    let mut digest_with = |more: &[&Verified]| {
+        for one in more {
+            fold.insert((*one).clone()).expect("it counts");
+        }
+        fold.digest()
+    };
+    let before = digest_with(&[&init, &grant, &first]);
+    let after = digest_with(&[&second]);
+    // Whenever it is asked, it has the newest.
+    cage.show(after, &[]);
+    let pushed = world.push(&world.peer, &[&init, &grant, &first], Some(&packs[0]));
+    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    let pushed = world.push(&world.peer, &[&second], Some(&packs[1]));
+    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    // What it sent before that was longer under way.
+    for late in [before, before.map(|byte| !byte)] {
+        world.show_digest(late);
+        let status = world.status().expect("the project");
+        let peer = world.peer.public().to_string();
+        let copy = status.envoys.iter().find(|copy| copy.key == peer);
+        assert_eq!(
+            copy.expect("the peer's copy").state,
+            "current",
+            "{status:?}"
+        );
+    }
 }

@@ -375,6 +375,7 @@ impl World {
             progress: false,
             trace: false,
             called: None,
+            remote: None,
         }
     }
 

@@ -23,6 +23,7 @@ fn open() -> Request {
         progress: true,
         trace: false,
         called: None,
+        remote: None,
     }
 }
 

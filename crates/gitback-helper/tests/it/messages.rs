@@ -2,7 +2,7 @@ use gitback_helper::{
     AlarmStatus, Called, ClaimStatus, ContactStatus, ContestStatus, CopyStatus, Draft, EnvoyStatus,
     Failure, HopStatus, LogEntry, MemberStatus, NamesStatus, PeerStatus, ProjectStatus, RefEvent,
     RefStatus, Removal, Removing, Renewal, Reply, Request, Restored, RivalStatus, Role, Scope,
-    Scrub, ScrubSource, Service, SuccessorStatus, SyncStatus, Wish,
+    Scrub, ScrubSource, Service, SuccessorStatus, SyncStatus, VersionStatus, Wish,
 };
 
 fn request(json: &str) -> Option<Request> {
@@ -20,7 +20,8 @@ fn requests_have_the_written_form() {
     let text = str::to_owned;
     check(
         r#"{"do":"open","version":2,"service":"receive_pack","project":"ab","handle":"notes","puddle":"cd",
-            "protocol":null,"push_wait_ms":3000,"quiet":true,"progress":false}"#,
+            "protocol":null,"push_wait_ms":3000,"quiet":true,"progress":false,
+            "remote":"origin"}"#,
         Request::Open {
             version: 2,
             service: Service::ReceivePack,
@@ -33,6 +34,7 @@ fn requests_have_the_written_form() {
             progress: false,
             trace: false,
             called: None,
+            remote: Some(text("origin")),
         },
     );
     check(
@@ -54,6 +56,7 @@ fn requests_have_the_written_form() {
                 name: text("alice"),
                 puddle: text("ef"),
             }),
+            remote: None,
         },
     );
     check(
@@ -604,6 +607,13 @@ fn project() -> ProjectStatus {
         state: "behind".into(),
         reason: Some("offline".into()),
         diverged: vec!["refs/heads/main".into()],
+        versions: vec![VersionStatus {
+            name: "refs/heads/main".into(),
+            oid: "9c".repeat(20),
+            served_as: "refs/envoys/12/heads/main@ab".into(),
+            envoy: "titan".into(),
+            puddle: "cd".into(),
+        }],
         copies: 2,
         envoys: vec![CopyStatus {
             name: "venus".into(),

@@ -30,9 +30,9 @@ pub(crate) fn join(
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     refuse_if_there(context).map_err(|failure| {
-        failure.hint(
-            "its envoy comes into a fleet by: vigo envoy ticket there, and vigo join TICKET here",
-        )
+        failure
+            .hint("if it is the one that you want: only the fleet is lacking; on a machine of the fleet: vigo envoy ticket, then here: vigo join TICKET")
+            .hint("if you want another one: remove this one first: vigo swarm puddle leave, then run this again")
     })?;
     refuse_occupied(&context.layout.puddle_dir).map_err(|error| unpaired::occupied(&error))?;
     refuse_both_from_stdin(arguments)?;

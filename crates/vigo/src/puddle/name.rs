@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::console::{Console, Stop};
 use crate::context::{Context, Daemon};
 use crate::keys::Keys;
-use crate::{cli, failure, show};
+use crate::{ask, cli, failure, show};
 
 const PICK: &str = "whoever has never used the name has to pick: vigo swarm puddle names pick";
 
@@ -68,7 +68,11 @@ fn claim(
     let mut daemon = context.daemon()?;
     let known = names(&mut daemon, &claim_of(&own.key))?;
     let fingerprint = own.key.fingerprint();
-    if claimed(&known, &own.key).as_ref() == Some(&name) {
+    let before = claimed(&known, &own.key);
+    if let Some(before) = before.as_ref().filter(|before| **before != name) {
+        give_back(before, &name, arguments.yes, console)?;
+    }
+    if before.as_ref() == Some(&name) {
         console.line(format_args!("{name} was claimed for {fingerprint} already"))?;
     } else {
         let signer = session(context, &own, "claiming a name needs a signature")?;
@@ -86,6 +90,28 @@ fn claim(
     release_earlier(context, &mut daemon, &name, &mut keys, console);
     warn_of_others(&mut daemon, &own, &name, console);
     Ok(())
+}
+
+/// A puddle claims one name. Says so of the one that it claims so far, and asks.
+fn give_back(
+    before: &PuddleName,
+    name: &PuddleName,
+    yes: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    console.warning(format_args!(
+        "claiming {name} gives {before} back: a puddle claims one name"
+    ));
+    console.hint(format_args!(
+        "whoever has used {before} goes on meaning you by it; others can claim it then"
+    ));
+    let question = format!("Claim {name} in place of {before}? [y/N] ");
+    match yes || ask::yes(&question, console)? {
+        true => Ok(()),
+        false => Err(failure::not_confirmed(&format!(
+            "{before} is claimed as before"
+        ))),
+    }
 }
 
 /// An earlier key of the user's own is no rival: what it claims is given back.

@@ -9,6 +9,7 @@ use gitback_puddle::{
     rewrap_retired, unwrap, unwrap_retired,
 };
 
+use super::enrol;
 use crate::console::{Console, Stop};
 use crate::context::Context;
 use crate::{ask, cli, failure, gate, show};
@@ -40,10 +41,7 @@ pub(crate) fn rotate_passphrase(
         None => unwrap(dir, &old).map(drop),
     })?;
     opened.map_err(|error| failure::unwrap_puddle(&error))?;
-    let new = match new_file {
-        Some(file) => ask::passphrase_from(file)?,
-        None => ask::other_passphrase()?,
-    };
+    let new = ask::other_passphrase(new_file, console)?;
     match one {
         Some(key) => {
             let changed = gate::try_once(context, &public.name, || {
@@ -60,8 +58,21 @@ pub(crate) fn rotate_passphrase(
     console.warning(
         "your other machines keep the old passphrase, and so does every copy of the files that somebody has",
     );
+    let machines = match enrol::fleet(context) {
+        Ok(envoys) if envoys.len() > 1 => {
+            let others = envoys.get(1..).unwrap_or_default().join(", ");
+            format!(
+                "on each other one that has the puddle ({})",
+                show::plain(&others)
+            )
+        }
+        _ => "on each of them".to_owned(),
+    };
     console.hint(format_args!(
-        "on other machines: copy identity.wrapped and retired/ from {} there",
+        "{machines}: vigo swarm puddle rotate-passphrase, with the same two"
+    ));
+    console.hint(format_args!(
+        "or copy identity.wrapped and retired/ from {} there",
         dir.display()
     ));
     console

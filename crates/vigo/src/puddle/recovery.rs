@@ -8,7 +8,8 @@ use std::path::Path;
 use gitback_helper::{Failure, exit_code};
 use gitback_identity::SecretKey;
 use gitback_puddle::{
-    Passphrase, Public, WordsReject, from_recovery_words, read_retired, recovery_words, unwrap,
+    Passphrase, Public, WordsReject, count_recovery_words, from_recovery_words, read_retired,
+    recovery_words, unwrap, with_recovery_word,
 };
 use zeroize::Zeroizing;
 
@@ -18,6 +19,8 @@ use crate::{ask, cli, failure, gate, show};
 
 /// Words in one row on a terminal.
 const ROW: usize = 4;
+/// How often words can be typed that are none.
+const TYPED_MAX: u32 = 10;
 
 /// Prints the recovery words.
 pub(crate) fn recovery(
@@ -76,6 +79,38 @@ pub(crate) fn recovery(
 /// The key whose words are in `file`, or are typed.
 pub(crate) fn ask(file: Option<&Path>, console: &mut Console<'_>) -> Result<SecretKey, Failure> {
     let words = ask::recovery_words(file, console)?;
+    match file {
+        Some(_) => from_recovery_words(&words).map_err(|reject| no_words(&reject)),
+        None => typed_right(words, console),
+    }
+}
+
+/// The key whose words are typed. Nobody else has seen them, so a slip costs nothing: a word that is none is asked for
+/// again alone, and all of them where they are no key's; some times, and until nothing is typed.
+fn typed_right(
+    mut words: Zeroizing<String>,
+    console: &mut Console<'_>,
+) -> Result<SecretKey, Failure> {
+    for _ in 1..TYPED_MAX {
+        let reject = match from_recovery_words(&words) {
+            Ok(secret) => return Ok(secret),
+            Err(reject) => reject,
+        };
+        if count_recovery_words(&words) == 0 {
+            return Err(no_words(&reject));
+        }
+        console.failure(&no_words(&reject));
+        words = match reject {
+            WordsReject::UnknownWord { place, .. } => {
+                let word = ask::recovery_word(place, console)?;
+                if count_recovery_words(&word) == 0 {
+                    return Err(no_words(&reject));
+                }
+                with_recovery_word(&words, place, &word)
+            }
+            _ => ask::recovery_words(None, console)?,
+        };
+    }
     from_recovery_words(&words).map_err(|reject| no_words(&reject))
 }
 

@@ -200,6 +200,7 @@ fn a_passphrase_is_changed_and_the_session_goes_on() {
         .answers("  Retired      1 key that it had before too\n")
         .answers("  Unlocked     as before")
         .says("your other machines keep the old passphrase")
+        .says("on each of them: vigo swarm puddle rotate-passphrase, with the same two\n")
         .says("copy identity.wrapped and retired/ from ");
     assert_eq!(status(&machine), before);
     machine

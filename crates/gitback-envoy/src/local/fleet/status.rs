@@ -7,6 +7,7 @@ use gitback_identity::EnvoyKey;
 use crate::clock;
 use crate::daemon::Envoy;
 use crate::fleet::Part;
+use crate::status::reach;
 use crate::whereabouts::own_addresses;
 
 pub(super) fn status(envoy: &Envoy) -> FleetStatus {
@@ -80,10 +81,11 @@ pub(super) fn row(envoy: &Envoy, key: &EnvoyKey) -> FleetEnvoy {
         None if is_self => own_addresses(envoy).into_iter().next(),
         None => None,
     };
-    let (last_seen_ms, reason) = neighbour.map_or((None, None), |neighbour| {
+    let (state, last_seen_ms, reason) = neighbour.map_or((None, None, None), |neighbour| {
         let seen = neighbour.seen();
         let reason = seen.away.as_ref().map(|away| away.reason.clone());
-        (seen.last_seen_ms, reason)
+        let (state, _, _) = reach(&seen, envoy.started_ms());
+        (Some(state.to_owned()), seen.last_seen_ms, reason)
     });
     FleetEnvoy {
         name: envoy.name_of(key),
@@ -96,6 +98,7 @@ pub(super) fn row(envoy: &Envoy, key: &EnvoyKey) -> FleetEnvoy {
         expires_ms: None,
         removed_ms: None,
         through: None,
+        state,
         last_seen_ms,
         reason,
     }

@@ -117,6 +117,7 @@ fn away(refused: bool) -> Seen {
         since_ms: 20,
         reason: "connection refused".to_owned(),
         refused,
+        wrong_key: false,
     });
     seen
 }
