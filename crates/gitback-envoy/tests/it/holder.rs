@@ -322,7 +322,9 @@ impl Service for Holder {
         let request = String::from_utf8_lossy(&request).into_owned();
         let mut uploads = self.asked.uploads.lock().expect("no panic");
         uploads.push((request, bytes));
-        served.map_err(|_| Refusal::new(RefusalKind::Internal, "fault", "it failed"))
+        served
+            .map(drop)
+            .map_err(|_| Refusal::new(RefusalKind::Internal, "fault", "it failed"))
     }
 }
 
