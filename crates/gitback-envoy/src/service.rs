@@ -224,12 +224,17 @@ impl Service for Surface {
             .ok_or_else(|| unknown(&self.0, project))?;
         self.may(&cell, &caller.key)?;
         let begun = Instant::now();
-        match cell.repo().upload_pack_request(input, output) {
+        let mut output = Heard {
+            output,
+            start: Vec::new(),
+        };
+        match cell.repo().upload_pack_request(input, &mut output) {
             Ok(served) => {
                 let peer = self.0.name_of(&caller.key);
                 tracing::debug!(peer, project = %project, ?served, took = %Millis(begun.elapsed()), "served a fetch");
                 Ok(())
             }
+            Err(_) if output.says_unknown() => Ok(()),
             Err(fault) => {
                 tracing::warn!(project = %project, error = %chain(&fault), "cannot serve a peer's fetch");
                 let reason = format!("{} could not serve it", self.0.name());
@@ -286,6 +291,36 @@ impl Surface {
             Partner::Full => Ok(()),
             Partner::Former | Partner::Stranger => Err(not_a_partner(&self.0, &state, key)),
         }
+    }
+}
+
+/// What git says when it is asked for an object that it does not have, after the length of the line. That is its answer,
+/// though it ends with a failure then.
+const UNKNOWN: &[u8] = b"ERR upload-pack: not our ref ";
+
+/// Passes on what git says, and remembers how it starts.
+struct Heard<'a> {
+    output: &'a mut (dyn Write + Send),
+    start: Vec<u8>,
+}
+
+impl Heard<'_> {
+    fn says_unknown(&self) -> bool {
+        let line = self.start.get(4..);
+        line.is_some_and(|line| line.starts_with(UNKNOWN))
+    }
+}
+
+impl Write for Heard<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.output.write(bytes)?;
+        let wanted = (4 + UNKNOWN.len()).saturating_sub(self.start.len());
+        self.start.extend(bytes.iter().take(written).take(wanted));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.output.flush()
     }
 }
 

@@ -10,11 +10,12 @@ use crate::daemon::chain;
 pub(crate) fn classify(error: &CatchUpError) -> Failure {
     match error {
         CatchUpError::Call { source, .. } => classify_call(source),
-        CatchUpError::Sent { .. } | CatchUpError::Lacks { .. } => Failure::Lied(chain(error)),
+        CatchUpError::Sent { .. } => Failure::Lied(chain(error)),
         // No use to ask it for the same again; it may be asked for everything else.
         CatchUpError::OverLimit { .. } => Failure::Refused(chain(error)),
         CatchUpError::Ours(_) | CatchUpError::Room(_) => Failure::Ours(chain(error)),
-        CatchUpError::Short { .. } => Failure::Busy(chain(error)),
+        // It may have it later.
+        CatchUpError::Short { .. } | CatchUpError::Lacks { .. } => Failure::Busy(chain(error)),
     }
 }
 
