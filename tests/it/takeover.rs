@@ -350,10 +350,10 @@ fn two_machines_that_hold_the_key_do_not_disturb_each_other() {
 #[test]
 fn nothing_that_is_open_to_the_daemon_waits_for_what_is_typed() {
     let mut fleet = founded(2);
+    let words = secret_in(&fleet, 0, "authority.key").public().fingerprint();
     fleet.envoy_mut(0).lose().expect("lost for good");
     let line = fleet.person(1).vigo(["envoy", "authority", "take-over"]);
     let mut screen = Terminal::start(&line).expect("a terminal");
-    let words = secret_in(&fleet, 0, "authority.key").public().fingerprint();
     screen
         .sees(&format!("the key of the fleet {words}"))
         .expect("which fleet it is");
