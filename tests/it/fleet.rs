@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gitback_envelope::cbor::Writer;
-use gitback_fleet::{EnrolRequest, Enrolment, Petition, Role, Roster, Ticket};
+use gitback_fleet::{EnrolRequest, Enrolment, Petition, Removal, Role, Roster, Ticket};
 use gitback_helper::{Client as Helper, EnvoyCard, Failure, Reply, Request};
 use gitback_identity::{EnvoyKey, PublicKey, SecretKey, hex};
 use gitback_peer::{CallError, Client, Digests, PeerAddress, Refusal};
@@ -925,6 +925,51 @@ fn asking_again_for_who_is_in_signs_nothing() {
         hand.enrol(&place(&fleet, 0), &petition).expect("again");
     }
     assert_eq!(shown(&hand), first);
+}
+
+#[test]
+fn a_removal_ends_the_tickets_that_the_removed_one_may_know() {
+    let fleet = strangers(1);
+    let by = |text: &str, seed: u8, name: &str| {
+        let made: Ticket = text.parse().expect("a ticket");
+        let secret = SecretKey::from_seed(&[seed; 32]);
+        let challenge = Ticket::challenge(made.secret());
+        let request = EnrolRequest::sign(&secret, name, &[], &challenge);
+        let petition = Petition {
+            request: request.expect("sound"),
+            challenge,
+            secret: Some(*made.secret()),
+        };
+        Hand::with(&secret).enrol(&place(&fleet, 0), &petition)
+    };
+    let (first, second) = (ticket(&fleet, 0), ticket(&fleet, 0));
+    by(&first, 9, "mallory").expect("enrolled");
+    by(&second, 9, "mallory").expect("it is in, and the ticket stays good");
+    let mars = fleet.person(0);
+    let removed = done(mars.vigo(["envoy", "remove", "mallory", "--yes"]));
+    says(
+        &removed.stdout,
+        &["1 ticket has ended", "vigo envoy ticket"],
+    );
+    let refusal = by(&second, 8, "mallory").expect_err("refused");
+    assert_eq!(refusal.code, "ticket-unknown");
+
+    // Also where another machine that holds the key has removed one.
+    let third = ticket(&fleet, 0);
+    by(&third, 9, "mallory").expect_err("that key is of no use");
+    let authority = secret_in(&fleet, 0, "authority.key");
+    let gone = EnvoyKey::new(SecretKey::from_seed(&[7; 32]).public());
+    let mut theirs = Roster::new(authority.public());
+    let removal = Removal::sign(&authority, gone, "eve", 1).expect("a name");
+    theirs.remove(removal).expect("room");
+    let venus = SecretKey::from_seed(&[6; 32]);
+    let fourth = ticket(&fleet, 0);
+    by(&fourth, 6, "venus").expect("enrolled");
+    let told = Hand::with(&venus).roster(&place(&fleet, 0), &theirs);
+    told.expect("an answer");
+    let refusal = by(&third, 5, "eve").expect_err("refused");
+    assert_eq!(refusal.code, "ticket-unknown");
+    by(&fourth, 6, "venus").expect("it may not have heard the answer");
 }
 
 #[test]

@@ -7,13 +7,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use gitback_fleet::Roster;
+use gitback_fleet::{EnrolRequest, Roster};
+use gitback_helper::{Reply, Request};
 use gitback_identity::{PuddleKey, SecretKey, hex};
 use gitback_tests::{Fleet, Invocation, Person, Terminal, until};
 use serde_json::Value;
 
 use crate::fleet::{
-    identity, join, let_them_compare, list, secret_in, strangers, ticket, wait_for_fleet, with,
+    helper, identity, join, let_them_compare, list, secret_in, strangers, ticket, wait_for_fleet,
+    with,
 };
 use crate::world::{SOON, done, fails, says};
 
@@ -343,4 +345,54 @@ fn two_machines_that_hold_the_key_do_not_disturb_each_other() {
         shown["fleet"].is_null() && shown["seals"] == Value::Array(Vec::new()),
         "{shown}"
     );
+}
+
+#[test]
+fn nothing_that_is_open_to_the_daemon_waits_for_what_is_typed() {
+    let mut fleet = founded(2);
+    let words = secret_in(&fleet, 0, "authority.key").public().fingerprint();
+    fleet.envoy_mut(0).lose().expect("lost for good");
+    let line = fleet.person(1).vigo(["envoy", "authority", "take-over"]);
+    let mut screen = Terminal::start(&line).expect("a terminal");
+    screen
+        .sees(&format!("the key of the fleet {words}"))
+        .expect("which fleet it is");
+    screen.sees("Passphrase for dan: ").expect("asked");
+    // A conversation of before ends by this, as it does when somebody types for long.
+    fleet.envoy_mut(1).end().expect("ended");
+    fleet.restart(1).expect("started");
+    let typed = fs::read_to_string(fleet.passphrase_file()).expect("it is there");
+    screen.types(typed.trim_end()).expect("typed");
+    screen.sees("venus holds the key").expect("taken over");
+    screen.ends(0).expect("ends well");
+}
+
+#[test]
+fn whoever_is_enrolled_anew_by_another_holder_of_the_key_keeps_its_role() {
+    let mut fleet = founded(2);
+    done(take_over(&fleet, 1));
+    wait_for_holders(fleet.person(0), &["mars", "venus"]);
+    fleet.envoy_mut(1).end().expect("ended");
+    let settled = roster(&fleet, 0);
+    let venus = secret_in(&fleet, 1, "envoy.key");
+    let challenge = [7; 32];
+    let request = EnrolRequest::sign(&venus, "venus", &[], &challenge).expect("sound");
+    let enrolled = Request::Enrol {
+        request: hex::encode(request.bytes()),
+        challenge: hex::encode(&challenge),
+    };
+    for _ in 0..2 {
+        let reply = helper(&fleet, 0, &enrolled);
+        assert!(matches!(reply, Reply::Enrolled { .. }), "{reply:?}");
+        assert_eq!(roster(&fleet, 0), settled, "nothing is to be signed");
+    }
+    // Nor does a request from before mars was called so.
+    let mars = secret_in(&fleet, 0, "envoy.key");
+    let request = EnrolRequest::sign(&mars, "phobos", &[], &challenge).expect("sound");
+    let enrolled = Request::Enrol {
+        request: hex::encode(request.bytes()),
+        challenge: hex::encode(&challenge),
+    };
+    helper(&fleet, 0, &enrolled);
+    assert_eq!(roster(&fleet, 0), settled);
 }

@@ -1,23 +1,44 @@
 //! Small questions to the file system.
 
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Makes the entries of the folder `path` durable.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-    std::fs::File::open(path)?.sync_all()
+    File::open(path)?.sync_all()
 }
 
 /// Replaces the file at `path` by `bytes`, durably and at once: a reader sees the old text or the new.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Behind the whole name, so that no two files share it.
+    let fresh = fresh(path);
+    let file = File::create(&fresh)?;
+    put_in_place(file, &fresh, path, bytes)
+}
+
+/// The same for a file that nobody but its owner reads, mode 0600.
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = fresh(path);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(&fresh)?;
+    // One that a crash has left keeps its mode.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    put_in_place(file, &fresh, path, bytes)
+}
+
+/// Behind the whole name, so that no two files share it.
+fn fresh(path: &Path) -> PathBuf {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
-    let mut file = std::fs::File::create(&fresh)?;
+    PathBuf::from(fresh)
+}
+
+fn put_in_place(mut file: File, fresh: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
+    std::fs::rename(fresh, path)?;
     path.parent().map_or(Ok(()), sync_dir)
 }

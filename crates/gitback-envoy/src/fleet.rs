@@ -256,8 +256,17 @@ impl Fleet {
         Ok(())
     }
 
-    /// Makes a roster durable, then in force.
+    /// Makes a roster durable, then in force. A removal ends the tickets that have brought in nobody: who was removed may
+    /// know one, and would be back with a new key.
     fn keep(&self, inner: &mut Inner, roster: Roster) -> Result<(), FleetFault> {
+        let known = inner.known.as_ref();
+        let before = known.map_or(0, |(roster, _)| roster.removals().count());
+        if roster.removals().count() > before {
+            let mut tickets = inner.tickets.clone();
+            if tickets.end_open(clock::now_ms()) {
+                self.keep_tickets(inner, tickets)?;
+            }
+        }
         self.files.keep_roster(&roster)?;
         let digest = roster.digest();
         inner.known = Some((Arc::new(roster), digest));

@@ -88,6 +88,19 @@ impl Roster {
         self.seals.get(member)
     }
 
+    /// The seal that goes when there is one of another person and no room, which may be in force.
+    #[must_use]
+    pub fn lowest_seal(&self) -> Option<&Seal> {
+        self.seals.values().min_by_key(|one| one.rank())
+    }
+
+    /// The same without the seals: for those who are not to have them.
+    #[must_use]
+    pub fn without_seals(mut self) -> Self {
+        self.seals.clear();
+        self
+    }
+
     /// Whether an envoy is of the fleet, for whoever's clock shows `now_ms`.
     #[must_use]
     pub fn is_live(&self, envoy: &EnvoyKey, now_ms: u64) -> bool {
@@ -184,8 +197,7 @@ impl Roster {
         }
         self.seals.insert(member, seal);
         if self.seals.len() > SEALS_MAX {
-            let lowest = self.seals.values().min_by_key(|one| one.rank());
-            let lowest = lowest.map(|one| *one.member());
+            let lowest = self.lowest_seal().map(|one| *one.member());
             if let Some(lowest) = lowest {
                 self.seals.remove(&lowest);
                 return Ok(lowest != member);

@@ -71,10 +71,12 @@ fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileFau
 
 /// Reads a whole file; `None` if there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileFault> {
-    match File::open(path) {
-        Ok(file) => read_bounded(path, file).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fault("read", path)(error)),
+    // Without NONBLOCK, a pipe of this name would keep us waiting.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => read_file(path, File::from(file)).map(Some),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(fault("read", path)(error.into())),
     }
 }
 
@@ -90,11 +92,16 @@ pub(crate) fn read_own(path: &Path) -> Result<Option<Vec<u8>>, FileFault> {
         Err(Errno::LOOP) => return Err(refused("it is a symbolic link")),
         Err(error) => return Err(fault("read", path)(error.into())),
     };
+    read_file(path, file).map(Some)
+}
+
+fn read_file(path: &Path, file: File) -> Result<Vec<u8>, FileFault> {
     let metadata = file.metadata().map_err(fault("read", path))?;
     if !metadata.is_file() {
-        return Err(refused("it is not a file"));
+        let why = io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
+        return Err(fault("read", path)(why));
     }
-    read_bounded(path, file).map(Some)
+    read_bounded(path, file)
 }
 
 fn read_bounded(path: &Path, file: File) -> Result<Vec<u8>, FileFault> {

@@ -57,7 +57,7 @@ pub use rewrap::{RewrapError, Rewrapped, rewrap, rewrap_retired};
 pub use rotate::{RETIRED_MAX, RotateError, Rotated, read_retired, rotate, unwrap_retired};
 pub use store::{
     CreateError, MendError, NoRandomness, Public, ReadError, UnwrapError, create, create_again,
-    generate, has_secret, mend, read_public, unwrap,
+    generate, has_secret, mend, read_public, refuse_links, unwrap,
 };
 pub use travel::{
     CARRIED_FILE_MAX, Carried, CarryReject, ExportError, InstallError, export, install,

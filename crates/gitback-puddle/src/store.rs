@@ -300,6 +300,18 @@ pub fn read_public(dir: &Path) -> Result<Public, ReadError> {
     }
 }
 
+/// Refuses a puddle whose files are links, or no files: one of another user's, who may mean something else to be read.
+///
+/// # Errors
+///
+/// [`ReadError`] for the file.
+pub fn refuse_links(dir: &Path) -> Result<(), ReadError> {
+    for name in [WRAPPED, PUBLIC] {
+        files::read_own(&dir.join(name))?;
+    }
+    Ok(())
+}
+
 /// Whether the wrapped key itself is in `dir`, whatever it is worth.
 #[must_use]
 pub fn has_secret(dir: &Path) -> bool {

@@ -12,6 +12,9 @@ use crate::{ask, cli, failure, show};
 
 pub(crate) use follow::{follow_rotation, seal_to_founder, seal_to_host, warn_of_leave};
 
+/// The shortest beginning of a key by which the daemon knows whom it means.
+const PREFIX_LEAST: usize = 8;
+
 /// Obeys one of the verbs; shows how it is where there is none.
 pub(crate) fn authority(
     context: &Context,
@@ -114,11 +117,15 @@ fn seal(
     arguments: &cli::AuthoritySeal,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
-    let puddle = match &arguments.key {
-        Some(text) => text.clone(),
-        None => own_key(context)?.to_string(),
+    let (puddle, is_own) = match &arguments.key {
+        Some(text) => (text.clone(), false),
+        None => {
+            let key = own_key(context)?;
+            // Root may have been given the home of somebody else.
+            (key.to_string(), follow::is_own_home(context, &key))
+        }
     };
-    if arguments.key.is_some() && !arguments.yes {
+    if !is_own && !arguments.yes {
         let words = fingerprint(&puddle);
         let question = format!("Let {words} take the fleet over? [y/N] ");
         if !ask::yes(&question, console)? {
@@ -146,18 +153,26 @@ fn unseal(
     arguments: &cli::Unseal,
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
+    let mut puddle = arguments.key.clone();
     if !arguments.yes {
-        let question = format!(
-            "Let {} take the fleet over no longer? [y/N] ",
-            show::plain(&arguments.key)
-        );
-        if !ask::yes(&question, console)? {
-            return Err(failure::not_confirmed("nothing was changed").into());
+        let status = look(&mut context.daemon()?, console)?;
+        let seals = status.seals.iter().map(|one| &one.puddle);
+        let found: Vec<&String> = seals.filter(|key| key.starts_with(&puddle)).collect();
+        // The daemon says what is wrong with a key that means nobody, or several.
+        if let [key] = found.as_slice() {
+            let (words, short) = (fingerprint(key), key.get(..12).unwrap_or(key));
+            let short = show::plain(short);
+            let question = format!("Let {words} ({short}) take the fleet over no longer? [y/N] ");
+            if !ask::yes(&question, console)? {
+                return Err(failure::not_confirmed("nothing was changed").into());
+            }
+            // As it was shown, whatever has been sealed meanwhile.
+            if puddle.len() >= PREFIX_LEAST {
+                puddle.clone_from(key);
+            }
         }
     }
-    let request = Request::UnsealAuthority {
-        puddle: arguments.key.clone(),
-    };
+    let request = Request::UnsealAuthority { puddle };
     accepted(&mut context.daemon()?, &request, console)
 }
 

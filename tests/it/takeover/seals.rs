@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gitback_fleet::{Roster, Seal};
-use gitback_helper::{Reply, Request};
+use gitback_fleet::{Roster, Seal, WELCOME_MAX, Welcome};
+use gitback_helper::{Client, Reply, Request};
 use gitback_identity::{PuddleKey, SecretKey};
 use gitback_puddle::{Passphrase, unwrap};
-use gitback_tests::{Fleet, Invocation, Outcome};
+use gitback_tests::{Fleet, Invocation, Outcome, Terminal};
 use serde_json::Value;
 
 use super::{
@@ -105,6 +105,10 @@ fn a_user_who_does_not_administer_the_envoy_takes_nothing_over_and_sees_no_seal(
     assert_eq!(status["seals"].as_array().map(Vec::len), Some(1));
     assert!(status["seals"][0]["record"].is_null(), "{status}");
     let key = own_key(fleet.person(0));
+    // The roster that goes through that user's hands to a new envoy has no seals; root's has.
+    let socket = root.join("var/run/vigo/gitback.sock");
+    let shown = |uid: Option<u32>| enrolled_anew(socket.clone(), uid).seals().count();
+    assert_eq!((shown(Some(4711)), shown(None)), (0, 1));
     for args in [&["seal", &key, "--yes"][..], &["unseal", &key, "--yes"]] {
         let refused = as_somebody(args);
         assert_eq!(refused.code, Some(12), "{refused}");
@@ -124,6 +128,110 @@ fn a_user_who_does_not_administer_the_envoy_takes_nothing_over_and_sees_no_seal(
         &refused.stderr,
         &["user 4711 may not take the fleet over", "sudo vigo"],
     );
+}
+
+/// The roster that a user gets who has the envoy enrol itself once more.
+fn enrolled_anew(socket: PathBuf, uid: Option<u32>) -> Roster {
+    let asking = std::thread::spawn(move || {
+        if let Some(uid) = uid.map(rustix::process::Uid::from_raw) {
+            // This thread's alone.
+            rustix::thread::set_thread_res_uid(uid, uid, uid).expect("root can");
+        }
+        let challenge = "07".repeat(32);
+        let mut helper = Client::connect(&socket).expect("the daemon runs");
+        let mut call = |request| helper.call(&request, &mut |_| ()).expect("an answer");
+        let asked = call(Request::EnrolRequest {
+            challenge: challenge.clone(),
+        });
+        let Reply::EnrolRequest { request } = asked else {
+            panic!("no request: {asked:?}");
+        };
+        match call(Request::Enrol { request, challenge }) {
+            Reply::Enrolled { enrolment, .. } => enrolment,
+            other => panic!("not enrolled: {other:?}"),
+        }
+    });
+    let enrolment = asking.join().expect("an enrolment");
+    let bytes = gitback_identity::hex::decode(&enrolment, WELCOME_MAX).expect("hex");
+    Welcome::decode(&bytes).expect("a welcome").roster
+}
+
+#[test]
+fn the_roster_is_for_its_owner_alone() {
+    let fleet = strangers(1);
+    drop(ticket(&fleet, 0));
+    let kept = identity(&fleet, 0).join("fleet").metadata();
+    assert_eq!(kept.expect("there").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn nothing_is_sealed_unasked_to_a_puddle_behind_a_link() {
+    let mut fleet = strangers(1);
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let mars = fleet.person(0);
+    let (dir, moved) = (
+        mars.root().join("home/.vigo-puddle"),
+        mars.root().join("elsewhere"),
+    );
+    fs::rename(&dir, &moved).expect("moved");
+    std::os::unix::fs::symlink(&moved, &dir).expect("a link");
+    drop(ticket(&fleet, 0));
+    assert_eq!(sealed_to(mars), [""; 0]);
+    let said = fails(mars.vigo(["envoy", "authority", "seal"]), 2);
+    says(&said, &["--yes"]);
+    assert_eq!(sealed_to(mars), [""; 0]);
+    done(mars.vigo(["envoy", "authority", "seal", "--yes"]));
+    let old = own_key(mars);
+    assert_eq!(sealed_to(mars), [old.as_str()]);
+    let file = fleet.passphrase_file().to_string_lossy().into_owned();
+    let rotate = ["swarm", "puddle", "rotate", "--passphrase-file", &file];
+    let rotated = done(mars.vigo(rotate));
+    says(
+        &rotated.stderr,
+        &["sealed to your earlier key", "vigo envoy authority seal"],
+    );
+    assert_eq!(sealed_to(mars), [old.as_str()]);
+}
+
+#[test]
+fn what_is_named_as_a_puddle_is_not_waited_for_and_no_link_is_followed() {
+    let fleet = founded(2);
+    let venus = fleet.person(1);
+    let dir = fleet.dir().join("theirs");
+    fs::create_dir(&dir).expect("a folder");
+    let dirs = dir.to_string_lossy().into_owned();
+    let file = fleet.passphrase_file().to_string_lossy().into_owned();
+    let take_over = || {
+        let line = ["envoy", "authority", "take-over", "--puddle", &dirs];
+        venus.vigo(line.iter().chain(&["--passphrase-file", &file]))
+    };
+    let wrapped = dir.join("identity.wrapped");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &wrapped, kind, mode, 0).expect("a pipe");
+    says(&fails(take_over(), 1), &["it is not a file"]);
+    fs::remove_file(&wrapped).expect("gone");
+    let own = venus.root().join("home/.vigo-puddle/identity.wrapped");
+    std::os::unix::fs::symlink(own, &wrapped).expect("a link");
+    says(&fails(take_over(), 1), &["it is a symbolic link"]);
+}
+
+#[test]
+fn whoever_ends_a_seal_by_the_beginning_of_a_key_sees_whose_it_is() {
+    let fleet = founded(2);
+    let dan = own_key(fleet.person(0));
+    let unseal = ["envoy", "authority", "unseal", &dan[..8]];
+    let line = fleet.person(0).vigo(unseal);
+    let mut screen = Terminal::start(&line).expect("a terminal");
+    let words = dan.parse::<PuddleKey>().expect("a key").fingerprint();
+    let question = format!(
+        "Let {words} ({}) take the fleet over no longer?",
+        &dan[..12]
+    );
+    screen.sees(&question).expect("the question");
+    screen.types("n").expect("typed");
+    screen.ends(1).expect("nothing was changed");
+    assert_eq!(sealed_to(fleet.person(0)), [dan.as_str()]);
 }
 
 #[test]
@@ -298,7 +406,7 @@ fn whoever_leaves_the_machine_that_holds_the_key_is_told_so() {
         &[
             "holds the key of the fleet's authority",
             "vigo envoy authority take-over",
-            "sealed to this key alone",
+            "sealed to your keys alone",
         ],
     );
 }

@@ -148,24 +148,28 @@ impl Fleet {
         if roster.removal(&key).is_some() {
             return Err(EnrolFault::Removed);
         }
+        let is_me = key == *envoy.public();
+        // Another one that holds the key says so itself, and nobody asks for that.
+        let role = match roster.enrolment(&key) {
+            _ if is_me => envoy.role(),
+            Some(known) => known.role(),
+            None => Role::Member,
+        };
+        // A request of before it was called otherwise does not take its name back.
+        let name = if is_me { envoy.name() } else { request.name() };
         // One whose enrolment has ended comes back by a renewal, and would be a second one of its name.
         if let Some(other) = roster
             .enrolments()
-            .find(|one| one.name() == request.name() && *one.envoy() != key)
+            .find(|one| one.name() == name && *one.envoy() != key)
         {
             return Err(EnrolFault::NameTaken {
-                name: request.name().to_owned(),
+                name: name.to_owned(),
                 key: *other.envoy(),
             });
         }
-        let role = if key == *envoy.public() {
-            envoy.role()
-        } else {
-            Role::Member
-        };
         let present = roster.enrolment(&key).filter(|one| one.is_in_force(now));
         if let Some(present) = present
-            && present.name() == request.name()
+            && present.name() == name
             && present.role() == role
             && !is_due(present.expires_ms(), now)
         {
@@ -182,7 +186,7 @@ impl Fleet {
             (None, Word::User | Word::Ticket(_)) => None,
         };
         let terms = Terms {
-            name: request.name().to_owned(),
+            name: name.to_owned(),
             role,
             through,
         };
@@ -202,7 +206,7 @@ impl Fleet {
             Word::Ticket(_) => "a ticket".to_owned(),
             Word::Member(member) => envoy.name_of(&member),
         };
-        tracing::info!(name = request.name(), %key, by, "is enrolled");
+        tracing::info!(name, %key, by, "is enrolled");
         Ok(true)
     }
 
@@ -220,7 +224,11 @@ impl Fleet {
     }
 
     /// Makes tickets durable, then in force: what a full disk has kept from the file does not count here either.
-    fn keep_tickets(&self, inner: &mut Inner, tickets: Tickets) -> Result<(), FleetFault> {
+    pub(super) fn keep_tickets(
+        &self,
+        inner: &mut Inner,
+        tickets: Tickets,
+    ) -> Result<(), FleetFault> {
         self.files.keep_tickets(&tickets)?;
         inner.tickets = tickets;
         Ok(())
@@ -237,9 +245,10 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes envoys out of the fleet, for good.
-    pub(crate) fn remove(&self, envoy: &Envoy, keys: &[EnvoyKey]) -> Result<(), EnrolFault> {
+    /// Takes envoys out of the fleet, for good. Returns how many tickets have ended by that.
+    pub(crate) fn remove(&self, envoy: &Envoy, keys: &[EnvoyKey]) -> Result<usize, EnrolFault> {
         let mut inner = self.inner();
+        let tickets = inner.tickets.open(clock::now_ms());
         let mut roster = inner.own_roster()?;
         let secret = inner.authority_of_fleet();
         let secret = secret.ok_or(EnrolFault::NotTheAuthority)?;
@@ -255,7 +264,7 @@ impl Fleet {
         for key in keys {
             tracing::info!(%key, "was removed from the fleet");
         }
-        Ok(())
+        Ok(tickets)
     }
 
     /// Gives out a ticket.

@@ -114,7 +114,8 @@ impl FleetFiles {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), FleetFault> {
-        disk::replace(path, bytes).map_err(|source| FleetFault::Io {
+        // The seals and the places of machines are for root and the daemon's user.
+        disk::replace_private(path, bytes).map_err(|source| FleetFault::Io {
             doing: "write",
             path: path.to_owned(),
             source,

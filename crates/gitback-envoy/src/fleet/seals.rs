@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gitback_fleet::{FleetReject, Roster, Seal};
+use gitback_fleet::{FleetReject, Roster, SEALS_MAX, Seal};
 use gitback_identity::{PuddleKey, SecretKey};
 use zeroize::Zeroizing;
 
@@ -27,6 +27,9 @@ pub(crate) enum SealFault {
     /// There are enough.
     #[error("it is sealed to {SEALED_MAX} people already")]
     TooMany,
+    /// What was signed here holds nowhere.
+    #[error("a seal of a later number is known already")]
+    Outranked,
     /// Nothing can be sealed to that key.
     #[error("nothing can be sealed to that key")]
     Reject(#[source] FleetReject),
@@ -78,13 +81,11 @@ impl Fleet {
         if roster.seals().filter(|one| one.is_in_force()).count() >= SEALED_MAX {
             return Err(SealFault::TooMany);
         }
-        let mut scalar = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *scalar).map_err(|_| SealFault::Randomness)?;
         let secret = inner.authority_of_fleet();
         let secret = secret.ok_or(SealFault::NotTheAuthority)?;
-        let seal = Seal::sign(secret, *member, next_number(&roster), &scalar);
-        let seal = seal.map_err(SealFault::Reject)?;
-        roster.take_seal(seal).map_err(SealFault::Reject)?;
+        make_room(&mut roster, secret, member)?;
+        let seal = sign(&roster, secret, member)?;
+        take(&mut roster, seal)?;
         self.keep(&mut inner, roster).map_err(SealFault::Store)?;
         tracing::info!(puddle = %member, "the authority's key was sealed to a person");
         Ok(SealedTo::New)
@@ -98,7 +99,7 @@ impl Fleet {
         let secret = secret.ok_or(SealFault::NotTheAuthority)?;
         for member in members {
             let end = Seal::end(secret, *member, next_number(&roster));
-            roster.take_seal(end).map_err(SealFault::Reject)?;
+            take(&mut roster, end)?;
         }
         self.keep(&mut inner, roster).map_err(SealFault::Store)?;
         for member in members {
@@ -153,6 +154,39 @@ impl Fleet {
     }
 }
 
+/// A seal to `member` that holds rather than any before it.
+fn sign(roster: &Roster, secret: &SecretKey, member: &PuddleKey) -> Result<Seal, SealFault> {
+    let mut scalar = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *scalar).map_err(|_| SealFault::Randomness)?;
+    let seal = Seal::sign(secret, *member, next_number(roster), &scalar);
+    seal.map_err(SealFault::Reject)
+}
+
+/// Takes in what was signed here, which has to hold from now on.
+fn take(roster: &mut Roster, seal: Seal) -> Result<(), SealFault> {
+    match roster.take_seal(seal).map_err(SealFault::Reject)? {
+        true => Ok(()),
+        false => Err(SealFault::Outranked),
+    }
+}
+
+/// Has one of another person drop none that is in force: a roster drops the lowest, so such a one gets a new number first.
+fn make_room(roster: &mut Roster, secret: &SecretKey, member: &PuddleKey) -> Result<(), SealFault> {
+    // Each round makes one of them the highest, so as many rounds as there are seals are enough.
+    for _ in 0..SEALS_MAX {
+        if roster.seal(member).is_some() || roster.seals().count() < SEALS_MAX {
+            return Ok(());
+        }
+        let lowest = roster.lowest_seal().filter(|one| one.is_in_force());
+        let Some(lowest) = lowest.map(|one| *one.member()) else {
+            return Ok(());
+        };
+        let again = sign(roster, secret, &lowest)?;
+        take(roster, again)?;
+    }
+    Err(SealFault::TooMany)
+}
+
 /// A number that is higher than that of every seal, so that what is signed now is what stays.
 fn next_number(roster: &Roster) -> u64 {
     let last = roster.seals().map(Seal::number).max();
@@ -166,5 +200,59 @@ impl Inner {
         let known = self.known.as_ref().filter(|_| self.holds_authority());
         let (roster, _) = known.ok_or(SealFault::NotTheAuthority)?;
         Ok(Roster::clone(roster))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(seed: u8) -> PuddleKey {
+        PuddleKey::new(SecretKey::from_seed(&[seed; 32]).public())
+    }
+
+    fn seal_to(roster: &mut Roster, secret: &SecretKey, member: &PuddleKey) {
+        make_room(roster, secret, member).expect("room");
+        let seal = sign(roster, secret, member).expect("sealed");
+        take(roster, seal).expect("it holds");
+    }
+
+    #[test]
+    fn a_seal_in_force_outlasts_any_number_of_others_that_were_ended() {
+        let dan = SecretKey::from_seed(&[200; 32]);
+        let secret = SecretKey::from_seed(&[201; 32]);
+        let mut roster = Roster::new(secret.public());
+        let dans = PuddleKey::new(dan.public());
+        seal_to(&mut roster, &secret, &dans);
+        for seed in 0..150 {
+            seal_to(&mut roster, &secret, &person(seed));
+            let end = Seal::end(&secret, person(seed), next_number(&roster));
+            take(&mut roster, end).expect("it holds");
+            let kept = roster.seal(&dans).expect("dan's is there");
+            let opened = kept.open(&dan).expect("it opens");
+            assert_eq!(opened.public(), secret.public(), "{seed}");
+        }
+        assert_eq!(roster.seals().count(), SEALS_MAX);
+    }
+
+    #[test]
+    fn a_list_of_seals_in_force_takes_no_other() {
+        let secret = SecretKey::from_seed(&[201; 32]);
+        let mut roster = Roster::new(secret.public());
+        for seed in 0..64 {
+            seal_to(&mut roster, &secret, &person(seed));
+        }
+        let refused = make_room(&mut roster, &secret, &person(64));
+        assert!(matches!(refused, Err(SealFault::TooMany)));
+        make_room(&mut roster, &secret, &person(1)).expect("it is there");
+    }
+
+    #[test]
+    fn what_holds_nowhere_is_said() {
+        let secret = SecretKey::from_seed(&[201; 32]);
+        let mut roster = Roster::new(secret.public());
+        take(&mut roster, Seal::end(&secret, person(1), u64::MAX)).expect("it holds");
+        let late = take(&mut roster, Seal::end(&secret, person(1), 1));
+        assert!(matches!(late, Err(SealFault::Outranked)));
     }
 }

@@ -19,6 +19,12 @@ struct Given {
     used_by: Option<EnvoyKey>,
 }
 
+impl Given {
+    fn is_open(&self, now_ms: u64) -> bool {
+        self.used_by.is_none() && self.expires_ms > now_ms
+    }
+}
+
 /// A ticket as it goes to whoever asked for it.
 #[derive(Debug)]
 pub(crate) struct NewTicket {
@@ -70,6 +76,19 @@ impl Tickets {
     pub(super) fn forget_ended(&mut self, now_ms: u64) -> bool {
         let before = self.0.len();
         self.0.retain(|given| given.expires_ms > now_ms);
+        self.0.len() != before
+    }
+
+    /// How many of them may still bring somebody in.
+    pub(super) fn open(&self, now_ms: u64) -> usize {
+        let open = self.0.iter().filter(|given| given.is_open(now_ms));
+        open.count()
+    }
+
+    /// Ends those that may still bring somebody in. Whether there were any.
+    pub(super) fn end_open(&mut self, now_ms: u64) -> bool {
+        let before = self.0.len();
+        self.0.retain(|given| !given.is_open(now_ms));
         self.0.len() != before
     }
 
@@ -181,6 +200,20 @@ mod tests {
             tickets.judge(&secret, &envoy(2), 99),
             Err(TicketFault::Used)
         );
+    }
+
+    #[test]
+    fn those_that_brought_in_nobody_are_ended_and_the_others_stay() {
+        let (used, open) = ([1; SECRET_LEN], [2; SECRET_LEN]);
+        let mut tickets = Tickets::default();
+        assert!(tickets.give(&used, 100, 0) && tickets.give(&open, 100, 0));
+        assert!(tickets.note_used(&used, &envoy(1)));
+        assert_eq!(tickets.open(99), 1);
+        assert_eq!(tickets.open(100), 0, "it has ended by itself");
+        assert!(tickets.end_open(99) && !tickets.end_open(99));
+        assert_eq!(tickets.judge(&used, &envoy(1), 99), Ok(()));
+        let gone = tickets.judge(&open, &envoy(2), 99);
+        assert_eq!(gone, Err(TicketFault::Unknown));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn answer(
 ) -> Result<Reply, Failure> {
     match request {
         Request::EnrolRequest { challenge } => enrol_request(envoy, &challenge),
-        Request::Enrol { request, challenge } => enrol(envoy, &request, &challenge, progress),
+        Request::Enrol { request, challenge } => enrol(envoy, uid, &request, &challenge, progress),
         Request::JoinFleet { enrolment } => join_fleet(envoy, uid, &enrolment),
         Request::Ticket { valid_ms } => ticket(envoy, uid, valid_ms),
         Request::JoinByTicket { ticket } => join_by_ticket(envoy, uid, &ticket, progress),

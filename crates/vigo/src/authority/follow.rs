@@ -2,11 +2,13 @@
 //!
 //! What fails here undoes nothing, and is a remark.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use gitback_helper::{AuthorityStatus, Reply, Request};
 use gitback_identity::PuddleKey;
-use gitback_puddle::{Public, read_retired};
+use gitback_puddle::{Public, read_public, read_retired, refuse_links};
 
 use crate::console::Console;
 use crate::context::{Context, Daemon};
@@ -85,10 +87,39 @@ fn not_sealed(what: &str, console: &mut Console<'_>) -> bool {
     false
 }
 
-/// Root may have been given somebody else's home.
-fn is_own_home(context: &Context) -> bool {
-    let found = context.layout.puddle_dir.metadata();
-    found.is_ok_and(|found| found.uid() == context.uid())
+/// Whether the puddle that the user is taken to have is the user's own beyond doubt. Root may have been given somebody
+/// else's home, with anything in it.
+pub(super) fn is_own_home(context: &Context, key: &PuddleKey) -> bool {
+    let dir = &context.layout.puddle_dir;
+    let (Some(home), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return false;
+    };
+    // From here on no link is followed, whatever the home's own name leads to meanwhile.
+    home.canonicalize()
+        .is_ok_and(|home| is_own(&home, &home.join(name), context.uid(), key))
+}
+
+fn is_own(home: &Path, dir: &Path, own: u32, key: &PuddleKey) -> bool {
+    // Where all may write, folders can be put in the place of others.
+    let is_closed = |path: &Path, open: u32| {
+        let found = path.symlink_metadata();
+        found.is_ok_and(|found| found.is_dir() && found.uid() == own && found.mode() & open == 0)
+    };
+    is_closed(home, 0o002)
+        && is_closed(dir, 0o022)
+        && is_of(dir, own)
+        && refuse_links(dir).is_ok()
+        && read_public(dir).is_ok_and(|public| public.key == *key)
+}
+
+/// Whether all that says whose puddle this is belongs to the user `own`.
+fn is_of(dir: &Path, own: u32) -> bool {
+    ["identity.wrapped", "identity.pub"].iter().all(|name| {
+        match dir.join(name).symlink_metadata() {
+            Ok(found) => found.is_file() && found.uid() == own,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
+    })
 }
 
 /// After a ticket was made: seals to whoever founds the fleet, where it is sealed to nobody.
@@ -100,7 +131,7 @@ pub(crate) fn seal_to_founder(context: &Context, console: &mut Console<'_>) {
     if status.is_authority
         && status.may_administer
         && status.seals.is_empty()
-        && is_own_home(context)
+        && is_own_home(context, &seen.own.key)
     {
         seen.seal(console);
     }
@@ -114,7 +145,7 @@ pub(crate) fn seal_to_host(context: &Context, console: &mut Console<'_>) {
     if !seen.status.is_authority {
         return;
     }
-    if seen.status.may_administer && is_own_home(context) {
+    if seen.status.may_administer && is_own_home(context, &seen.own.key) {
         seen.seal(console);
     } else if seen.status.seals.is_empty() {
         console.hint(format_args!(
@@ -139,7 +170,8 @@ pub(crate) fn follow_rotation(context: &Context, console: &mut Console<'_>) {
     if earlier.is_empty() {
         return;
     }
-    if !seen.status.is_authority || !seen.status.may_administer {
+    let may_seal = seen.status.is_authority && seen.status.may_administer;
+    if !may_seal || !is_own_home(context, &seen.own.key) {
         let at = seen.status.holders.first();
         let at = at.map_or_else(String::new, |one| {
             format!("on {}: ", show::plain(&one.name))
@@ -182,16 +214,16 @@ pub(crate) fn warn_of_leave(context: &Context, is_last: bool, console: &mut Cons
         );
         console.hint("then, there: vigo envoy remove, and the name of this one");
     }
-    let sealed: Vec<&str> = seen
-        .status
-        .seals
-        .iter()
-        .map(|one| one.puddle.as_str())
-        .collect();
-    let own = seen.own.key.to_string();
-    if is_last && sealed == [own.as_str()] {
+    let own = std::iter::once(&seen.own.key).chain(&seen.retired);
+    let own: Vec<String> = own.map(ToString::to_string).collect();
+    let sealed = &seen.status.seals;
+    let is_all_own = sealed.iter().all(|one| own.contains(&one.puddle));
+    if is_last && is_all_own && !sealed.is_empty() {
         console.warning(
-            "the authority's key is sealed to this key alone: without recovery words, nobody can take the fleet over",
+            "the authority's key is sealed to your keys alone: without recovery words, nobody can take the fleet over",
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

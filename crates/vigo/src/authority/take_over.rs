@@ -5,13 +5,15 @@
 //!
 //! Source: docs/spec/puddle.md §12.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use gitback_fleet::{OpenReject, Seal};
 use gitback_helper::{AuthorityStatus, Failure, Request, Secret, exit_code};
 use gitback_identity::{PublicKey, PuddleKey, SecretKey, hex};
 use gitback_puddle::{
-    Passphrase, Public, UnwrapError, read_public, read_retired, session, unwrap, unwrap_retired,
+    Passphrase, Public, UnwrapError, read_public, read_retired, refuse_links, session, unwrap,
+    unwrap_retired,
 };
 
 use super::{accepted, fingerprint, look, not_permitted};
@@ -26,19 +28,20 @@ pub(super) fn take_over(
     console: &mut Console<'_>,
 ) -> Result<(), Stop> {
     session::close();
-    let mut daemon = context.daemon()?;
-    let status = look(&mut daemon, console)?;
+    let status = ask_daemon(context, console)?;
     let Some(fleet) = &status.fleet else {
         return Err(Failure::new(exit_code::FAILED, "this machine's envoy is in no fleet").into());
     };
     if status.is_authority {
         return console.line("This machine holds the key of the fleet's authority already");
     }
-    refuse_unless_administrator(context, &daemon, &status)?;
+    refuse_unless_administrator(context, &status)?;
     let seals = seals(&status, fleet)?;
     if seals.is_empty() {
         return Err(sealed_to_nobody(&status).into());
     }
+    let words = fingerprint(fleet);
+    console.progress(format_args!("to be opened: the key of the fleet {words}"));
     let secret = if arguments.from_recovery {
         let person = puddle::ask_recovery_words(arguments.words_file.as_deref(), console)?;
         open(find(&seals, &person.public())?, &person)?
@@ -49,6 +52,9 @@ pub(super) fn take_over(
         secret: Secret::new(hex::encode(secret.seed())),
     };
     drop(secret);
+    // Typing took its time, and no daemon waits that long for the next request.
+    let mut daemon = context.daemon()?;
+    refuse_other_daemon(context, &daemon)?;
     accepted(&mut daemon, &request, console)?;
     for holder in status.holders.iter().filter(|one| !one.is_self) {
         let name = show::plain(&holder.name);
@@ -57,27 +63,48 @@ pub(super) fn take_over(
     Ok(())
 }
 
-/// The secret goes to root or the user alone, whoever listens there, and only from those whom the daemon obeys.
-fn refuse_unless_administrator(
-    context: &Context,
-    daemon: &Daemon<'_>,
-    status: &AuthorityStatus,
-) -> Result<(), Failure> {
-    if !status.may_administer {
-        let what = format!("user {} may not take the fleet over here", context.uid());
-        return Err(not_permitted(what)
-            .because("this machine would hold the key of its authority")
-            .hint(format!(
-                "root can, with your puddle: sudo vigo envoy authority take-over --puddle {}",
-                context.layout.puddle_dir.display()
-            )));
+/// How it is with the authority, in a conversation that has ended before anything is typed.
+fn ask_daemon(context: &Context, console: &mut Console<'_>) -> Result<AuthorityStatus, Failure> {
+    let mut daemon = context.daemon()?;
+    // Before a passphrase is typed that would be for nothing.
+    refuse_other_daemon(context, &daemon)?;
+    look(&mut daemon, console)
+}
+
+/// The secret is asked for only by those whom the daemon obeys.
+fn refuse_unless_administrator(context: &Context, status: &AuthorityStatus) -> Result<(), Failure> {
+    if status.may_administer {
+        return Ok(());
     }
-    let (own, theirs) = (context.uid(), daemon.uid());
-    if own != 0 && theirs.is_none_or(|uid| uid != 0 && uid != own) {
-        let what = "the daemon that answers is another user's";
-        return Err(not_permitted(what).because("it is not given the key"));
+    let what = format!("user {} may not take the fleet over here", context.uid());
+    Err(not_permitted(what)
+        .because("this machine would hold the key of its authority")
+        .hint(format!(
+            "root can, with your puddle: sudo vigo envoy authority take-over --puddle {}",
+            context.layout.puddle_dir.display()
+        )))
+}
+
+/// The secret goes to root or the user alone, whoever listens there; from root also to the user whose the envoy's key is.
+fn refuse_other_daemon(context: &Context, daemon: &Daemon<'_>) -> Result<(), Failure> {
+    let owner = match context.uid() {
+        0 => context.layout.identity_dir.symlink_metadata().ok(),
+        _ => None,
+    };
+    let owner = owner.map(|found| found.uid());
+    if daemon
+        .uid()
+        .is_some_and(|theirs| is_trusted(context.uid(), owner, theirs))
+    {
+        return Ok(());
     }
-    Ok(())
+    let what = "the daemon that answers is another user's";
+    Err(not_permitted(what).because("it is not given the key"))
+}
+
+/// Whether the user `own` hands a secret to a daemon of the user `theirs`. `owner` is whose the envoy's key is, for root.
+fn is_trusted(own: u32, owner: Option<u32>, theirs: u32) -> bool {
+    theirs == 0 || theirs == own || (own == 0 && owner == Some(theirs))
 }
 
 /// The seals of this fleet, whatever else the daemon has said.
@@ -113,6 +140,9 @@ fn by_passphrase(
         .puddle
         .as_deref()
         .unwrap_or(&context.layout.puddle_dir);
+    if arguments.puddle.is_some() {
+        refuse_links(dir).map_err(|error| failure::read_puddle(&error))?;
+    }
     let own = read_public(dir).map_err(|error| {
         failure::read_puddle(&error)
             .hint("with the recovery words:           --from-recovery")
@@ -185,4 +215,18 @@ fn sealed_to_nobody(status: &AuthorityStatus) -> Failure {
         None => failure,
     };
     failure.hint("if those that hold it are lost for good: docs/configuration.md, The fleet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_trusted;
+
+    #[test]
+    fn the_key_goes_to_root_the_user_or_for_root_to_whose_the_envoy_is() {
+        assert!(is_trusted(1000, None, 0) && is_trusted(1000, None, 1000));
+        assert!(!is_trusted(1000, None, 1001));
+        assert!(!is_trusted(1000, Some(1001), 1001));
+        assert!(is_trusted(0, None, 0) && is_trusted(0, Some(990), 990));
+        assert!(!is_trusted(0, None, 990) && !is_trusted(0, Some(990), 1000));
+    }
 }

@@ -173,7 +173,10 @@ fn not_sealed(envoy: &Envoy, fault: &SealFault) -> Failure {
             .hint("see to whom it is sealed: vigo envoy authority")
             .hint("end one of them:          vigo envoy authority unseal KEY"),
         SealFault::NotTheAuthority => only_the_authority(envoy, "does that"),
-        SealFault::Reject(_) | SealFault::Randomness | SealFault::Store(_) => failure,
+        SealFault::Outranked
+        | SealFault::Reject(_)
+        | SealFault::Randomness
+        | SealFault::Store(_) => failure,
     }
 }
 

@@ -11,10 +11,12 @@ use super::authority::way_out;
 use super::{found, listed, may_enrol, no_fleet, parse_challenge};
 use crate::daemon::Envoy;
 use crate::fleet::{self, EnrolFault, Part, Word};
+use crate::local::admission::administers;
 use crate::local::failures::usage;
 
 pub(super) fn enrol(
     envoy: &Arc<Envoy>,
+    uid: u32,
     request: &str,
     challenge: &str,
     progress: &mut dyn FnMut(String),
@@ -71,6 +73,10 @@ pub(super) fn enrol(
         request.name(),
         listed(envoy.name(), &names)
     ));
+    // The new envoy gets the seals when it first compares rosters; a user who does not administer this one never does.
+    if !administers(envoy, uid) {
+        welcome.roster = welcome.roster.without_seals();
+    }
     Ok(Reply::Enrolled {
         enrolment: hex::encode(&welcome.encode()),
         notes,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gitback_fleet::{Enrolment, Roster};
+use gitback_fleet::{Enrolment, Roster, Seal};
 use gitback_helper::{Failure, Reply, chain, exit_code};
 use gitback_identity::EnvoyKey;
 
@@ -61,7 +61,7 @@ fn take_out(
 ) -> Result<Vec<String>, Failure> {
     let names = keys.iter().filter_map(|key| roster.enrolment(key));
     let names: Vec<&str> = names.map(Enrolment::name).collect();
-    envoy.fleet().remove(envoy, keys).map_err(|fault| {
+    let tickets = envoy.fleet().remove(envoy, keys).map_err(|fault| {
         let what = format!("{} was not removed", names.join(", "));
         Failure::new(exit_code::FAILED, what).because(chain(&fault))
     })?;
@@ -72,12 +72,28 @@ fn take_out(
             format!("{name} is of the fleet no longer; every envoy that is reached hears of it")
         })
         .collect();
-    let held = keys.iter().filter_map(|key| roster.enrolment(key));
-    for one in held.filter(|one| one.role().is_authority()) {
+    let is_sealed = roster.seals().any(Seal::is_in_force);
+    for one in keys.iter().filter_map(|key| roster.enrolment(key)) {
+        if one.role().is_authority() {
+            notes.push(format!(
+                "{} held the key of the fleet's authority: whoever has that machine can go on enrolling and removing; if it \
+                 was stolen, found the fleet anew",
+                one.name()
+            ));
+        } else if is_sealed {
+            notes.push(format!(
+                "if {} took the fleet over and nobody has heard of it, found the fleet anew",
+                one.name()
+            ));
+        }
+    }
+    if tickets > 0 {
+        let (what, them) = match tickets {
+            1 => ("1 ticket has".to_owned(), "it"),
+            count => (format!("{count} tickets have"), "them"),
+        };
         notes.push(format!(
-            "{} held the key of the fleet's authority: whoever has that machine can go on enrolling and removing; if it \
-             was stolen, found the fleet anew",
-            one.name()
+            "{what} ended: whoever was removed could come back by {them}; to make another one: vigo envoy ticket"
         ));
     }
     notes.push(format!(
