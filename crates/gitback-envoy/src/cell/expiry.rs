@@ -429,7 +429,7 @@ mod tests {
         let text = format(&gone);
         assert_eq!(text, format!("let go 1\n{} 7 90d\n", "ab".repeat(20)));
         assert_eq!(parse(&text), Some(gone));
-        for other in ["", "let go 2\n", &text.replace(" 7 ", " x "), &text[..52]] {
+        for other in ["", "let go 2\n", &text.replace(" 7 ", " x "), &text[..51]] {
             assert_eq!(parse(other), None, "{other:?}");
         }
     }
