@@ -30,6 +30,7 @@ mod rootless;
 mod scrub;
 mod secrets;
 mod survive;
+mod together;
 mod tree;
 mod up;
 mod world;

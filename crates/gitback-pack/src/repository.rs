@@ -14,6 +14,7 @@ use rustix::fs::FlockOperation;
 
 use crate::kept_refs::KeptRefs;
 use crate::objects::{Change, Kept, Objects};
+use crate::offered::Trees;
 use crate::recover::{self, Recovered};
 use crate::{Fault, Oid, OpenError};
 
@@ -62,6 +63,8 @@ struct Inner {
     /// Whoever takes packs away, or reads all of them, does so alone.
     upkeep: Mutex<()>,
     objects: Kept,
+    /// What was found out of the packs that are given in blocks.
+    trees: Trees,
     /// The directory itself, locked.
     _lock: OwnedFd,
 }
@@ -160,6 +163,7 @@ impl Repository {
                 kept_refs: KeptRefs::default(),
                 damaged: Mutex::default(),
                 upkeep: Mutex::default(),
+                trees: Trees::default(),
                 _lock: lock,
             }),
         }
@@ -290,6 +294,10 @@ impl Repository {
     pub(crate) fn upkeep(&self) -> MutexGuard<'_, ()> {
         let upkeep = self.inner.upkeep.lock();
         upkeep.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn trees(&self) -> &Trees {
+        &self.inner.trees
     }
 
     pub(crate) fn kept_refs(&self) -> &KeptRefs {

@@ -4,6 +4,7 @@ mod adopting;
 mod bombs;
 mod completeness;
 mod fetching;
+mod giving;
 mod ingesting;
 mod opening;
 mod pushing;
