@@ -3,8 +3,8 @@
 use gitback_tests::{Fleet, Terminal};
 
 use crate::world::{
-    clone, commit, done, fails, fleet, local, notes, options, push_all, says, served, wait_for,
-    wait_for_copies,
+    SOON, clone, commit, done, fails, fleet, local, notes, options, push_all, says, served,
+    wait_for, wait_for_copies,
 };
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -101,6 +101,18 @@ fn a_divergence_is_ended_by_the_commands_that_are_shown() {
                 status["versions"][0]["name"] == "refs/heads/main"
             });
         }
+        // Until both have settled, one of them may still show its own version, and the other one a moment later.
+        let main = |index: usize| {
+            served(fleet.person(index), "gitback://dan/notes").remove("refs/heads/main")
+        };
+        let settled = gitback_tests::until(SOON, "both show the same", || {
+            let (here, there) = (main(0), main(1));
+            Ok(match here == there {
+                true => Ok(()),
+                false => Err(format!("{here:?} and {there:?}")),
+            })
+        });
+        settled.expect("the fleet gets there");
         // The one whose version is shown can go on pushing.
         let tip = |index: usize| {
             let asked = fleet
