@@ -33,6 +33,7 @@ mod secrets;
 mod slips;
 mod survive;
 mod takeover;
+mod together;
 mod tree;
 mod up;
 mod world;

@@ -11,6 +11,7 @@ mod mend;
 mod objects;
 mod reconcile;
 mod slices;
+mod together;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use fetch::Route;
 pub(crate) use mend::{Mended, mend};
 use objects::bring_objects;
 use reconcile::reconcile;
+pub(crate) use together::{PACK_GONE, signed_manifest};
 
 /// What a catch-up that did not fail has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

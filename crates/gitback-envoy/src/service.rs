@@ -2,6 +2,7 @@
 
 mod fleet;
 mod intake;
+mod packs;
 mod reconcile;
 mod token;
 
@@ -13,8 +14,8 @@ use gitback_envelope::EnvelopeId;
 use gitback_gossip::Input;
 use gitback_identity::{EnvoyKey, ProjectId, hex};
 use gitback_peer::{
-    Caller, Digests, Fresh, FreshAnswer, Names, NamesAnswer, PushAnswer, PushBody, Refusal,
-    RefusalKind, Service, SyncAnswer, SyncRequest,
+    BlockRange, Caller, Digests, Fresh, FreshAnswer, Names, NamesAnswer, PushAnswer, PushBody,
+    Refusal, RefusalKind, Service, SyncAnswer, SyncRequest,
 };
 
 use crate::access::{self, Partner};
@@ -259,6 +260,20 @@ impl Service for Surface {
         ids: Vec<[u8; 32]>,
     ) -> Result<Vec<Vec<u8>>, Refusal> {
         self.answer_envelopes(caller, project, &ids)
+    }
+
+    fn packs(&self, caller: &Caller, project: &ProjectId) -> Result<Vec<u8>, Refusal> {
+        self.answer_packs(caller, project)
+    }
+
+    fn blocks(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        range: BlockRange,
+        output: &mut (dyn Write + Send),
+    ) -> Result<(), Refusal> {
+        self.answer_blocks(caller, project, range, output)
     }
 
     fn roster(&self, caller: &Caller, theirs: Vec<u8>) -> Result<Vec<u8>, Refusal> {

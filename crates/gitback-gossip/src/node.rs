@@ -158,6 +158,7 @@ impl Node {
                 outcome,
             } => self.delivered(to, project, outcome),
             Input::Answered { peer } => self.asked(&peer),
+            Input::Lied { peer, reason } => self.failed(&peer, &Failure::Lied(reason), false),
             Input::OwnRecord(record) => self.own_record(record),
             Input::WallClock { unix_ms } => self.set_wall_clock(unix_ms),
             Input::CompareAll => self.compare_all(),

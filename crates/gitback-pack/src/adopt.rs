@@ -28,6 +28,8 @@ impl Repository {
         if other.path() == self.path() {
             return Ok(());
         }
+        // Before the first of them is here: they may be more than what refs lead to.
+        self.give_no_packs()?;
         let (from, to) = (other.objects_path(), self.objects_path());
         let mut touched = BTreeSet::new();
         for name in names(&from)? {

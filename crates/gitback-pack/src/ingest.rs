@@ -1,6 +1,7 @@
 //! From a stream to an indexed, checked pack in a quarantine.
 
 use std::io::{ErrorKind, Read, Write as _};
+use std::path::Path;
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
 use crate::quick::{self, Quick};
 use crate::severity::{objects_argument, strict_argument};
 use crate::spool::Spooling;
-use crate::{Fault, Incoming, Oid, Quarantine, Received, Reject, free_percent, headers};
+use crate::{Fault, Gathered, Incoming, Oid, Quarantine, Received, Reject, free_percent, headers};
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -128,7 +129,7 @@ impl Quarantine {
         limits: &Limits,
         incoming: &Incoming,
     ) -> Result<Ingested, Reject> {
-        let ingested = self.ingest_into(pack, limits, incoming, Look::Whole);
+        let ingested = self.ingest_into(pack, limits, incoming, Look::Whole, None);
         if ingested.is_err() {
             incoming.break_off();
         }
@@ -147,11 +148,30 @@ impl Quarantine {
         wants: &[Oid],
         limits: &Limits,
     ) -> Result<Ingested, Reject> {
-        let ingested = self.ingest_into(pack, limits, &Incoming::new(), Look::Objects)?;
+        let ingested = self.ingest_into(pack, limits, &Incoming::new(), Look::Objects, None)?;
         match self.brings_any(wants)? {
             true => Ok(ingested),
             false => Err(Reject::Unasked),
         }
+    }
+
+    /// As [`Quarantine::ingest`], of a pack whose blocks come in any order, and whose file becomes the pack.
+    ///
+    /// `here` gets a place in the pack, waits until the byte there has been [kept](Gathered::keep), and says up to which place
+    /// all others have as well. When it fails, this does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Quarantine::ingest`].
+    pub fn ingest_gathered(
+        &mut self,
+        gathered: &Gathered,
+        here: impl FnMut(u64) -> std::io::Result<u64>,
+        limits: &Limits,
+    ) -> Result<Ingested, Reject> {
+        let pack = gathered.in_order(here);
+        let there = Some(gathered.path());
+        self.ingest_into(pack, limits, &Incoming::new(), Look::Whole, there)
     }
 
     /// As [`Quarantine::ingest`], without a look at what the objects are and name.
@@ -160,7 +180,7 @@ impl Quarantine {
         pack: impl Read,
         limits: &Limits,
     ) -> Result<Ingested, Reject> {
-        self.ingest_into(pack, limits, &Incoming::new(), Look::Nothing)
+        self.ingest_into(pack, limits, &Incoming::new(), Look::Nothing, None)
     }
 
     fn ingest_into(
@@ -169,6 +189,7 @@ impl Quarantine {
         limits: &Limits,
         incoming: &Incoming,
         look: Look,
+        there: Option<&Path>,
     ) -> Result<Ingested, Reject> {
         let strict = look == Look::Whole;
         let mut header = [0; PACK_HEADER_BYTES];
@@ -184,7 +205,7 @@ impl Quarantine {
                 limit: limits.objects.into(),
             });
         }
-        let mut tee = Tee::begin(self, limits, incoming, objects);
+        let mut tee = Tee::begin(self, limits, incoming, objects, there);
         if strict && (1..=quick::OBJECTS_MAX).contains(&objects) {
             tee.sink = Sink::Held;
         } else if strict && objects > 0 {
@@ -351,13 +372,19 @@ impl<'a> Tee<'a> {
         limits: &'a Limits,
         incoming: &Incoming,
         objects: u32,
+        there: Option<&Path>,
     ) -> Self {
         let directory = quarantine.repository().spool_path();
+        let incoming = incoming.clone();
+        let spool = match there {
+            Some(there) => Spooling::begin_there(directory, incoming, MEMORY_MAX, there.to_owned()),
+            None => Spooling::begin(directory, incoming, MEMORY_MAX),
+        };
         Self {
             quarantine,
             limits,
             objects,
-            spool: Spooling::begin(directory, incoming.clone(), MEMORY_MAX),
+            spool,
             sum: gix::hash::hasher(gix::hash::Kind::Sha1),
             next_look: ROOM_EVERY,
             tail: Vec::with_capacity(CHUNK_BYTES + TRAILER_BYTES),

@@ -26,11 +26,13 @@
 //! ```
 
 mod adopt;
+mod blocks;
 mod bulk;
 mod delta;
 mod difference;
 mod error;
 pub mod fetch;
+mod gather;
 mod git;
 mod graph;
 mod headers;
@@ -38,7 +40,9 @@ mod incoming;
 mod index;
 mod ingest;
 mod kept_refs;
+mod manifest;
 mod objects;
+mod offered;
 mod outgoing;
 mod packet;
 mod quarantine;
@@ -61,10 +65,16 @@ mod written;
 pub use gix::ObjectId as Oid;
 pub use gix::objs::Kind;
 
+pub use blocks::{BLOCK_BYTES, BlockTree, blocks_of};
 pub use error::{Fault, OpenError, RefError, Reject};
+pub use gather::Gathered;
 pub use graph::{Commit, Commits};
 pub use incoming::{Follower, Incoming};
 pub use ingest::{Ingested, Limits};
+pub use manifest::{
+    BLOCKS_MAX, BadManifest, MANIFEST_MAX, MANIFEST_TYPE, Manifest, Offer, PACKS_MAX,
+    SignedManifest,
+};
 pub use quarantine::{Migrated, Quarantine};
 pub use recover::Recovered;
 pub use refs::{Expect, REF_COMPONENT_MAX, REF_NAME_MAX, Ref, RefChange, valid_ref_name};

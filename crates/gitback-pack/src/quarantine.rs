@@ -98,6 +98,23 @@ impl Quarantine {
         Ok(oids.iter().any(|oid| objects.has(oid)))
     }
 
+    /// Those of these that are among its own objects.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if they cannot be read.
+    pub fn brought(&self, oids: &[Oid]) -> Result<Vec<Oid>, Fault> {
+        let own = |is_own: &dyn Fn(&Oid) -> bool| {
+            let own = oids.iter().filter(|oid| is_own(oid));
+            own.copied().collect()
+        };
+        if self.quick.is_some() {
+            return Ok(own(&|oid| self.quick_kind(oid).is_some()));
+        }
+        let objects = Objects::of_packs(&self.path()?.join("pack"))?;
+        Ok(own(&|oid| objects.has(oid)))
+    }
+
     /// Whether `new` contains `old`, as [`Repository::is_ancestor`].
     ///
     /// # Errors

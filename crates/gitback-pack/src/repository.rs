@@ -14,6 +14,7 @@ use rustix::fs::FlockOperation;
 
 use crate::kept_refs::KeptRefs;
 use crate::objects::{Change, Kept, Objects};
+use crate::offered::Trees;
 use crate::recover::{self, Recovered};
 use crate::unreachable::Users;
 use crate::{Fault, Oid, OpenError};
@@ -64,6 +65,8 @@ struct Inner {
     upkeep: Mutex<()>,
     users: Mutex<Users>,
     objects: Kept,
+    /// What was found out of the packs that are given in blocks.
+    trees: Trees,
     /// The directory itself, locked.
     _lock: OwnedFd,
 }
@@ -163,6 +166,7 @@ impl Repository {
                 damaged: Mutex::default(),
                 upkeep: Mutex::default(),
                 users: Mutex::default(),
+                trees: Trees::default(),
                 _lock: lock,
             }),
         }
@@ -299,6 +303,10 @@ impl Repository {
         // Every change is one of a number.
         let users = self.inner.users.lock();
         users.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn trees(&self) -> &Trees {
+        &self.inner.trees
     }
 
     pub(crate) fn kept_refs(&self) -> &KeptRefs {

@@ -9,6 +9,9 @@ use tempfile::TempPath;
 
 use crate::{Fault, Follower, Incoming};
 
+/// How the names of the files begin.
+const PREFIX: &str = "pack-";
+
 /// A pack exactly as it was received, for as long as this lives.
 #[derive(Debug)]
 pub struct Received {
@@ -70,6 +73,8 @@ impl Spool {
 pub(crate) struct Spooling {
     directory: PathBuf,
     memory_max: u64,
+    /// A file that has every byte before it is written here.
+    there: Option<PathBuf>,
     file: Option<(File, Arc<TempPath>)>,
     hasher: blake3::Hasher,
     bytes: u64,
@@ -82,11 +87,24 @@ impl Spooling {
         Self {
             directory,
             memory_max,
+            there: None,
             file: None,
             hasher: blake3::Hasher::new(),
             bytes: 0,
             incoming,
         }
+    }
+
+    /// As [`Spooling::begin`], of bytes that are in this file already: they are not written again.
+    pub(crate) fn begin_there(
+        directory: PathBuf,
+        incoming: Incoming,
+        memory_max: u64,
+        there: PathBuf,
+    ) -> Self {
+        let mut begun = Self::begin(directory, incoming, memory_max);
+        begun.there = Some(there);
+        begun
     }
 
     pub(crate) fn write(&mut self, chunk: &[u8]) -> Result<(), Fault> {
@@ -97,30 +115,46 @@ impl Spooling {
             self.incoming.hold(chunk);
             return Ok(());
         }
-        let (file, path) = self.spill()?;
-        let written = file.write_all(chunk);
-        written.map_err(|source| Fault::io("write", path.to_path_buf())(source))?;
+        let is_there = self.spill()?;
+        if let (Some((file, path)), false) = (&mut self.file, is_there) {
+            let written = file.write_all(chunk);
+            written.map_err(|source| Fault::io("write", path.to_path_buf())(source))?;
+        }
         self.incoming.grow(self.bytes);
         Ok(())
     }
 
-    /// Goes on in a file, with what was held in memory.
-    pub(crate) fn spill(&mut self) -> Result<&mut (File, Arc<TempPath>), Fault> {
-        match &mut self.file {
-            Some(file) => Ok(file),
-            none => {
-                let (mut file, path) = tempfile::Builder::new()
-                    .prefix("pack-")
-                    .tempfile_in(&self.directory)
-                    .map_err(Fault::io("create a file in", &self.directory))?
-                    .into_parts();
-                let held = file.write_all(&self.incoming.held());
-                held.map_err(Fault::io("write", path.to_path_buf()))?;
-                let path = Arc::new(path);
-                self.incoming.begin(Arc::clone(&path));
-                Ok(none.insert((file, path)))
-            }
+    /// Goes on in a file, with what was held in memory. Whether it is the one in which everything is already.
+    pub(crate) fn spill(&mut self) -> Result<bool, Fault> {
+        if self.file.is_none() {
+            let linked = self
+                .there
+                .as_ref()
+                .and_then(|there| linked(there, &self.directory));
+            let (file, path) = match linked {
+                Some(linked) => linked,
+                None => {
+                    self.there = None;
+                    self.written()?
+                }
+            };
+            let path = Arc::new(path);
+            self.incoming.begin(Arc::clone(&path));
+            self.file = Some((file, path));
         }
+        Ok(self.there.is_some())
+    }
+
+    /// A new file with what was held in memory.
+    fn written(&self) -> Result<(File, TempPath), Fault> {
+        let (mut file, path) = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempfile_in(&self.directory)
+            .map_err(Fault::io("create a file in", &self.directory))?
+            .into_parts();
+        let held = file.write_all(&self.incoming.held());
+        held.map_err(Fault::io("write", path.to_path_buf()))?;
+        Ok((file, path))
     }
 
     pub(crate) const fn bytes(&self) -> u64 {
@@ -166,6 +200,18 @@ impl Spooling {
             blake3: self.hasher.finalize().into(),
         })
     }
+}
+
+/// Another name for a file, which vanishes as the name of any other spool; `None` where the file system has no links.
+fn linked(there: &Path, directory: &Path) -> Option<(File, TempPath)> {
+    let link = |path: &Path| {
+        std::fs::hard_link(there, path)?;
+        File::open(path)
+    };
+    let made = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .make_in(directory, link);
+    Some(made.ok()?.into_parts())
 }
 
 impl Drop for Spooling {

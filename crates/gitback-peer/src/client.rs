@@ -1,5 +1,6 @@
 //! Calling other envoys.
 
+mod blocks;
 mod call;
 mod dial;
 mod feed;

@@ -49,6 +49,6 @@ pub use server::Server;
 pub use service::{Caller, Service};
 pub use tls::{TlsFault, strangers};
 pub use wire::{
-    Digests, Fresh, FreshAnswer, Handoff, HeldClaim, Names, NamesAnswer, PackInfo, PushAnswer,
-    PushHeader, SyncAnswer, SyncRequest, Tip,
+    BlockRange, Digests, Fresh, FreshAnswer, Handoff, HeldClaim, Names, NamesAnswer, PackInfo,
+    PushAnswer, PushHeader, SyncAnswer, SyncRequest, Tip,
 };

@@ -77,6 +77,13 @@ pub const NAMES_MAX: usize = 704 * KIB;
 /// first.
 pub const SUMMARY_ABOVE: usize = 16;
 
+/// Longest manifest of packs, in bytes: what `gitback-pack` makes and takes.
+pub const MANIFEST_MAX: usize = 516 * KIB + 142;
+/// Most blocks in one `blocks` request.
+pub const BLOCKS_ASKED_MAX: u32 = 16;
+/// Longest body of a `packs` or `blocks` request, in bytes.
+pub const BLOCKS_BODY_MAX: usize = KIB;
+
 /// Longest roster of a fleet, in either direction, in bytes.
 pub const ROSTER_MAX: usize = 500 * KIB;
 /// Longest petition for an envoy to be enrolled, in bytes.

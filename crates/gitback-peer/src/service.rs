@@ -8,7 +8,8 @@ use gitback_identity::{EnvoyKey, ProjectId};
 use crate::push::PushBody;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::wire::{
-    Digests, Fresh, FreshAnswer, Names, NamesAnswer, PushAnswer, SyncAnswer, SyncRequest,
+    BlockRange, Digests, Fresh, FreshAnswer, Names, NamesAnswer, PushAnswer, SyncAnswer,
+    SyncRequest,
 };
 
 /// Who asks. The key was proven in the TLS handshake; what it may do is the service's business.
@@ -179,6 +180,32 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// A [`Refusal`], sent to the caller as it is.
     fn enrol(&self, _caller: &Caller, _petition: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        Err(not_offered())
+    }
+
+    /// Says which packs of a project are given in blocks: a manifest of at most
+    /// [`MANIFEST_MAX`](crate::limits::MANIFEST_MAX) bytes.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], sent to the caller as it is.
+    fn packs(&self, _caller: &Caller, _project: &ProjectId) -> Result<Vec<u8>, Refusal> {
+        Err(not_offered())
+    }
+
+    /// Writes blocks of a pack. Writes fail when the caller goes away or stalls.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`]. Before the first byte of output it is the answer; after that it ends the output, and the caller
+    /// learns of it too.
+    fn blocks(
+        &self,
+        _caller: &Caller,
+        _project: &ProjectId,
+        _range: BlockRange,
+        _output: &mut (dyn Write + Send),
+    ) -> Result<(), Refusal> {
         Err(not_offered())
     }
 

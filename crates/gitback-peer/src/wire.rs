@@ -5,6 +5,7 @@
 //!
 //! Source: docs/spec/peer.md §5.
 
+mod blocks;
 mod digests;
 mod heal;
 mod names;
@@ -20,6 +21,7 @@ use crate::limits::{
     SYNC_REQUEST_MAX, TIPS_MAX,
 };
 use crate::reject::Reject;
+pub use blocks::BlockRange;
 pub use digests::Digests;
 pub(crate) use digests::{Compared, Comparison};
 pub use heal::{Fresh, FreshAnswer};

@@ -8,6 +8,7 @@ use super::CatchUpError;
 use super::budget::Budget;
 use super::fetch::{Failed, Route};
 use super::slices::{self, Slices};
+use super::together::{bring_packs, forget_blocks};
 use crate::cell::{Cell, git};
 use crate::fanout;
 use crate::fault::{Fault, pack_fault};
@@ -33,12 +34,14 @@ pub(super) fn bring_objects(
     let cell = route.cell;
     // What has just come was checked where nobody waits for the project's lock.
     let mut came = Vec::new();
+    let mut has_asked_all = false;
     for _ in 0..ROUNDS_MAX {
         let peer = route.neighbour.key();
         let wants = lacking(cell, peer, &came).map_err(CatchUpError::Ours)?;
         trace.step("refs");
         if wants.is_empty() {
             cell.forget_parts().map_err(CatchUpError::Ours)?;
+            forget_blocks(route).map_err(CatchUpError::Ours)?;
             return Ok(false);
         }
         if budget.is_used_up() {
@@ -46,6 +49,13 @@ pub(super) fn bring_objects(
         }
         // On a full disk refs still go back from what has no effect any more.
         route.envoy.room().map_err(CatchUpError::Room)?;
+        if !std::mem::replace(&mut has_asked_all, true) {
+            came = bring_packs(route, &wants, budget, progress)?;
+            trace.step("packs");
+            if !came.is_empty() {
+                continue;
+            }
+        }
         let brought = bring(route, &wants, budget, progress);
         trace.step("objects");
         match brought {
@@ -122,9 +132,12 @@ fn bring(
     let parts = cell.parts().map_err(CatchUpError::Ours)?;
     let wants: Vec<_> = wants.iter().map(|oid| git(*oid)).collect();
     let fits = expected.is_none_or(|bytes| bytes <= budget.left());
-    if parts.is_empty() && fits {
+    // After packs that came from several envoys, what is left is mostly little.
+    if fits && (parts.is_empty() || budget.has_brought()) {
         let most = budget.left().min(slices::ONE_MAX);
-        match route.fetch(&wants, &haves(cell)?, most, budget, progress) {
+        let mut here: Vec<_> = parts.iter().map(|oid| git(*oid)).collect();
+        here.extend(haves(cell)?);
+        match route.fetch(&wants, &here, most, budget, progress) {
             Ok(objects) => {
                 progress(format!("received {objects} objects from {name}"));
                 return Ok(Moved::All);

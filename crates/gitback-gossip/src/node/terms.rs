@@ -107,6 +107,13 @@ pub enum Input {
         /// The peer.
         peer: EnvoyKey,
     },
+    /// The peer said what is not so, or broke the protocol, and no command of the node asked for it.
+    Lied {
+        /// The peer.
+        peer: EnvoyKey,
+        /// What it said, for people.
+        reason: String,
+    },
     /// What others shall know of where this envoy can be reached. The driver signs it, with a number above the last.
     OwnRecord(AddressRecord),
     /// What the clock on the wall shows now, by which addresses of others expire. Say so at start-up and when it was

@@ -5,6 +5,7 @@ mod bombs;
 mod completeness;
 mod differences;
 mod fetching;
+mod giving;
 mod ingesting;
 mod opening;
 mod pushing;

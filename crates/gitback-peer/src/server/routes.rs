@@ -2,6 +2,7 @@
 //!
 //! Source: docs/spec/peer.md §3.
 
+mod blocks;
 mod fleet;
 mod heal;
 
@@ -21,7 +22,7 @@ use tracing::{debug, warn};
 
 use super::Visit;
 use super::admission::Admission;
-use super::stream::{BodyReader, Chunk, OutputBody, Until, collect, output, prefix};
+use super::stream::{BodyReader, OutputWriter, Until, collect, prefix};
 use crate::crawl::Crawl;
 use crate::frame::HEAD_LEN;
 use crate::limits::{
@@ -32,6 +33,7 @@ use crate::refusal::{Refusal, RefusalKind};
 use crate::reject::Reject;
 use crate::service::{Caller, Service};
 use crate::wire::{Compared, Comparison, Digests, SyncRequest};
+use blocks::streamed;
 
 /// What the routes share.
 pub(super) struct App {
@@ -61,6 +63,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/swarm/gitback/reconcile/{project}", post(heal::reconcile))
         .route("/swarm/gitback/envelopes/{project}", post(heal::envelopes))
         .route("/swarm/gitback/held/{project}", post(heal::held))
+        .route("/swarm/gitback/packs/{project}", post(blocks::packs))
+        .route("/swarm/gitback/blocks/{project}", post(blocks::blocks))
         .route("/swarm/fleet/roster", post(fleet::roster))
         .route("/swarm/fleet/enrol", post(fleet::enrol))
         .route("/swarm/puddle/names", post(heal::names))
@@ -289,13 +293,13 @@ async fn upload_pack(
     let patience = app.limits.idle * SMALL_BODY_FACTOR;
     let until = Until::Deadline(Instant::now() + patience);
     let reader = BodyReader::new(head, body, app.limits.idle, until);
-    let (mut writer, end, mut chunks) = output();
-    let job = move |service: &dyn Service, caller: &Caller| {
+    let job = move |service: &dyn Service, caller: &Caller, writer: &mut OutputWriter| {
         let mut input = Capped::new(reader, UPLOAD_REQUEST_MAX as u64);
-        let outcome = service.upload_pack(caller, &project, &mut input, &mut writer);
+        let outcome = service.upload_pack(caller, &project, &mut input, writer);
         match (outcome, input.exceeded()) {
-            (Ok(()), _) => std::io::Write::flush(&mut writer)
-                .map_err(|_| Refusal::internal("the caller went away")),
+            (Ok(()), _) => {
+                std::io::Write::flush(writer).map_err(|_| Refusal::internal("the caller went away"))
+            }
             (Err(_), true) => Err(Reject::TooLong {
                 what,
                 limit: UPLOAD_REQUEST_MAX as u64,
@@ -304,20 +308,7 @@ async fn upload_pack(
             (Err(refusal), false) => Err(refusal),
         }
     };
-    // The job writes while the body is sent, so it has a task of its own.
-    tokio::spawn(async move {
-        let outcome = app.run(&visit, job).await;
-        // Nobody waits for the end when the caller went away.
-        let _ = end.send(Chunk::End(outcome)).await;
-    });
-    match chunks.recv().await {
-        Some(Chunk::End(Err(refusal))) => Err(refusal),
-        Some(first) => Ok(typed(
-            UPLOAD_PACK,
-            Body::new(OutputBody::new(first, chunks)),
-        )),
-        None => Err(Refusal::internal("the request could not be carried out")),
-    }
+    streamed(app, visit, UPLOAD_PACK, job).await
 }
 
 /// Stops a reader at a limit, with an error rather than an end.

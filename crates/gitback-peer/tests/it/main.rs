@@ -1,5 +1,6 @@
 //! Envoys talking to each other over real sockets on the loopback.
 
+mod blocks;
 mod fleet;
 mod heal;
 mod hostile;

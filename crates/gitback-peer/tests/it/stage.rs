@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gitback_identity::{EnvoyKey, ProjectId, SecretKey};
 use gitback_peer::{
-    Caller, Client, Digests, Fresh, FreshAnswer, Limits, Names, NamesAnswer, Part, PeerAddress,
-    PushAnswer, PushBody, Refusal, RefusalKind, Server, Service, SyncAnswer, SyncRequest, TlsFault,
+    BlockRange, Caller, Client, Digests, Fresh, FreshAnswer, Limits, Names, NamesAnswer, Part,
+    PeerAddress, PushAnswer, PushBody, Refusal, RefusalKind, Server, Service, SyncAnswer,
+    SyncRequest, TlsFault,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -77,6 +78,9 @@ type OnNames = dyn Fn(&Caller, Names) -> Result<NamesAnswer, Refusal> + Send + S
 
 type OnHeld = dyn Fn(&Caller, Vec<[u8; 32]>) -> Result<(), Refusal> + Send + Sync;
 
+type OnPacks = dyn Fn(&Caller) -> Result<Vec<u8>, Refusal> + Send + Sync;
+type OnBlocks = dyn Fn(BlockRange, &mut (dyn Write + Send)) -> Result<(), Refusal> + Send + Sync;
+
 /// A service that does what a test says, and counts how often it was asked.
 pub(crate) struct Script {
     pub(crate) calls: AtomicUsize,
@@ -94,6 +98,8 @@ pub(crate) struct Script {
     pub(crate) names: Box<OnNames>,
     pub(crate) roster: Box<OnBytes>,
     pub(crate) enrol: Box<OnBytes>,
+    pub(crate) packs: Box<OnPacks>,
+    pub(crate) blocks: Box<OnBlocks>,
 }
 
 impl Default for Script {
@@ -114,6 +120,8 @@ impl Default for Script {
             names: Box::new(|_, _| Err(forbidden())),
             roster: Box::new(|_, _| Err(forbidden())),
             enrol: Box::new(|_, _| Err(forbidden())),
+            packs: Box::new(|_| Err(forbidden())),
+            blocks: Box::new(|_, _| Err(forbidden())),
         }
     }
 }
@@ -228,6 +236,24 @@ impl Service for Script {
     fn roster(&self, caller: &Caller, theirs: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         self.called();
         (self.roster)(caller, theirs)
+    }
+
+    fn packs(&self, caller: &Caller, asked: &ProjectId) -> Result<Vec<u8>, Refusal> {
+        self.called();
+        assert_eq!(*asked, project());
+        (self.packs)(caller)
+    }
+
+    fn blocks(
+        &self,
+        _caller: &Caller,
+        asked: &ProjectId,
+        range: BlockRange,
+        output: &mut (dyn Write + Send),
+    ) -> Result<(), Refusal> {
+        self.called();
+        assert_eq!(*asked, project());
+        (self.blocks)(range, output)
     }
 
     fn enrol(&self, caller: &Caller, petition: Vec<u8>) -> Result<Vec<u8>, Refusal> {

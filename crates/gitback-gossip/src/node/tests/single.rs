@@ -181,6 +181,27 @@ fn forgetting_a_peer_loses_no_slot_and_no_later_job() {
 }
 
 #[test]
+fn a_lie_that_no_command_has_brought_counts_as_one() {
+    let mut driver = Driver::new(2);
+    driver.pass(SECOND, |_| Ok(vec![]));
+    driver.tell(Input::Lied {
+        peer: key(1),
+        reason: "a block with other bytes".to_owned(),
+    });
+    let standing = driver.node.standing(&key(1)).expect("a peer");
+    let (_, reason) = standing.penalty.expect("a penalty");
+    assert_eq!(reason, "a block with other bytes");
+    let other = driver.node.standing(&key(2)).expect("a peer");
+    assert_eq!(other.penalty, None);
+    // Of somebody who is no peer there is nothing to remember.
+    driver.tell(Input::Lied {
+        peer: key(77),
+        reason: String::new(),
+    });
+    assert_eq!(driver.node.standing(&key(77)).map(|one| one.penalty), None);
+}
+
+#[test]
 fn a_liar_is_left_alone_and_then_tried_again() {
     let mut driver = Driver::new(2);
     let lie = |with| {
