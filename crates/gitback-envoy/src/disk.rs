@@ -18,7 +18,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put_in_place(file, &fresh, path, bytes)
 }
 
-/// The same for a file that nobody but its owner reads, mode 0600.
+/// As [`replace`], without waiting for the disk: after a loss of power it may be the old text, or no good at all. Whoever reads it
+/// has to see that, and to do without it.
+pub(crate) fn replace_loosely(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = fresh(path);
+    std::fs::write(&fresh, bytes)?;
+    std::fs::rename(fresh, path)
+}
+
+/// As [`replace`], for a file that nobody but its owner reads, mode 0600.
 pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = fresh(path);
     let mut options = OpenOptions::new();

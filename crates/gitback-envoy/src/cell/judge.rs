@@ -11,7 +11,10 @@ use crate::disk;
 use crate::fault::{Fault, pack_fault};
 
 /// First line of the file `judged`, up to the number.
-const JUDGED_HEADER: &str = "judged records 2: ";
+const JUDGED_HEADER: &str = "judged records 3: ";
+
+/// Its last line. Without it the file is not whole: nobody waits until it is on the disk.
+const JUDGED_END: &str = "end\n";
 
 /// What became of the claims of one update.
 struct Verdict {
@@ -107,9 +110,10 @@ impl Cell {
             let name = hex::encode(name.as_bytes());
             text.push_str(&format!("held-out {id} {name}\n"));
         }
+        text.push_str(JUDGED_END);
         state.judged_records = records;
         let path = self.log_dir.join("judged");
-        disk::replace(&path, text.as_bytes()).map_err(|source| Fault::File {
+        disk::replace_loosely(&path, text.as_bytes()).map_err(|source| Fault::File {
             doing: "write",
             path,
             source,
@@ -132,7 +136,8 @@ pub(super) fn read_judged(log_dir: &Path) -> Judged {
 }
 
 fn parse_judged(text: &str) -> Option<Judged> {
-    let mut lines = text.strip_prefix(JUDGED_HEADER)?.lines();
+    let whole = text.strip_suffix(JUDGED_END)?;
+    let mut lines = whole.strip_prefix(JUDGED_HEADER)?.lines();
     let mut judged = Judged {
         records: lines.next()?.parse().ok()?,
         ..Judged::default()
@@ -239,7 +244,7 @@ mod tests {
     fn the_note_of_what_was_judged_reads_back_and_a_damaged_one_is_ignored() {
         let id = "ab".repeat(32);
         let name = hex::encode(b"refs/heads/main");
-        let text = format!("{JUDGED_HEADER}7\nunjudged {id}\nheld-out {id} {name}\n");
+        let text = format!("{JUDGED_HEADER}7\nunjudged {id}\nheld-out {id} {name}\nend\n");
         let judged = parse_judged(&text).expect("as it is written");
         assert_eq!(
             (judged.records, judged.unjudged.len(), judged.held_out.len()),
@@ -247,13 +252,17 @@ mod tests {
         );
         for damaged in [
             "",
-            "judged records 2: x\n",
-            &text.replace("judged records 2", "judged records 1"),
+            "judged records 3: x\nend\n",
+            &text.replace("judged records 3", "judged records 2"),
+            &format!("{text}\n"),
             &text.replace(&name, ""),
             &text.replace("held-out", "hold-out"),
-            &text[..40],
         ] {
             assert!(parse_judged(damaged).is_none(), "{damaged:?}");
+        }
+        // What a loss of power has left of it, at whatever place it ends.
+        for cut in 0..text.len() {
+            assert!(parse_judged(&text[..cut]).is_none(), "{cut}");
         }
     }
 }
