@@ -5,10 +5,13 @@
 //!
 //! Source: docs/spec/pack.md §11.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::blocks::{BLOCK_BYTES, BlockTree};
 use crate::manifest::Offer;
@@ -33,15 +36,24 @@ impl Repository {
     /// [`Fault::Io`].
     pub fn gather(&self, offer: &Offer) -> Result<(Gathered, Vec<bool>), Fault> {
         let directory = self.path().join(GATHERED);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(Fault::io("create", &directory))?;
+        // Only this one: a repository that was given up must not come to be again.
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Fault::io("create", &directory)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
         let path = directory.join(file_name(offer));
-        // It has become the pack already, and must not be written any more. Root could.
-        if fs::metadata(&path).is_ok_and(|found| found.permissions().readonly()) {
-            fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
+        match fs::metadata(&path) {
+            // It has become the pack already, and must not be written any more.
+            Ok(found) if found.nlink() > 1 => {
+                fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
+            }
+            Ok(found) if found.permissions().readonly() => {
+                fs::set_permissions(&path, Permissions::from_mode(0o600))
+                    .map_err(Fault::io("protect", &path))?;
+            }
+            Ok(_) | Err(_) => {}
         }
         let file = OpenOptions::new()
             .read(true)
@@ -51,6 +63,11 @@ impl Repository {
             .mode(0o600)
             .open(&path)
             .map_err(Fault::io("open", &path))?;
+        let length = file.metadata().map_err(Fault::io("inspect", &path))?.len();
+        if length > offer.tree.bytes() {
+            file.set_len(offer.tree.bytes())
+                .map_err(Fault::io("shorten", &path))?;
+        }
         let gathered = Gathered {
             path,
             file,
@@ -87,6 +104,13 @@ impl Repository {
         Ok(())
     }
 
+    /// Whether some of a pack may have come already.
+    #[must_use]
+    pub fn is_gathered(&self, offer: &Offer) -> bool {
+        let directory = self.path().join(GATHERED);
+        directory.join(file_name(offer)).exists()
+    }
+
     /// Whether a pack of this name is here.
     #[must_use]
     pub fn has_pack(&self, name: &Oid) -> bool {
@@ -113,6 +137,13 @@ impl Gathered {
         let at = index.saturating_mul(BLOCK_BYTES as u64);
         let written = self.file.write_all_at(block, at);
         written.map_err(Fault::io("write", &self.path))
+    }
+
+    /// The pack enters now, whenever its blocks came.
+    pub(crate) fn note_now(&self) -> Result<(), Fault> {
+        self.file
+            .set_modified(SystemTime::now())
+            .map_err(Fault::io("date", &self.path))
     }
 
     pub(crate) fn path(&self) -> &Path {

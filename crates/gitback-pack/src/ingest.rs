@@ -97,6 +97,8 @@ pub struct Ingested {
     pub pack: Received,
     /// How many objects it has.
     pub objects: u32,
+    /// The checksum at its end, which is its name.
+    pub checksum: Oid,
 }
 
 impl Quarantine {
@@ -171,7 +173,9 @@ impl Quarantine {
     ) -> Result<Ingested, Reject> {
         let pack = gathered.in_order(here);
         let there = Some(gathered.path());
-        self.ingest_into(pack, limits, &Incoming::new(), Look::Whole, there)
+        let ingested = self.ingest_into(pack, limits, &Incoming::new(), Look::Whole, there)?;
+        gathered.note_now()?;
+        Ok(ingested)
     }
 
     /// As [`Quarantine::ingest`], without a look at what the objects are and name.
@@ -215,7 +219,7 @@ impl Quarantine {
         }
         tee.write(&header)?;
         tee.copy(&mut pack)?;
-        let (pack, found) = tee.finish()?;
+        let (pack, checksum, found) = tee.finish()?;
         match found {
             Found::Nothing => {}
             Found::Quick(quick) => self.hold(quick)?,
@@ -227,7 +231,11 @@ impl Quarantine {
                 self.contained = contained && strict && extent.objects == u64::from(objects);
             }
         }
-        Ok(Ingested { pack, objects })
+        Ok(Ingested {
+            pack,
+            objects,
+            checksum,
+        })
     }
 
     fn look_at_headers(&self) -> Result<headers::Extent, Reject> {
@@ -499,7 +507,7 @@ impl<'a> Tee<'a> {
         })
     }
 
-    fn finish(mut self) -> Result<(Received, Found), Reject> {
+    fn finish(mut self) -> Result<(Received, Oid, Found), Reject> {
         let least = u64::try_from(PACK_HEADER_BYTES + TRAILER_BYTES).unwrap_or(u64::MAX);
         let is_empty = matches!(self.sink, Sink::Nowhere);
         self.grant_time()?;
@@ -552,13 +560,13 @@ impl<'a> Tee<'a> {
                 message: "it says that it is empty and is not".to_owned(),
             });
         }
-        sum?;
+        let sum = sum?;
         if !is_sound {
             return Err(Reject::Corrupt {
                 message: "its checksum is not at its end".to_owned(),
             });
         }
-        Ok((self.spool.finish(), found))
+        Ok((self.spool.finish(), sum, found))
     }
 }
 

@@ -75,6 +75,7 @@ pub use manifest::{
     BLOCKS_MAX, BadManifest, MANIFEST_MAX, MANIFEST_TYPE, Manifest, Offer, PACKS_MAX,
     SignedManifest,
 };
+pub use offered::Given;
 pub use quarantine::{Migrated, Quarantine};
 pub use recover::Recovered;
 pub use refs::{Expect, REF_COMPONENT_MAX, REF_NAME_MAX, Ref, RefChange, valid_ref_name};

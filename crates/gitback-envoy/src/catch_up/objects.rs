@@ -48,7 +48,10 @@ pub(super) fn bring_objects(
             return Ok(true);
         }
         // On a full disk refs still go back from what has no effect any more.
-        route.envoy.room().map_err(CatchUpError::Room)?;
+        if let Err(why) = route.envoy.room() {
+            forget_blocks(route).map_err(CatchUpError::Ours)?;
+            return Err(CatchUpError::Room(why));
+        }
         if !std::mem::replace(&mut has_asked_all, true) {
             came = bring_packs(route, &wants, budget, progress)?;
             trace.step("packs");

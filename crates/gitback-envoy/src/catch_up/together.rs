@@ -17,17 +17,18 @@ use std::time::{Duration, Instant};
 
 use gitback_envelope::Oid;
 use gitback_gossip::Input;
+use gitback_identity::ProjectId;
 use gitback_pack::{Limits, Offer, Reject};
-use gitback_peer::CallError;
+use gitback_peer::{CallError, Client, PeerAddress, RefusalKind};
 
 use super::CatchUpError;
 use super::budget::Budget;
 use super::fetch::{Failed, Route};
-use crate::cell::{git, own};
+use crate::cell::{PARTS_MAX, git, own};
 use crate::daemon::chain;
 use crate::fault::{Fault, pack_fault};
 use crate::peers::Neighbour;
-use choice::{WORTH_BYTES, Wanted, choose};
+use choice::{Lacking, WORTH_BYTES, Wanted, choose};
 use manifest::opened;
 pub(crate) use manifest::signed_manifest;
 pub(crate) use transfer::PACK_GONE;
@@ -50,6 +51,9 @@ const NAMED_MAX: usize = 8192;
 
 /// Most of these from which what is lacking is asked for.
 const TIPS_MAX: usize = 512;
+
+/// How long whoever is busy reading packs is left in peace before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What became of one pack.
 enum Came {
@@ -79,6 +83,7 @@ pub(super) fn bring_packs(
         )
     };
     if !is_worth_it(route, expected)? {
+        forget_blocks(route).map_err(CatchUpError::Ours)?;
         return Ok(Vec::new());
     }
     let mut round = Round {
@@ -97,6 +102,9 @@ pub(super) fn bring_packs(
 }
 
 fn is_worth_it(route: Route<'_>, expected: Option<u64>) -> Result<bool, CatchUpError> {
+    if !route.cell.repo().takes_packs() {
+        return Ok(false);
+    }
     match expected {
         Some(bytes) => Ok(bytes >= WORTH_BYTES),
         // Nobody says how much there is: at a project that begins here it is worth a question.
@@ -124,6 +132,13 @@ enum Next {
     Fetch,
 }
 
+/// What was said of packs.
+struct Told {
+    offers: Vec<(Arc<Neighbour>, Vec<Offer>)>,
+    /// Everybody who has a part in the project has said so.
+    is_all: bool,
+}
+
 /// Bringing packs in, in one catch-up.
 struct Round<'a> {
     route: Route<'a>,
@@ -142,18 +157,31 @@ impl Round<'_> {
     ) -> Result<Next, CatchUpError> {
         let repo = self.route.cell.repo();
         let told = self.ask();
-        let (holders, offers): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+        let is_all = told.is_all;
+        let (holders, offers): (Vec<_>, Vec<_>) = told.offers.into_iter().unzip();
         let is_of_use = |offer: &Offer| !repo.has_pack(&offer.name) && !repo.is_unfit(&offer.tree);
         let of_use = |own: Vec<Offer>| own.into_iter().filter(is_of_use).collect();
         let offers: Vec<Vec<Offer>> = offers.into_iter().map(of_use).collect();
-        let mut wanted = choose(
-            &offers,
+        let refs = self.route.cell.shown_refs().map_err(CatchUpError::Ours)?;
+        let given = offers.iter().flatten();
+        let (begun, of_use): (Vec<&Offer>, Vec<&Offer>) =
+            given.partition(|offer| repo.is_gathered(offer));
+        if is_all {
+            // Of the others nobody gives any more.
+            repo.forget_gathered(&begun)
+                .map_err(|fault| self.route.ours(fault))?;
+        }
+        if begun.is_empty() && of_use.is_empty() {
+            return Ok(Next::Fetch);
+        }
+        let begun: Vec<_> = begun.iter().map(|offer| offer.name).collect();
+        let lacking = Lacking {
             expected,
-            budget.most().min(self.limits().input_bytes),
-        );
-        let kept: Vec<&Offer> = wanted.iter().map(|one| &one.offer).collect();
-        repo.forget_gathered(&kept)
-            .map_err(|fault| self.route.ours(fault))?;
+            all: refs.is_empty(),
+            begun: &begun,
+            most: budget.most().min(self.limits().input_bytes),
+        };
+        let mut wanted = choose(&offers, lacking);
         let mut again = false;
         // Packs come in the order in which their holder got them. One that builds on a later one waits for that.
         for _ in 0..2 {
@@ -161,8 +189,10 @@ impl Round<'_> {
             let before = self.came.len();
             for one in wanted {
                 if one.offer.tree.bytes() > budget.left() {
-                    // It comes in the next round.
-                    budget.spend(budget.left());
+                    if !self.came.is_empty() {
+                        // It comes in the next round.
+                        budget.spend(budget.left());
+                    }
                     return Ok(Next::Fetch);
                 }
                 self.route.envoy.room().map_err(CatchUpError::Room)?;
@@ -189,13 +219,14 @@ impl Round<'_> {
     }
 
     /// Who gives which packs: the peer from which the project is brought in, and the others that may be asked.
-    fn ask(&mut self) -> Vec<(Arc<Neighbour>, Vec<Offer>)> {
+    fn ask(&mut self) -> Told {
         let Route {
             envoy,
             cell,
             neighbour,
         } = self.route;
         let mut asked = envoy.partners(cell);
+        let all = asked.len();
         asked.retain(|one| {
             let is_there = one.seen().away.is_none() && envoy.heal().penalty(one.key()).is_none();
             one.key() == neighbour.key()
@@ -208,7 +239,7 @@ impl Round<'_> {
             let (client, to, id) = (envoy.client().clone(), one.address(), *cell.id());
             let (one, answers) = (Arc::clone(one), answers.clone());
             envoy.handle().spawn(async move {
-                let answer = client.packs(&to, &id).await;
+                let answer = packs_of(&client, &to, &id).await;
                 // Nobody listens any more when it comes too late.
                 let _ = answers.send((one, answer));
             });
@@ -230,7 +261,11 @@ impl Round<'_> {
             }
         }
         told.sort_by_key(|(one, _)| (one.key() != neighbour.key(), *one.key().as_bytes()));
-        told
+        let is_all = told.len() == all;
+        Told {
+            offers: told,
+            is_all,
+        }
     }
 
     fn offers_of(
@@ -303,6 +338,10 @@ impl Round<'_> {
             let mut in_order = InOrder::new(&transfer, progress);
             quarantine.ingest_gathered(transfer.gathered(), |at| in_order.wait(at), &limits)
         });
+        if let Some(why) = transfer.take_full() {
+            forget_blocks(route).map_err(CatchUpError::Ours)?;
+            return Err(CatchUpError::Room(why));
+        }
         let (moved, from) = transfer.moved();
         budget.spend(moved);
         let dropped = transfer.dropped();
@@ -312,16 +351,35 @@ impl Round<'_> {
             }
         }
         if let Some(fault) = transfer.take_fault() {
+            // What is wrong may be that the disk is full.
+            forget_blocks(route).map_err(CatchUpError::Ours)?;
             return Err(route.ours(fault));
         }
         let is_whole = transfer.is_whole();
         let tips = match ingested {
+            Ok(ingested) if ingested.checksum != offer.name => {
+                for one in &holders {
+                    self.blame(
+                        one,
+                        &format!(
+                            "a list in which pack {} has another name",
+                            ingested.checksum
+                        ),
+                    );
+                }
+                repo.note_unfit(&offer.tree);
+                return Ok(Came::Unfit("it has another name".to_owned()));
+            }
             Ok(_) => self.tips(&quarantine),
             Err(reject) => Err(reject),
         };
         let tips = match tips {
             Ok(tips) => tips,
             Err(Reject::Broken(_)) if !is_whole => {
+                if transfer.has_stalled() {
+                    tracing::warn!(project = %route.cell.id(), pack = %offer.name, "next to nothing of a pack comes: it is fetched instead");
+                    repo.note_unfit(&offer.tree);
+                }
                 let gone = dropped.contains(&Some(Dropped::Gone));
                 return Ok(if gone { Came::Gone } else { Came::Cut });
             }
@@ -329,14 +387,22 @@ impl Round<'_> {
                 let Failed::Other(error) = route.refused(reject) else {
                     return Ok(Came::Cut);
                 };
+                forget_blocks(route).map_err(CatchUpError::Ours)?;
                 return Err(error);
             }
             Err(reject) => return Ok(Came::Unfit(chain(&reject))),
         };
+        if tips.is_empty() {
+            // Whatever is in it, nobody can tell what it is for.
+            return Ok(Came::Unfit("nothing that is lacking is in it".to_owned()));
+        }
         quarantine.migrate().map_err(|fault| route.ours(fault))?;
+        route.cell.note_came_back().map_err(CatchUpError::Ours)?;
         route.envoy.maintenance().note_pack(route.cell.id());
         budget.bring();
-        let ends: Vec<Oid> = tips.iter().take(TIPS_MAX).copied().collect();
+        let parts = route.cell.parts().map_err(CatchUpError::Ours)?.len();
+        let room = (PARTS_MAX / 2).saturating_sub(parts).min(TIPS_MAX);
+        let ends: Vec<Oid> = tips.iter().take(room).copied().collect();
         route
             .cell
             .keep_part(&ends, &[])
@@ -352,7 +418,15 @@ impl Round<'_> {
     /// What of the objects that updates name a pack brings, with all that they lead to.
     fn tips(&self, quarantine: &gitback_pack::Quarantine) -> Result<Vec<Oid>, Reject> {
         let named: Vec<_> = self.named.iter().map(|oid| git(*oid)).collect();
-        let brought = quarantine.brought(&named)?;
+        let mut brought = quarantine.brought(&named)?;
+        let here = self.route.cell.repo();
+        let mut lacking = Vec::new();
+        for oid in brought.drain(..) {
+            if !here.has(&oid)? {
+                lacking.push(oid);
+            }
+        }
+        let brought = lacking;
         quarantine.check_connected(&brought)?;
         Ok(brought.iter().map(own).collect())
     }
@@ -368,6 +442,23 @@ impl Round<'_> {
             });
         }
         Ok(self.came)
+    }
+}
+
+/// What a peer says of its packs; it may be reading them for somebody else just now.
+async fn packs_of(
+    client: &Client,
+    to: &PeerAddress,
+    project: &ProjectId,
+) -> Result<Vec<u8>, CallError> {
+    let until = Instant::now() + FIRST_WITHIN;
+    loop {
+        let answer = client.packs(to, project).await;
+        let is_busy = matches!(&answer, Err(CallError::Refused(refusal)) if refusal.status == RefusalKind::Busy);
+        if !is_busy || Instant::now() >= until {
+            return answer;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 

@@ -158,6 +158,16 @@ impl Cell {
         Ok(true)
     }
 
+    /// Has somebody look once more for what is to leave, where something was let go: a pack of another envoy has come, and
+    /// may have brought it back.
+    pub(crate) fn note_came_back(&self) -> Result<(), Fault> {
+        if self.lock().let_go.is_empty() {
+            return Ok(());
+        }
+        let due = self.log_dir.join(DUE);
+        disk::replace(&due, b"").map_err(file("write", &due))
+    }
+
     /// Has the objects leave that nothing leads to since refs were dropped.
     pub(crate) fn sweep(&self, stop: &dyn Fn() -> bool) -> Result<Swept, Fault> {
         let due = self.log_dir.join(DUE);

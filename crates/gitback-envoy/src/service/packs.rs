@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use gitback_identity::ProjectId;
-use gitback_pack::Oid;
+use gitback_pack::{Given, Oid};
 use gitback_peer::{BlockRange, Caller, Refusal, RefusalKind};
 
 use super::{Surface, refusal};
@@ -24,6 +24,7 @@ impl Surface {
             tracing::warn!(%project, error = %chain(&fault), "cannot say which packs are given");
             self.unreadable()
         })?;
+        let offers = offers.ok_or_else(|| self.reading())?;
         signed_manifest(&self.0, project, offers).map_err(|error| {
             tracing::warn!(%project, error = %chain(&error), "cannot say which packs are given");
             self.unreadable()
@@ -43,8 +44,9 @@ impl Surface {
         let first = u64::from(range.first);
         let blocks = first..first + u64::from(range.count);
         match cell.repo().give_blocks(&name, blocks, output) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
+            Ok(Given::All) => Ok(()),
+            Ok(Given::Later) => Err(self.reading()),
+            Ok(Given::Gone) => {
                 let reason = format!(
                     "{} does not have these blocks of pack {name}",
                     self.0.name()
@@ -56,6 +58,11 @@ impl Surface {
                 Err(self.unreadable())
             }
         }
+    }
+
+    fn reading(&self) -> Refusal {
+        let reason = format!("{} is reading packs for others", self.0.name());
+        refusal(RefusalKind::Busy, "busy", reason)
     }
 
     fn unreadable(&self) -> Refusal {

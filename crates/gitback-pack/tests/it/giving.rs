@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use gitback_pack::{BLOCK_BYTES, Limits, Reject, Repository};
+use gitback_pack::{BLOCK_BYTES, Given, Limits, Offer, Reject, Repository};
 
 use crate::support::{Clone, World};
 
@@ -28,12 +28,17 @@ fn large() -> (World, Clone) {
     (world, clone)
 }
 
+fn offers(repository: &Repository) -> Vec<Offer> {
+    let offers = repository.offers().expect("readable");
+    offers.expect("nobody else reads")
+}
+
 #[test]
 fn a_pack_is_given_as_it_is_and_taken_elsewhere() {
     let (world, clone) = large();
-    let offers = world.repository.offers().expect("readable");
-    let [offer] = offers.as_slice() else {
-        panic!("one pack: {offers:?}");
+    let listed = offers(&world.repository);
+    let [offer] = listed.as_slice() else {
+        panic!("one pack: {listed:?}");
     };
     let (name, tree) = (offer.name, &offer.tree);
     assert_eq!(tree.blocks(), 3);
@@ -41,7 +46,7 @@ fn a_pack_is_given_as_it_is_and_taken_elsewhere() {
     let mut given = Vec::new();
     for blocks in [0..1, 1..3] {
         let gave = world.repository.give_blocks(&name, blocks, &mut given);
-        assert!(gave.expect("readable"));
+        assert_eq!(gave.expect("readable"), Given::All);
     }
     let file = fs::read(world.path().join(format!("objects/pack/pack-{name}.pack")));
     assert_eq!(given, file.expect("there"));
@@ -77,13 +82,13 @@ fn a_pack_is_given_as_it_is_and_taken_elsewhere() {
     );
     gathered.discard().expect("removed");
     assert!(other.has_pack(&name), "under the same name");
-    assert_eq!(other.offers().expect("readable"), offers, "and given on");
+    assert_eq!(offers(&other), listed, "and given on");
 }
 
 #[test]
 fn what_has_become_the_pack_is_not_written_any_more() {
     let (world, _) = large();
-    let offer = world.repository.offers().expect("readable").remove(0);
+    let offer = offers(&world.repository).remove(0);
     let other = Repository::create(&world.home.path().join("other.git")).expect("made");
     let (gathered, _) = other.gather(&offer).expect("begun");
     let mut given = Vec::new();
@@ -91,7 +96,7 @@ fn what_has_become_the_pack_is_not_written_any_more() {
         .repository
         .give_blocks(&offer.name, 0..3, &mut given)
         .expect("readable");
-    assert!(gave);
+    assert_eq!(gave, Given::All);
     for (index, block) in (0..).zip(given.chunks(BLOCK_BYTES)) {
         gathered.keep(index, block).expect("kept");
     }
@@ -115,12 +120,12 @@ fn what_has_become_the_pack_is_not_written_any_more() {
 #[test]
 fn a_pack_of_which_nobody_gives_the_rest_is_not_taken() {
     let (world, _) = large();
-    let offer = world.repository.offers().expect("readable").remove(0);
+    let offer = offers(&world.repository).remove(0);
     let other = Repository::create(&world.home.path().join("other.git")).expect("made");
     let (gathered, _) = other.gather(&offer).expect("begun");
     let mut given = Vec::new();
     let gave = world.repository.give_blocks(&offer.name, 0..2, &mut given);
-    assert!(gave.expect("readable"));
+    assert_eq!(gave.expect("readable"), Given::All);
     for (index, block) in (0..).zip(given.chunks(BLOCK_BYTES)) {
         gathered.keep(index, block).expect("kept");
     }
@@ -140,11 +145,11 @@ fn a_pack_of_which_nobody_gives_the_rest_is_not_taken() {
 #[test]
 fn blocks_that_are_not_there_are_not_given() {
     let (world, _) = large();
-    let name = world.repository.offers().expect("readable")[0].name;
+    let name = offers(&world.repository)[0].name;
     let mut given = Vec::new();
     let mut gives = |name: &gitback_pack::Oid, blocks: std::ops::Range<u64>| {
         let gave = world.repository.give_blocks(name, blocks, &mut given);
-        gave.expect("readable")
+        gave.expect("readable") == Given::All
     };
     assert!(!gives(&name, 0..4), "behind the end");
     assert!(!gives(&name, 3..3), "none");
@@ -157,29 +162,50 @@ fn blocks_that_are_not_there_are_not_given() {
 }
 
 #[test]
+fn what_the_disk_has_changed_is_not_given() {
+    let (world, _) = large();
+    let offer = offers(&world.repository).remove(0);
+    let path = world
+        .path()
+        .join(format!("objects/pack/pack-{}.pack", offer.name));
+    let mut bytes = fs::read(&path).expect("there");
+    bytes[BLOCK_BYTES + 5] ^= 1;
+    fs::remove_file(&path).expect("removed");
+    fs::write(&path, bytes).expect("written");
+    let mut given = Vec::new();
+    let gave = world
+        .repository
+        .give_blocks(&offer.name, 0..3, &mut given)
+        .expect("readable");
+    assert_eq!((gave, given.len()), (Given::Gone, BLOCK_BYTES));
+    // Whoever asks again hears what is there now, under another root: that nobody takes for a lie.
+    assert_ne!(offers(&world.repository)[0].tree, offer.tree);
+}
+
+#[test]
 fn what_was_taken_over_from_another_project_is_not_given() {
     let (world, _) = large();
-    let name = world.repository.offers().expect("readable")[0].name;
+    let name = offers(&world.repository)[0].name;
     let path = world.home.path().join("other.git");
     let other = Repository::create(&path).expect("made");
     assert!(other.gives_packs());
     other.adopt_objects(&world.repository).expect("taken over");
     let check = |other: &Repository| {
-        assert_eq!(other.offers().expect("readable"), []);
+        assert_eq!(offers(other), []);
         let gave = other.give_blocks(&name, 0..1, std::io::sink());
-        assert!(!gave.expect("readable"));
+        assert_eq!(gave.expect("readable"), Given::Gone);
     };
     check(&other);
     drop(other);
     let (other, _) = Repository::open(&path).expect("opens");
     check(&other);
-    assert_eq!(world.repository.offers().expect("readable").len(), 1);
+    assert_eq!(offers(&world.repository).len(), 1);
 }
 
 #[test]
 fn what_was_not_taken_once_is_remembered() {
     let (world, _) = large();
-    let tree = &world.repository.offers().expect("readable")[0].tree;
+    let tree = &offers(&world.repository)[0].tree;
     assert!(!world.repository.is_unfit(tree));
     world.repository.note_unfit(tree);
     assert!(world.repository.is_unfit(tree));

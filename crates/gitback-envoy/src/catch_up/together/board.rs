@@ -140,6 +140,11 @@ impl Board {
         self.count(|block| *block == Block::Here)
     }
 
+    /// How many are not.
+    pub(super) fn missing(&self) -> usize {
+        self.blocks.len() - self.here()
+    }
+
     fn count(&self, is: impl Fn(&Block) -> bool) -> usize {
         self.blocks.iter().filter(|block| is(block)).count()
     }

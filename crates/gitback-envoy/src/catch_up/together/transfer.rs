@@ -27,6 +27,10 @@ const TRIES: usize = 3;
 /// How long whoever waits for a block sleeps before it looks again, also at how long others have taken.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// So many blocks have to come in such a time; 14 KiB in a second.
+const PACE_BLOCKS: usize = 4;
+const PACE_OVER: Duration = Duration::from_secs(300);
+
 /// How often a transfer says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -54,6 +58,10 @@ struct State {
     /// Nobody wants more blocks.
     ended: bool,
     fault: Option<Fault>,
+    /// Why there is no room for more.
+    full: Option<String>,
+    /// So little came that it is not waited for any more.
+    stalled: bool,
 }
 
 /// One who gives blocks.
@@ -81,6 +89,8 @@ impl Transfer {
                 holders: names.into_iter().map(holder).collect(),
                 ended: false,
                 fault: None,
+                full: None,
+                stalled: false,
             }),
             news: Condvar::new(),
         })
@@ -96,6 +106,7 @@ impl Transfer {
     ) -> T {
         std::thread::scope(|scope| {
             for (place, neighbour) in holders.iter().enumerate() {
+                let mut asks = false;
                 for lane in 0..LANES {
                     let asking = Asking {
                         transfer: self,
@@ -107,7 +118,10 @@ impl Transfer {
                     };
                     // Without a thread for it, the others give what this one would.
                     let thread = std::thread::Builder::new().name("blocks".to_owned());
-                    drop(thread.spawn_scoped(scope, move || asking.ask()));
+                    asks |= thread.spawn_scoped(scope, move || asking.ask()).is_ok();
+                }
+                if !asks {
+                    self.drop_holder(place, Dropped::Other);
                 }
             }
             let ending = Ending(self);
@@ -165,6 +179,16 @@ impl Transfer {
     /// What of this envoy's own disk failed, if anything did.
     pub(super) fn take_fault(&self) -> Option<Fault> {
         self.lock().fault.take()
+    }
+
+    /// Why there was no room for all of it, if so.
+    pub(super) fn take_full(&self) -> Option<String> {
+        self.lock().full.take()
+    }
+
+    /// Whether so little came that nobody waited for more.
+    pub(super) fn has_stalled(&self) -> bool {
+        self.lock().stalled
     }
 
     /// The file with the blocks.
@@ -227,12 +251,17 @@ impl Transfer {
 impl State {
     /// Whether blocks that are lacking may still come.
     fn goes_on(&self) -> bool {
-        self.fault.is_none() && self.holders.iter().any(|holder| holder.dropped.is_none())
+        self.fault.is_none()
+            && self.full.is_none()
+            && self.holders.iter().any(|holder| holder.dropped.is_none())
     }
 
     fn is_asked(&self, place: usize) -> bool {
         let holder = self.holders.get(place);
-        !self.ended && self.fault.is_none() && holder.is_some_and(|holder| holder.dropped.is_none())
+        !self.ended
+            && self.fault.is_none()
+            && self.full.is_none()
+            && holder.is_some_and(|holder| holder.dropped.is_none())
     }
 }
 
@@ -261,6 +290,11 @@ impl Asking<'_> {
     fn ask(&self) {
         let mut failed = 0;
         while let Some(asked) = self.next() {
+            if let Err(why) = self.route.envoy.room() {
+                self.transfer.lock().full.get_or_insert(why);
+                self.transfer.news.notify_all();
+                return;
+            }
             let outcome = self.call(&asked);
             let mut state = self.transfer.lock();
             state.board.ended(self.place, &asked);
@@ -277,8 +311,17 @@ impl Asking<'_> {
                 }
                 self.transfer.drop_holder(self.place, why);
             } else {
-                drop(self.transfer.wait(self.transfer.lock()));
+                self.pause();
             }
+        }
+    }
+
+    /// Leaves a holder in peace for a moment, whatever others bring meanwhile.
+    fn pause(&self) {
+        let until = Instant::now() + LOOK;
+        let mut state = self.transfer.lock();
+        while !state.ended && Instant::now() < until {
+            state = self.transfer.wait(state);
         }
     }
 
@@ -402,6 +445,7 @@ impl Write for Sink {
 pub(super) struct InOrder<'a> {
     transfer: &'a Transfer,
     told: Instant,
+    pace: Pace,
     tell: &'a mut dyn FnMut(String),
 }
 
@@ -410,6 +454,7 @@ impl<'a> InOrder<'a> {
         Self {
             transfer,
             told: Instant::now(),
+            pace: Pace::begin(transfer.lock().board.here()),
             tell,
         }
     }
@@ -434,6 +479,14 @@ impl<'a> InOrder<'a> {
             if !state.goes_on() {
                 return Err(Error::other("nobody gives the rest of it"));
             }
+            let missing = state.board.missing();
+            if self
+                .pace
+                .is_too_slow(state.board.here(), missing, Instant::now())
+            {
+                state.stalled = true;
+                return Err(Error::other("next to nothing comes"));
+            }
             state = self.transfer.wait(state);
         }
         let mut until = index + 1;
@@ -441,6 +494,31 @@ impl<'a> InOrder<'a> {
             until += 1;
         }
         Ok(bytes.min(until * block))
+    }
+}
+
+/// How fast blocks come, from all holders together: who gives next to nothing must not keep others from giving it all.
+struct Pace {
+    since: Instant,
+    here: usize,
+}
+
+impl Pace {
+    fn begin(here: usize) -> Self {
+        Self {
+            since: Instant::now(),
+            here,
+        }
+    }
+
+    fn is_too_slow(&mut self, here: usize, missing: usize, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) < PACE_OVER {
+            return false;
+        }
+        let came = here.saturating_sub(self.here);
+        let asked = PACE_BLOCKS.min(came.saturating_add(missing));
+        *self = Self { since: now, here };
+        came < asked
     }
 }
 

@@ -150,6 +150,39 @@ fn once_it_has_ended_nothing_is_kept_or_asked_for() {
 }
 
 #[test]
+fn whoever_gives_next_to_nothing_is_not_waited_for() {
+    let begun = Instant::now();
+    let at = |times: u32| begun + PACE_OVER * times;
+    let mut pace = Pace {
+        since: begun,
+        here: 10,
+    };
+    let early = at(1).checked_sub(Duration::from_secs(1)).expect("later");
+    assert!(!pace.is_too_slow(10, 90, early), "not yet");
+    assert!(!pace.is_too_slow(14, 86, at(1)), "just enough");
+    assert!(pace.is_too_slow(17, 83, at(2)), "three blocks");
+    assert!(!pace.is_too_slow(30, 70, at(3)));
+    assert!(pace.is_too_slow(30, 2, at(4)), "nothing at all");
+    let mut last = Pace {
+        since: begun,
+        here: 98,
+    };
+    assert!(last.is_too_slow(99, 1, at(1)), "one of two");
+}
+
+#[test]
+fn where_there_is_no_room_nobody_is_asked_for_more() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (transfer, _) = stage(dir.path());
+    transfer.lock().full = Some("mars: 3% disk free".to_owned());
+    let mut told = |_| {};
+    let cut = InOrder::new(&transfer, &mut told).wait(0);
+    cut.expect_err("nobody gives it");
+    assert!(!transfer.lock().is_asked(0) && !transfer.lock().is_asked(1));
+    assert_eq!(transfer.take_full().as_deref(), Some("mars: 3% disk free"));
+}
+
+#[test]
 fn who_is_not_asked_again() {
     let refused = |kind, code| CallError::Refused(Refusal::new(kind, code, "why"));
     let lost = || CallError::Lost {
