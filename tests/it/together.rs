@@ -224,8 +224,13 @@ impl Service for Surface {
     fn packs(&self, _: &Caller, project: &ProjectId) -> Result<Vec<u8>, Refusal> {
         let pluto = &self.0;
         let mars = pluto.mars()?;
-        let asked = pluto.client.packs(&mars, project);
-        let theirs = pluto.handle.block_on(asked).map_err(|_| no())?;
+        // Mars may be reading its packs for venus.
+        let theirs = gitback_tests::until(SOON, "mars says what it gives", || {
+            let asked = pluto.client.packs(&mars, project);
+            let answer = pluto.handle.block_on(asked);
+            Ok(answer.map_err(|error| error.to_string()))
+        });
+        let theirs = theirs.map_err(|_| no())?;
         let length = u32::from_be_bytes(theirs[..4].try_into().expect("four bytes"));
         let end = 4 + usize::try_from(length).expect("short");
         let mut body = theirs[4..end].to_vec();

@@ -44,7 +44,7 @@ const ASKS_MAX: usize = 3;
 const FIRST_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long others get after that.
-const OTHERS_WITHIN: Duration = Duration::from_secs(2);
+const OTHERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Most objects that updates name of which it is looked whether a pack brings them.
 const NAMED_MAX: usize = 8192;
