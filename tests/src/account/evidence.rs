@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::Told;
 use crate::{Person, Refs};
 
+/// How often it is looked at before a complaint counts.
+const LOOKS: usize = 3;
+
 /// Everything that a verdict is about.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
@@ -165,7 +168,20 @@ fn statements(person: &Person, project: &str) -> Result<BTreeMap<String, Stateme
     Ok(entries.iter().map(statement).collect())
 }
 
+/// What git complains of in every one of some looks: housekeeping takes packs away that git has just listed and not opened
+/// yet, and what is damaged stays so.
 fn complaints(person: &Person, bare: &Path) -> Result<Vec<String>> {
+    let mut complaints = complaints_once(person, bare)?;
+    for _ in 1..LOOKS {
+        if complaints.is_empty() {
+            break;
+        }
+        complaints = complaints_once(person, bare)?;
+    }
+    Ok(complaints)
+}
+
+fn complaints_once(person: &Person, bare: &Path) -> Result<Vec<String>> {
     let args = ["fsck", "--full", "--no-dangling", "--no-progress"];
     let checked = person.git(bare, args).run()?;
     let said = checked.stderr.lines().chain(checked.stdout.lines());
