@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(super) unjudged: Vec<EnvelopeId>,
     /// Log records covered by the note on disk.
     pub(super) judged_records: usize,
+    /// Updates that were caught lying, by that note.
+    pub(super) judged_held_out: usize,
     /// Updates that were caught lying about the graph.
     pub(super) held_out: BTreeSet<(EnvelopeId, RefName)>,
     /// Updates of which some update says that it forces them away.
@@ -124,6 +126,7 @@ impl State {
             incarnation,
             unjudged: Vec::new(),
             judged_records: 0,
+            judged_held_out: 0,
             held_out: BTreeSet::new(),
             forced: BTreeSet::new(),
             replaced: BTreeSet::new(),
@@ -164,6 +167,7 @@ impl State {
         for (id, name) in judged.held_out {
             self.hold_out(id, name);
         }
+        self.judged_held_out = self.held_out.len();
     }
 
     pub(crate) fn fold(&self) -> &Project {
