@@ -362,15 +362,23 @@ fn unpack<R: Read, W: Write>(
     Ok(Some((quarantine, ingested.pack)))
 }
 
-/// Brings in what is newer elsewhere, waits for those who go first, and commits.
+/// Syncs what came, brings in what is newer elsewhere, waits for those who go first, and commits.
 fn commit_in_turn(
     envoy: &Arc<Envoy>,
     cell: &Arc<Cell>,
     push: &Push<'_>,
     verdicts: &mut [Verdict],
-    quarantine: Option<(Quarantine, Received)>,
+    mut quarantine: Option<(Quarantine, Received)>,
     trace: &mut Trace,
 ) -> Result<Option<Stored>, Fault> {
+    // Before anything is taken for which others wait: so several pushes sync at the same time.
+    if let Some((quarantine, _)) = &mut quarantine
+        && verdicts.iter().any(|verdict| verdict.refusal.is_none())
+    {
+        let settled = quarantine.settle();
+        settled.map_err(pack_fault(*cell.id(), "store objects in"))?;
+        trace.step("sync");
+    }
     // Held until the push is stored: nobody who asks meanwhile stores another one to the same refs.
     let turn = fresh::check(envoy, cell, names(verdicts), envoy.config().push_check());
     trace.step("turn");
