@@ -56,6 +56,20 @@ pub struct Migrated {
 }
 
 impl Repository {
+    /// Makes the names of all packs durable. Also for a push without one: the objects that it builds on may have been
+    /// moved here by another that has not come to its own sync yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`]; then nothing that has just entered may be said to be stored.
+    pub fn sync_packs(&self) -> Result<(), Fault> {
+        sync_directory(&self.packs_path())
+    }
+
+    fn packs_path(&self) -> PathBuf {
+        self.objects_path().join("pack")
+    }
+
     /// Makes an empty quarantine.
     #[must_use]
     pub fn quarantine(&self) -> Quarantine {
@@ -187,9 +201,21 @@ impl Quarantine {
     ///
     /// [`Fault::Io`]; then nothing may be said to be stored. [`Fault::NotWhole`] after
     /// [`Quarantine::ingest_commits`].
-    pub fn migrate(mut self) -> Result<Migrated, Fault> {
+    pub fn migrate(self) -> Result<Migrated, Fault> {
+        let repository = self.repository.clone();
+        let migrated = self.enter()?;
+        repository.sync_packs()?;
+        Ok(migrated)
+    }
+
+    /// The same for several at a time: they are durable once [`Repository::sync_packs`] has returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Quarantine::migrate`].
+    pub fn enter(mut self) -> Result<Migrated, Fault> {
         self.settle()?;
-        let to = self.repository.objects_path().join("pack");
+        let to = self.repository.packs_path();
         let packs = match self.settled.take() {
             Some(Settled::Small(written, stem)) => {
                 let pack = to.join(format!("{stem}.pack"));
@@ -202,9 +228,6 @@ impl Quarantine {
             Some(Settled::Files(from, come)) => self.move_files(&from, come, &to)?,
             Some(Settled::Nothing) | None => Vec::new(),
         };
-        // Also without packs: the objects that a push builds on may have been moved here
-        // by another one that has not come to its own sync yet.
-        sync_directory(&to)?;
         Ok(Migrated { packs })
     }
 
