@@ -80,7 +80,7 @@ fn a_push_over_a_limit_is_refused_with_the_limit_and_the_next_one_is_taken() {
 }
 
 /// Commits a file of so many kibibytes that do not compress.
-fn commit_noise(person: &Person, work: &Path, name: &str, kibibytes: usize) {
+pub(crate) fn commit_noise(person: &Person, work: &Path, name: &str, kibibytes: usize) {
     let mut noise = vec![0; kibibytes << 10];
     let mut state = 1_u64;
     for (at, byte) in noise.iter_mut().enumerate() {

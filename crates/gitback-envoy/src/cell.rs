@@ -14,6 +14,7 @@ mod kept;
 mod parts;
 mod pins;
 mod rot;
+mod rounds;
 mod settle;
 mod state;
 
@@ -27,16 +28,18 @@ use gitback_log::Log;
 use gitback_pack::{InUse, Repository};
 
 use crate::fault::{Fault, pack_fault};
+use crate::push::Ready;
 use ids::Compared;
 use incarnation::incarnation;
 use judge::{Judged, read_judged};
+use rounds::Rounds;
 
 pub(crate) use alarms::{address, describe};
 pub(crate) use drafting::Drafting;
 pub(crate) use expiry::{Swept, without_let_go};
 pub(crate) use foothold::Foothold;
 pub(crate) use parts::PARTS_MAX;
-pub(crate) use state::{Admitted, State, Void};
+pub(crate) use state::{Admitted, Folding, State, Void};
 
 /// How long somebody who was asked for what is lacking may take to begin to bring it, before it is caught up otherwise.
 const ASKED_MAX: Duration = Duration::from_secs(1);
@@ -54,6 +57,8 @@ pub(crate) struct Cell {
     repo: Repository,
     log_dir: PathBuf,
     state: Mutex<State>,
+    /// Pushes that are ready to be stored.
+    pushes: Rounds<Ready>,
     /// Whether the one catch-up that may run at a time does.
     catching_up: Mutex<bool>,
     /// Fires when it has ended.
@@ -178,6 +183,7 @@ impl Cell {
             repo,
             log_dir,
             state: Mutex::new(state),
+            pushes: Rounds::default(),
             catching_up: Mutex::new(false),
             caught_up: Condvar::new(),
             arriving: Mutex::default(),
@@ -222,6 +228,11 @@ impl Cell {
         self.state
             .lock()
             .expect("a thread panicked while it changed this project")
+    }
+
+    /// Pushes that are ready to be stored.
+    pub(crate) fn pushes(&self) -> &Rounds<Ready> {
+        &self.pushes
     }
 
     /// Takes the project's lock unless a thread has panicked with it.
@@ -383,10 +394,13 @@ mod tests {
         let mut state = cell.lock();
         let empty = state.fold().digest();
         // As after an append that failed: folded, and not in the log.
-        state.insert(init.clone()).expect("folds");
+        let mut folding = state.begin().expect("nothing stands against it");
+        let agree = |_: &State, _: &Admitted| Ok::<(), ()>(());
+        let folded = state.fold_if(&mut folding, vec![init.clone()], agree);
+        folded.expect("folds");
         assert_ne!(state.fold().digest(), empty);
         assert!(!state.holds(init.id()));
-        state.retreat();
+        state.retreat(folding);
         assert_eq!(state.fold().digest(), empty);
         assert_eq!(
             state
@@ -396,8 +410,47 @@ mod tests {
             [*init.id()]
         );
         assert!(state.holds(init.id()));
-        state.retreat();
+        let folding = state.begin().expect("nothing stands against it");
+        state.retreat(folding);
         assert!(state.fold().founder().is_some(), "what is durable stays");
+    }
+
+    #[test]
+    fn what_one_batch_is_refused_for_keeps_back_no_other_of_its_round() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (cell, init) = cell(dir.path());
+        let founder = SecretKey::from_seed(&[3; 32]);
+        let puddle = PuddleKey::new(founder.public());
+        let envoy = EnvoyKey::new(SecretKey::from_seed(&[5; 32]).public());
+        let mut state = cell.lock();
+        state.admit(vec![init]).expect("the disk works");
+        let next = |state: &State| {
+            let drafting = Drafting::after(state, founder.public(), puddle, envoy, None);
+            let mut drafting = drafting.expect("encodes");
+            drafting.add(Act::Merge).expect("encodes");
+            let statements = drafting.into_statements().into_iter();
+            let sealed = statements.map(|statement| {
+                let signature = founder.sign(&statement.signing_bytes().expect("encodes"));
+                statement.seal(signature).expect("its own")
+            });
+            sealed.collect::<Vec<Verified>>()
+        };
+        let mut folding = state.begin().expect("nothing stands against it");
+        let mut ids = Vec::new();
+        for agrees in [true, false, true] {
+            let batch = next(&state);
+            ids.extend(batch.iter().map(|one| *one.id()));
+            let check = |_: &State, _: &Admitted| agrees.then_some(()).ok_or(());
+            let folded = state.fold_if(&mut folding, batch, check);
+            assert_eq!(folded.is_ok(), agrees);
+        }
+        assert!(ids.iter().all(|id| !state.holds(id)), "not yet");
+        state.store(folding).expect("the disk works");
+        let held: Vec<bool> = ids.iter().map(|id| state.holds(id)).collect();
+        // The second and the third were drafted in the same place of the chain; only one of them is there.
+        assert_eq!(held, [true, ids[1] == ids[2], true]);
+        assert_eq!(state.fold().cut(), [ids[2]]);
+        assert!(state.fold().is_ancestor(&ids[0], &ids[2]));
     }
 
     #[test]
@@ -432,7 +485,8 @@ mod tests {
         assert_eq!(alone.expect("the disk works").refused.len(), 1);
         let both = state.admit(vec![naming, one_too_many]);
         assert_eq!(both.expect("the disk works").folded.len(), 2);
-        state.retreat();
+        let folding = state.begin().expect("nothing stands against it");
+        state.retreat(folding);
         assert_eq!(state.fold().verdict(&last), Verdict::Valid);
         drop(state);
         let id = cell.id;

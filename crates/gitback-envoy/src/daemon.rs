@@ -205,8 +205,16 @@ impl Envoy {
 
     /// The envoys of the fleet that may hold the project, by what is known here now.
     pub(crate) fn partners(&self, cell: &Cell) -> Vec<Arc<Neighbour>> {
-        let state = cell.lock();
-        let may = |neighbour: &&Arc<Neighbour>| access::may_ask(self, &state, neighbour.key());
+        // Where nobody else is, nobody waits for the lock to hear of it.
+        if self.neighbours().is_empty() {
+            return Vec::new();
+        }
+        self.partners_by(&cell.lock())
+    }
+
+    /// The same for whoever has the project's lock.
+    pub(crate) fn partners_by(&self, state: &State) -> Vec<Arc<Neighbour>> {
+        let may = |neighbour: &&Arc<Neighbour>| access::may_ask(self, state, neighbour.key());
         self.neighbours().iter().filter(may).cloned().collect()
     }
 

@@ -1,6 +1,7 @@
 //! What goes wrong on this envoy's own side.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use gitback_envelope::Reject;
 use gitback_identity::ProjectId;
@@ -94,6 +95,9 @@ pub enum Fault {
         /// Which project, 64 hex digits.
         project: String,
     },
+    /// What several were about at the same time failed for all of them.
+    #[error(transparent)]
+    Common(Arc<Self>),
     /// The system gave no randomness.
     #[error("the system gave no randomness")]
     Randomness,

@@ -75,6 +75,8 @@ impl Turns {
 pub(crate) struct OurTurn<'a> {
     turns: &'a Turns,
     ticket: Ticket,
+    /// What was held here when it was first asked for.
+    digest: [u8; 32],
 }
 
 impl Drop for OurTurn<'_> {
@@ -100,9 +102,18 @@ pub(crate) fn check<'a>(
     limit: Duration,
 ) -> Option<OurTurn<'a>> {
     let until = Instant::now() + limit;
-    let mut partners = envoy.partners(cell);
-    partners.retain(|neighbour| neighbour.is_present());
-    if partners.is_empty() || refs.is_empty() || limit.is_zero() {
+    let is_present = |neighbour: &Arc<Neighbour>| neighbour.is_present();
+    let is_anybody_present = envoy.neighbours().iter().any(is_present);
+    if !is_anybody_present || refs.is_empty() || limit.is_zero() {
+        return None;
+    }
+    // The lock may be held by pushes that sync, so it is taken as rarely as can be.
+    let (mut partners, digest) = {
+        let state = cell.lock();
+        (envoy.partners_by(&state), state.shown_digest())
+    };
+    partners.retain(is_present);
+    if partners.is_empty() {
         return None;
     }
     refs.sort();
@@ -116,7 +127,11 @@ pub(crate) fn check<'a>(
         &keys,
         millis(limit),
     )?;
-    let ours = OurTurn { turns, ticket };
+    let ours = OurTurn {
+        turns,
+        ticket,
+        digest,
+    };
     let (sender, said) = channel();
     let mut open: BTreeMap<EnvoyKey, Arc<Neighbour>> = BTreeMap::new();
     loop {
@@ -139,7 +154,11 @@ pub(crate) fn check<'a>(
                         continue;
                     };
                     open.insert(question.partner, Arc::clone(&peer));
-                    ask(envoy, cell, &refs, &peer, question, &sender);
+                    let asked = Fresh {
+                        refs: refs.clone(),
+                        digest,
+                    };
+                    ask(envoy, cell, asked, &peer, question, &sender);
                 }
             }
             Pass::Until(at) => {
@@ -154,16 +173,14 @@ pub(crate) fn check<'a>(
 fn ask(
     envoy: &Envoy,
     cell: &Cell,
-    refs: &[Vec<u8>],
+    asked: Fresh,
     peer: &Arc<Neighbour>,
     question: Question,
     said: &Sender<Said>,
 ) {
-    let digest = cell.lock().shown_digest();
     let (client, peer, id) = (envoy.client().clone(), Arc::clone(peer), *cell.id());
-    let (refs, said) = (refs.to_vec(), said.clone());
+    let said = said.clone();
     envoy.handle().spawn(async move {
-        let asked = Fresh { refs, digest };
         let answer = client.fresh(&peer.address(), &id, &asked).await;
         match &answer {
             // A refusal about one project says nothing of the others.
@@ -200,8 +217,9 @@ fn take_in(
     open.remove(peer.key());
     let reply = match answer {
         Ok(FreshAnswer { digest, wait }) => {
-            let is_new =
-                digest != cell.lock().shown_digest() && !envoy.heal().had(cell.id(), &digest);
+            let is_new = digest != ours.digest
+                && !envoy.heal().had(cell.id(), &digest)
+                && digest != cell.lock().shown_digest();
             if is_new {
                 bring_in(envoy, cell, peer, digest, until);
             }

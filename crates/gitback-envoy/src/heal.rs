@@ -62,12 +62,27 @@ impl Heal {
 
     /// Says what is held of a project now. The fleet is told, unless the project is for its members' envoys only.
     pub(crate) fn changed(&self, cell: &Cell) {
-        self.note(cell.id(), &cell.lock(), true);
+        self.changed_to(cell, &cell.lock());
+    }
+
+    /// The same for whoever has the project's lock.
+    pub(crate) fn changed_to(&self, cell: &Cell, state: &State) {
+        self.note(cell.id(), state, true);
     }
 
     /// Says what is held of a project, as it was before the daemon started: no news to anybody.
     pub(crate) fn holds(&self, cell: &Cell) {
         self.note(cell.id(), &cell.lock(), false);
+    }
+
+    /// Says what was held of a project on the way to what is held now, though nobody was shown it: whoever shows it has
+    /// nothing that is missing here.
+    pub(crate) fn passed(&self, project: &ProjectId, digest: [u8; 32]) {
+        self.tell(Input::Holds {
+            project: *project,
+            digest,
+            spread: false,
+        });
     }
 
     /// Says that a project is no longer held here, and is not to be.

@@ -1,5 +1,6 @@
 //! A push by a local user: from git's commands to a durable update, refs, and the lines that name who holds it.
 
+mod round;
 mod update;
 mod verdict;
 
@@ -8,14 +9,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use gitback_envelope::{EnvelopeId, Oid, RefName};
+use gitback_envelope::{EnvelopeId, RefName};
 use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
 use gitback_pack::{Incoming, Kind, Limits, Quarantine, Received, Reject};
 
-use crate::access::{Denial, may_push};
 use crate::aftermath;
-use crate::cell::{Admitted, Cell, State};
+use crate::cell::Cell;
 use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
 use crate::fault::{Fault, pack_fault};
@@ -23,11 +23,9 @@ use crate::fresh;
 use crate::quota::Quota;
 use crate::trace::{Millis, Trace};
 use crate::wait::{Standing, Wait};
+pub(crate) use round::Ready;
 pub(crate) use update::change;
-use update::update;
-use verdict::{
-    Verdict, check_current, check_disk, check_names, names, open, refuse_all, refuse_rest,
-};
+use verdict::{Verdict, check_disk, check_names, names, open, refuse_all};
 
 /// Most refs that one update moves.
 const REFS_MAX: usize = 8192;
@@ -56,14 +54,17 @@ struct Wishes {
 }
 
 /// What a push is besides its commands.
-struct Push<'a> {
+#[derive(Debug)]
+struct Push {
     uid: u32,
     puddle: PuddleKey,
     atomic: bool,
-    wishes: &'a Wishes,
+    /// What `HEAD` is to name.
+    head: Option<RefName>,
 }
 
 /// What the commit point made durable. The spool is kept while peers may still read it.
+#[derive(Debug)]
 struct Stored {
     ids: Vec<EnvelopeId>,
     _spool: Option<Received>,
@@ -152,9 +153,9 @@ pub(crate) fn receive(
         uid: pusher.uid,
         puddle: pusher.puddle,
         atomic,
-        wishes: &wishes,
+        head: wishes.head,
     };
-    match commit_in_turn(envoy, cell, &push, &mut verdicts, quarantine, &mut trace) {
+    match commit_in_turn(envoy, cell, push, &mut verdicts, quarantine, &mut trace) {
         Ok(Some(stored)) => {
             let answers = fanout.stored(&stored.ids);
             let configured = pusher.push_wait.unwrap_or(envoy.config().push_wait());
@@ -212,19 +213,15 @@ pub(crate) fn move_refs(
 ) -> Result<Moved, MoveError> {
     let mut verdicts = open(commands);
     check_names(&mut verdicts);
-    let wishes = Wishes {
-        wait: Wait::Default,
-        head: None,
-    };
     let push = Push {
         uid: pusher.uid,
         puddle: pusher.puddle,
         atomic: true,
-        wishes: &wishes,
+        head: None,
     };
     let fanout = Fanout::begin(envoy, cell, None);
     let mut trace = Trace::begin();
-    let stored = match commit_in_turn(envoy, cell, &push, &mut verdicts, None, &mut trace) {
+    let stored = match commit_in_turn(envoy, cell, push, &mut verdicts, None, &mut trace) {
         Ok(stored) => stored,
         Err(fault) => {
             fanout.dropped();
@@ -242,7 +239,7 @@ pub(crate) fn move_refs(
     };
     let answers = fanout.stored(&stored.ids);
     let limit = pusher.push_wait.unwrap_or(envoy.config().push_wait());
-    let standing = await_peers(envoy, cell, &answers, wishes.wait, limit);
+    let standing = await_peers(envoy, cell, &answers, Wait::Default, limit);
     Ok(Moved {
         update,
         notes: standing.lines(),
@@ -362,102 +359,38 @@ fn unpack<R: Read, W: Write>(
     Ok(Some((quarantine, ingested.pack)))
 }
 
-/// Brings in what is newer elsewhere, waits for those who go first, and commits.
+/// Syncs what came, brings in what is newer elsewhere, waits for those who go first, and commits.
 fn commit_in_turn(
     envoy: &Arc<Envoy>,
     cell: &Arc<Cell>,
-    push: &Push<'_>,
-    verdicts: &mut [Verdict],
-    quarantine: Option<(Quarantine, Received)>,
+    push: Push,
+    verdicts: &mut Vec<Verdict>,
+    mut quarantine: Option<(Quarantine, Received)>,
     trace: &mut Trace,
 ) -> Result<Option<Stored>, Fault> {
+    // Before anything is taken for which others wait: so several pushes sync at the same time.
+    if let Some((quarantine, _)) = &mut quarantine
+        && verdicts.iter().any(|verdict| verdict.refusal.is_none())
+    {
+        let settled = quarantine.settle();
+        settled.map_err(pack_fault(*cell.id(), "store objects in"))?;
+        trace.step("sync");
+    }
     // Held until the push is stored: nobody who asks meanwhile stores another one to the same refs.
     let turn = fresh::check(envoy, cell, names(verdicts), envoy.config().push_check());
     trace.step("turn");
-    let stored = commit(envoy, cell, push, verdicts, quarantine, trace)?;
+    let (judged, timed) = (std::mem::take(verdicts), std::mem::take(trace));
+    let ready = Ready::new(push, judged, quarantine, timed);
+    let mut done = cell.pushes().through(
+        ready,
+        Ready::meets,
+        || cell.lock(),
+        |state, round| round::store(envoy, cell, state, round),
+    );
     drop(turn);
-    if stored.is_some() {
-        envoy.heal().changed(cell);
-    }
-    Ok(stored)
-}
-
-/// The commit point: objects, then the signed update, then refs, each durable before the next.
-fn commit(
-    envoy: &Envoy,
-    cell: &Cell,
-    push: &Push<'_>,
-    verdicts: &mut [Verdict],
-    quarantine: Option<(Quarantine, Received)>,
-    trace: &mut Trace,
-) -> Result<Option<Stored>, Fault> {
-    let mut state = cell.lock();
-    // A revocation may have come in while the pack did.
-    let grant = match may_push(envoy, &state, push.uid, &push.puddle) {
-        Ok(grant) => grant,
-        Err(denial) => {
-            refuse_all(verdicts, &denial.to_string());
-            return Ok(None);
-        }
-    };
-    let shown = cell.shown_refs()?;
-    check_current(&shown, &state, verdicts);
-    let stands = |verdict: &Verdict| verdict.refusal.is_none();
-    if !verdicts.iter().any(stands) {
-        return Ok(None);
-    }
-    if push.atomic && !verdicts.iter().all(stands) {
-        refuse_rest(verdicts);
-        return Ok(None);
-    }
-    // Others of the same member may have come in while the pack did.
-    if let Some((_, spool)) = &quarantine
-        && let Some(quota) = Quota::of(envoy, &state, &push.puddle)
-        && quota.refuses(spool.bytes())
-    {
-        refuse_all(verdicts, &quota.refusal(envoy.name()));
-        return Ok(None);
-    }
-    let spool = match quarantine {
-        Some((quarantine, spool)) => {
-            let migrated = quarantine.migrate();
-            migrated.map_err(pack_fault(*cell.id(), "store objects in"))?;
-            envoy.maintenance().note_pack(cell.id());
-            Some(spool)
-        }
-        None => None,
-    };
-    trace.step("objects");
-    let update = update(cell, &state, &shown, verdicts, spool.as_ref(), push)?;
-    if update.changes.is_empty() {
-        return Ok(None);
-    }
-    let values = update.changes.iter().map(|change| change.new);
-    let tips: Vec<Oid> = values.filter(|oid| !oid.is_zero()).collect();
-    let envelopes = state.sign_update(envoy.key(), push.puddle, grant, update)?;
-    let counts = |state: &State, admitted: &Admitted| match admitted.first_void(state) {
-        Some(void) => Err(Denial::void(&void).to_string()),
-        None => match admitted.refused.first() {
-            Some((id, reject)) => Err(format!("{reject} ({}, envelope {id})", reject.code())),
-            None => Ok(()),
-        },
-    };
-    let admitted = match state.admit_if(envelopes, counts)? {
-        Ok(admitted) => admitted,
-        Err(why) => {
-            refuse_all(verdicts, &why);
-            return Ok(None);
-        }
-    };
-    state.mark_judged(&admitted.folded);
-    trace.step("update");
-    // The push is stored, and what is stored is never reported as failed.
-    cell.follow(&mut state, &tips);
-    trace.step("refs");
-    Ok(Some(Stored {
-        ids: admitted.folded,
-        _spool: spool,
-    }))
+    *verdicts = std::mem::take(&mut done.verdicts);
+    *trace = std::mem::take(&mut done.trace);
+    done.into_outcome()
 }
 
 /// Waits until enough peers have answered, or the limit is over.

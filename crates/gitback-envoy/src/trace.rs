@@ -32,6 +32,12 @@ impl Trace {
     }
 }
 
+impl Default for Trace {
+    fn default() -> Self {
+        Self::begin()
+    }
+}
+
 impl fmt::Display for Trace {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", Millis(self.last.duration_since(self.begun)))?;

@@ -12,6 +12,7 @@ use crate::objects::{Change, Objects, stems};
 use crate::outgoing::{connected, quarantined};
 use crate::quick::Quick;
 use crate::repository::sync_directory;
+use crate::written::Written;
 use crate::{Fault, Oid, Reject, Repository};
 
 /// Suffixes of the files of a pack, in the order in which they enter the repository.
@@ -20,8 +21,8 @@ const ORDER: [&str; 3] = ["pack", "rev", "idx"];
 
 /// Objects that have arrived and are not yet part of the repository.
 ///
-/// [`Quarantine::ingest`] fills it, [`Quarantine::migrate`] moves its packs into the repository; dropped before that, it
-/// vanishes with everything in it. A small pack is held in memory; as soon as git has to see what is in it, it is a directory
+/// [`Quarantine::ingest`] fills it, [`Quarantine::settle`] makes it durable where it is, [`Quarantine::migrate`] moves its
+/// packs into the repository; dropped before that, it vanishes with everything in it. A small pack is held in memory; as soon as git has to see what is in it, it is a directory
 /// below the repository's objects, which nothing but this value knows of.
 #[derive(Debug)]
 pub struct Quarantine {
@@ -33,6 +34,17 @@ pub struct Quarantine {
     pub(crate) contained: bool,
     /// Its one pack, where that was indexed in this process.
     pub(crate) quick: Option<Quick>,
+    settled: Option<Settled>,
+}
+
+/// Packs that are durable, but for their names.
+#[derive(Debug)]
+enum Settled {
+    /// A small one.
+    Small(Written, String),
+    /// Those with these names in a directory.
+    Files(PathBuf, Vec<String>),
+    Nothing,
 }
 
 /// What entered the repository.
@@ -44,6 +56,20 @@ pub struct Migrated {
 }
 
 impl Repository {
+    /// Makes the names of all packs durable. Also for a push without one: the objects that it builds on may have been
+    /// moved here by another that has not come to its own sync yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`]; then nothing that has just entered may be said to be stored.
+    pub fn sync_packs(&self) -> Result<(), Fault> {
+        sync_directory(&self.packs_path())
+    }
+
+    fn packs_path(&self) -> PathBuf {
+        self.objects_path().join("pack")
+    }
+
     /// Makes an empty quarantine.
     #[must_use]
     pub fn quarantine(&self) -> Quarantine {
@@ -53,6 +79,7 @@ impl Repository {
             bare_commits: false,
             contained: false,
             quick: None,
+            settled: None,
         }
     }
 }
@@ -149,25 +176,65 @@ impl Quarantine {
         self.quick.as_ref()?.kind(oid)
     }
 
+    /// Syncs the files of its packs, which then lack nothing but their names in the repository. Several quarantines of one
+    /// repository may do this at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`]; then it has to be dropped, for a second sync would say nothing of the first. [`Fault::NotWhole`]
+    /// after [`Quarantine::ingest_commits`].
+    pub fn settle(&mut self) -> Result<(), Fault> {
+        if self.settled.is_none() {
+            self.settled = Some(self.sync()?);
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<Settled, Fault> {
+        if self.bare_commits {
+            return Err(Fault::NotWhole);
+        }
+        match (&self.quick, self.directory.get()) {
+            (Some(quick), _) => {
+                let written = quick.write(&self.repository.spool_path())?;
+                written.sync()?;
+                Ok(Settled::Small(written, quick.stem()))
+            }
+            (None, Some(directory)) => {
+                let from = directory.path().join("pack");
+                let come = sync_files(&from)?;
+                Ok(Settled::Files(from, come))
+            }
+            (None, None) => Ok(Settled::Nothing),
+        }
+    }
+
     /// Moves the packs into the repository; on return they are durable there.
     ///
-    /// Files are synced before they move, directories after. A crash on the way leaves
-    /// whole packs, or a pack without index, which git does not look at.
+    /// Files are synced before they move, unless [`Quarantine::settle`] has done that, directories after. A crash on the
+    /// way leaves whole packs, or a pack without index, which git does not look at.
     ///
     /// # Errors
     ///
     /// [`Fault::Io`]; then nothing may be said to be stored. [`Fault::NotWhole`] after
     /// [`Quarantine::ingest_commits`].
     pub fn migrate(self) -> Result<Migrated, Fault> {
-        if self.bare_commits {
-            return Err(Fault::NotWhole);
-        }
-        let to = self.repository.objects_path().join("pack");
-        let packs = match &self.quick {
-            Some(quick) => {
-                let spool = self.repository.spool_path();
-                let (written, stem) = (quick.write(&spool)?, quick.stem());
-                written.sync()?;
+        let repository = self.repository.clone();
+        let migrated = self.enter()?;
+        repository.sync_packs()?;
+        Ok(migrated)
+    }
+
+    /// The same for several at a time: they are durable once [`Repository::sync_packs`] has returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Quarantine::migrate`].
+    pub fn enter(mut self) -> Result<Migrated, Fault> {
+        self.settle()?;
+        let to = self.repository.packs_path();
+        let packs = match self.settled.take() {
+            Some(Settled::Small(written, stem)) => {
                 let pack = to.join(format!("{stem}.pack"));
                 self.repository.change_packs(|| {
                     written.install(&to, &stem)?;
@@ -175,28 +242,13 @@ impl Quarantine {
                 })?;
                 vec![pack]
             }
-            None => match self.directory.get() {
-                Some(directory) => self.migrate_files(&directory.path().join("pack"), &to)?,
-                None => Vec::new(),
-            },
+            Some(Settled::Files(from, come)) => self.move_files(&from, come, &to)?,
+            Some(Settled::Nothing) | None => Vec::new(),
         };
-        // Also without packs: the objects that a push builds on may have been moved here
-        // by another one that has not come to its own sync yet.
-        sync_directory(&to)?;
         Ok(Migrated { packs })
     }
 
-    fn migrate_files(&self, from: &Path, to: &Path) -> Result<Vec<PathBuf>, Fault> {
-        let come = stems(from)?;
-        for stem in &come {
-            for file in files(from, stem) {
-                fs::set_permissions(&file, Permissions::from_mode(0o444))
-                    .map_err(Fault::io("protect", &file))?;
-                File::open(&file)
-                    .and_then(|file| file.sync_all())
-                    .map_err(Fault::io("sync", &file))?;
-            }
-        }
+    fn move_files(&self, from: &Path, come: Vec<String>, to: &Path) -> Result<Vec<PathBuf>, Fault> {
         let pack = |stem: &String| to.join(format!("{stem}.pack"));
         let packs = come.iter().map(pack).collect();
         self.repository.change_packs(|| {
@@ -268,6 +320,21 @@ impl Quarantine {
             (None, Some(directory)) => self.repository.quarantined_objects(directory.path()),
         }
     }
+}
+
+/// Makes the packs in a directory durable, and nobody's to write. Their names, without suffix.
+fn sync_files(directory: &Path) -> Result<Vec<String>, Fault> {
+    let stems = stems(directory)?;
+    for stem in &stems {
+        for file in files(directory, stem) {
+            fs::set_permissions(&file, Permissions::from_mode(0o444))
+                .map_err(Fault::io("protect", &file))?;
+            File::open(&file)
+                .and_then(|file| file.sync_all())
+                .map_err(Fault::io("sync", &file))?;
+        }
+    }
+    Ok(stems)
 }
 
 /// The files of a pack that exist, in the order in which they enter the repository.

@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Barrier;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
-use gitback_tests::{Binaries, Fleet, Options, Profile, Stop};
+use anyhow::{Context, Result, anyhow, bail};
+use gitback_tests::{Binaries, Fleet, Invocation, Options, Profile, Stop};
 
 use crate::{cargo, show};
 use disk::{Act, Disk};
@@ -79,6 +80,9 @@ const STRACE: &str = "/usr/bin/strace";
 
 /// How often a new push is tried on what a crash has left.
 const PROBE_EVERY: usize = 8;
+
+/// How many pushes are made at the same moment.
+const AT_ONCE: usize = 8;
 
 /// Traces a daemon and looks at every crash.
 pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
@@ -224,6 +228,12 @@ fn after(
     disk
 }
 
+/// Seconds since the epoch.
+fn now() -> Result<f64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(now.as_secs_f64())
+}
+
 /// Numbers by lot, the same for the same seed. Source: splitmix64, public domain, S. Vigna.
 struct Lot(u64);
 
@@ -243,9 +253,18 @@ struct Scene {
     work: PathBuf,
     /// What of the envoy's files is played with.
     held: PathBuf,
-    /// What was reported as done, and when, in seconds since the epoch.
-    states: Vec<(f64, Refs)>,
+    /// What was reported as done, in that order.
+    states: Vec<Pushed>,
     commits: u32,
+}
+
+/// What a push has left.
+struct Pushed {
+    /// When it was reported as done, in seconds since the epoch.
+    time: f64,
+    refs: Refs,
+    /// The last one of those that were pushed at the same moment.
+    last: usize,
 }
 
 impl Scene {
@@ -319,6 +338,16 @@ impl Scene {
                 Err(format!("{packs} packs"))
             })
         })?;
+        // Those that wait for each other are stored together.
+        let names: Vec<String> = (0..AT_ONCE)
+            .map(|number| format!("at-once-{number}"))
+            .collect();
+        for name in &names {
+            self.git(&["checkout", "--quiet", "-b", name, "main"])?;
+            self.commit(1)?;
+        }
+        self.git(&["checkout", "--quiet", "main"])?;
+        self.push_at_once(&names)?;
         self.make_noise(1)?;
         self.commit(1)?;
         self.push(&["main"], &[("refs/heads/main", Some("main"))])?;
@@ -339,7 +368,7 @@ impl Scene {
         let mut refs = self
             .states
             .last()
-            .map(|(_, refs)| refs.clone())
+            .map(|state| state.refs.clone())
             .unwrap_or_default();
         for (name, value) in moved {
             match value {
@@ -354,8 +383,48 @@ impl Scene {
         let (options, names): (Vec<&str>, Vec<&str>) =
             what.iter().partition(|word| word.starts_with("--"));
         self.git(&[&push[..], &options, &["gitback"], &names].concat())?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        self.states.push((now.as_secs_f64(), refs));
+        let last = self.states.len();
+        let time = now()?;
+        self.states.push(Pushed { time, refs, last });
+        Ok(())
+    }
+
+    /// Pushes branches, each by a process of its own, at the same moment.
+    fn push_at_once(&mut self, names: &[String]) -> Result<()> {
+        let barrier = Barrier::new(names.len());
+        let push = ["push", "--quiet", "-o", "gitback.wait=0", "gitback"];
+        let person = self.fleet.person(0);
+        let commands = names.iter().map(|name| {
+            let arguments = push.into_iter().chain([name.as_str()]);
+            person.git(&self.work, arguments)
+        });
+        let commands: Vec<Invocation> = commands.collect();
+        let run = |command: &Invocation| {
+            barrier.wait();
+            command.run()?.success()?;
+            now()
+        };
+        let ended: Result<Vec<f64>> = std::thread::scope(|scope| {
+            let running = commands.iter().map(|one| scope.spawn(|| run(one)));
+            let running: Vec<_> = running.collect();
+            let ended = running.into_iter().map(|one| one.join());
+            ended
+                .map(|one| one.map_err(|_| anyhow!("a push panicked"))?)
+                .collect()
+        });
+        let mut ended: Vec<(f64, &String)> = ended?.into_iter().zip(names).collect();
+        ended.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let last = self.states.len() + names.len() - 1;
+        let mut refs = self.states.last().map(|state| state.refs.clone());
+        for (time, name) in ended {
+            let refs = refs.get_or_insert_default();
+            refs.insert(
+                format!("refs/heads/{name}"),
+                self.git(&["rev-parse", name])?,
+            );
+            let refs = refs.clone();
+            self.states.push(Pushed { time, refs, last });
+        }
         Ok(())
     }
 
@@ -374,9 +443,9 @@ impl Scene {
         let found = self.listed()?;
         // The crash came at the latest when the next step began.
         let crash = steps.get(at).map_or(f64::INFINITY, |step| step.time);
-        let done = self.states.iter().filter(|(time, _)| *time < crash).count();
-        let allowed = self.states.iter().skip(done.saturating_sub(1)).take(2);
-        if !allowed.map(|(_, refs)| refs).any(|refs| *refs == found) {
+        let done = self.states.iter().filter(|state| state.time < crash);
+        let done = done.count();
+        if !self.is_allowed(done, &found) {
             bail!("{done} pushes were done, and the refs are {found:?}");
         }
         self.fsck()?;
@@ -391,6 +460,27 @@ impl Scene {
             ])?;
         }
         Ok(())
+    }
+
+    /// Whether a reader may be shown these refs when so many pushes were reported as done: what those have left, and what
+    /// was under way wholly or not at all.
+    fn is_allowed(&self, done: usize, found: &Refs) -> bool {
+        let empty = Refs::new();
+        let least = done.checked_sub(1).and_then(|last| self.states.get(last));
+        let least = least.map_or(&empty, |state| &state.refs);
+        let Some(next) = self.states.get(done) else {
+            return found == least;
+        };
+        if next.last == done {
+            return found == least || *found == next.refs;
+        }
+        // Each of those at the same moment moves one ref.
+        let most = self.states.get(next.last).map_or(&empty, |last| &last.refs);
+        let mut names = least.keys().chain(most.keys()).chain(found.keys());
+        names.all(|name| {
+            let value = found.get(name);
+            value == least.get(name) || value == most.get(name)
+        })
     }
 
     /// The refs that a reader is shown.

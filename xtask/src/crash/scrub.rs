@@ -125,7 +125,10 @@ fn check(scene: &mut Scene, disk: &Disk, wanted: &Wanted) -> Result<()> {
 }
 
 fn look(scene: &Scene, wanted: &Wanted) -> Result<()> {
-    let (refs, shown) = (scene.states.last().map(|(_, refs)| refs), scene.listed()?);
+    let (refs, shown) = (
+        scene.states.last().map(|state| &state.refs),
+        scene.listed()?,
+    );
     if refs != Some(&shown) {
         bail!("the refs are {shown:?}");
     }

@@ -16,6 +16,9 @@ const JUDGED_HEADER: &str = "judged records 3: ";
 /// Its last line. Without it the file is not whole: nobody waits until it is on the disk.
 const JUDGED_END: &str = "end\n";
 
+/// How many records the note may lag behind the log: so many are judged again at a start.
+const BEHIND_MAX: usize = 64;
+
 /// What became of the claims of one update.
 struct Verdict {
     /// The refs about which it says something false.
@@ -96,10 +99,13 @@ impl Cell {
         Ok(verdict)
     }
 
-    /// Notes how far judging has come, so that the next start need not do it again. Losing the note costs time only.
+    /// Notes how far judging has come, so that the next start need not do it again. Losing the note costs time only, so
+    /// that it is not worth two syncs for each push.
     pub(super) fn write_judged(&self, state: &mut State) -> Result<(), Fault> {
         let records = state.log.len();
-        if records == state.judged_records && state.unjudged.is_empty() {
+        let is_near = records.abs_diff(state.judged_records) < BEHIND_MAX;
+        let says_all = state.unjudged.is_empty() && state.held_out.len() == state.judged_held_out;
+        if is_near && says_all {
             return Ok(());
         }
         let mut text = format!("{JUDGED_HEADER}{records}\n");
@@ -112,6 +118,7 @@ impl Cell {
         }
         text.push_str(JUDGED_END);
         state.judged_records = records;
+        state.judged_held_out = state.held_out.len();
         let path = self.log_dir.join("judged");
         disk::replace_loosely(&path, text.as_bytes()).map_err(|source| Fault::File {
             doing: "write",
@@ -238,6 +245,39 @@ mod tests {
         drop(state);
         let noted = read_judged(cell.log_dir());
         assert!(noted.unjudged.contains(&claim), "also by the note");
+    }
+
+    #[test]
+    fn the_note_of_what_was_judged_is_not_written_for_each_push() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let founder = SecretKey::from_seed(&[255; 32]);
+        let puddle = PuddleKey::new(founder.public());
+        let handle: Handle = "notes".parse().expect("valid");
+        let id = ProjectId::derive(&puddle, &handle);
+        let cell = Cell::open(
+            id,
+            &dir.path().join("projects"),
+            &dir.path().join("envelopes"),
+        )
+        .expect("opens");
+        let init = seal(Statement::init(&puddle, &handle), &founder);
+        let envoy = EnvoyKey::new(SecretKey::from_seed(&[254; 32]).public());
+        let life = Incarnation::from_bytes(&[1; 16]);
+        let mut drafting = Drafting::outside(id, puddle, envoy, life, *init.id());
+        for _ in 1..BEHIND_MAX {
+            drafting.add(Act::Merge).expect("encodes");
+        }
+        let mut batch = vec![init];
+        let statements = drafting.into_statements().into_iter();
+        batch.extend(statements.map(|statement| seal(statement, &founder)));
+        let last = batch.pop().expect("many");
+        let mut state = cell.lock();
+        state.admit(batch).expect("the disk works");
+        cell.judge(&mut state).expect("judged");
+        assert_eq!(read_judged(cell.log_dir()).records, 0, "nothing to say yet");
+        state.admit(vec![last]).expect("the disk works");
+        cell.judge(&mut state).expect("judged");
+        assert_eq!(read_judged(cell.log_dir()).records, BEHIND_MAX);
     }
 
     #[test]

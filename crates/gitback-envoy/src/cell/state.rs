@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(super) unjudged: Vec<EnvelopeId>,
     /// Log records covered by the note on disk.
     pub(super) judged_records: usize,
+    /// Updates that were caught lying, by that note.
+    pub(super) judged_held_out: usize,
     /// Updates that were caught lying about the graph.
     pub(super) held_out: BTreeSet<(EnvelopeId, RefName)>,
     /// Updates of which some update says that it forces them away.
@@ -73,6 +75,22 @@ pub(crate) struct Admitted {
     pub(crate) refused: Vec<(EnvelopeId, Reject)>,
     /// Whether an ancestor of some envelope is not here.
     pub(crate) waiting: bool,
+}
+
+/// What has folded and is not durable yet, so that nobody may see it: it is handed to [`State::store`] or to
+/// [`State::retreat`] before the lock is let go.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Folding {
+    folded: Vec<EnvelopeId>,
+    before: Before,
+}
+
+/// What goes back with the fold.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    unsettled: bool,
+    last_push: Option<LastPush>,
 }
 
 /// Why an envelope of a batch would have no effect.
@@ -124,6 +142,7 @@ impl State {
             incarnation,
             unjudged: Vec::new(),
             judged_records: 0,
+            judged_held_out: 0,
             held_out: BTreeSet::new(),
             forced: BTreeSet::new(),
             replaced: BTreeSet::new(),
@@ -164,6 +183,7 @@ impl State {
         for (id, name) in judged.held_out {
             self.hold_out(id, name);
         }
+        self.judged_held_out = self.held_out.len();
     }
 
     pub(crate) fn fold(&self) -> &Project {
@@ -277,13 +297,52 @@ impl State {
         batch: Vec<Verified>,
         check: impl FnOnce(&Self, &Admitted) -> Result<(), E>,
     ) -> Result<Result<Admitted, E>, Fault> {
+        let mut folding = self.begin()?;
+        let admitted = match self.fold_if(&mut folding, batch, check) {
+            Ok(admitted) => admitted,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        self.store(folding)?;
+        Ok(Ok(admitted))
+    }
+
+    /// Begins to take batches in that become durable together.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] when nothing may be taken in.
+    pub(crate) fn begin(&mut self) -> Result<Folding, Fault> {
         if self.leaving {
             let project = self.fold.id().to_string();
             return Err(Fault::Leaving { project });
         }
         // What an earlier batch brought comes first, or another one of the same hop could take its place.
         self.keep_pins()?;
-        let before = (self.unsettled, self.last_push);
+        Ok(Folding {
+            folded: Vec::new(),
+            before: self.before(),
+        })
+    }
+
+    const fn before(&self) -> Before {
+        Before {
+            unsettled: self.unsettled,
+            last_push: self.last_push,
+        }
+    }
+
+    /// Folds a batch in memory if `check` agrees; if not, the fold is as it was before this batch.
+    ///
+    /// # Errors
+    ///
+    /// What `check` said.
+    pub(crate) fn fold_if<E>(
+        &mut self,
+        folding: &mut Folding,
+        batch: Vec<Verified>,
+        check: impl FnOnce(&Self, &Admitted) -> Result<(), E>,
+    ) -> Result<Admitted, E> {
+        let before = self.before();
         let mut admitted = Admitted::default();
         for envelope in batch {
             let id = *envelope.id();
@@ -296,12 +355,21 @@ impl State {
         }
         if let Err(refused) = check(self, &admitted) {
             if !admitted.folded.is_empty() || admitted.waiting {
-                self.retreat();
-                (self.unsettled, self.last_push) = before;
+                self.go_back(&folding.folded, before);
             }
-            return Ok(Err(refused));
+            return Err(refused);
         }
-        let records: Vec<([u8; 32], &[u8])> = admitted
+        folding.folded.extend(&admitted.folded);
+        Ok(admitted)
+    }
+
+    /// Makes all that has folded durable, with one sync.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] when the log cannot be appended to; the fold is then as it was before.
+    pub(crate) fn store(&mut self, folding: Folding) -> Result<(), Fault> {
+        let records: Vec<([u8; 32], &[u8])> = folding
             .folded
             .iter()
             .filter_map(|id| self.fold.get(id))
@@ -311,8 +379,7 @@ impl State {
         if !records.is_empty()
             && let Err(source) = self.log.append(&records)
         {
-            self.retreat();
-            (self.unsettled, self.last_push) = before;
+            self.retreat(folding);
             return Err(Fault::Log {
                 doing: "append to",
                 project: self.fold.id().to_string(),
@@ -323,7 +390,13 @@ impl State {
             // The batch is stored, and must not be reported as failed; nothing more is before they are kept.
             tracing::error!(project = %self.fold.id(), error = %chain(&fault), "cannot keep pins yet");
         }
-        Ok(Ok(admitted))
+        Ok(())
+    }
+
+    /// Takes the fold back to what is durable: nothing may follow, or be told of, what the log does not have.
+    #[expect(clippy::needless_pass_by_value, reason = "what was folded ends here")]
+    pub(crate) fn retreat(&mut self, folding: Folding) {
+        self.go_back(&[], folding.before);
     }
 
     /// Pins the delegations that are followed since now, on disk first.
@@ -351,13 +424,17 @@ impl State {
         self.keep_pins()
     }
 
-    /// Takes the fold back to what is durable: nothing may follow, or be told of, what the log does not have.
-    pub(super) fn retreat(&mut self) {
+    /// Takes the fold back to what is durable, and to what is `kept` because it will be.
+    fn go_back(&mut self, kept: &[EnvelopeId], before: Before) {
+        self.unsettled = before.unsettled;
+        self.last_push = before.last_push;
         let mut fold = Project::with_pins(*self.fold.id(), self.fold.pins().clone());
-        let durable = |envelope: &&Verified| self.log.contains(envelope.id().as_bytes());
+        let stays = |envelope: &&Verified| {
+            self.log.contains(envelope.id().as_bytes()) || kept.contains(envelope.id())
+        };
         let mut left_out = BTreeMap::new();
-        for envelope in self.fold.iter().filter(durable) {
-            // It folded before, and its past is durable as well.
+        for envelope in self.fold.iter().filter(stays) {
+            // It folded before, and so did its past.
             refold(&mut fold, envelope.clone(), &mut left_out);
         }
         for (id, name) in &self.held_out {

@@ -18,7 +18,7 @@ pub(super) fn update(
     shown: &BTreeMap<Vec<u8>, Oid>,
     verdicts: &mut [Verdict],
     spool: Option<&Received>,
-    push: &Push<'_>,
+    push: &Push,
 ) -> Result<Update, Fault> {
     let protected = state.fold().policy().protected;
     let mut changes = Vec::new();
@@ -48,7 +48,7 @@ pub(super) fn update(
     }
     changes.sort_by(|a: &Change, b: &Change| a.name.cmp(&b.name));
     changes.dedup_by(|a, b| a.name == b.name);
-    let head = head_after(state, &changes, push.wishes.head.as_ref());
+    let head = head_after(state, &changes, push.head.as_ref());
     let pack = spool.map(|spool| PackHint {
         blake3: spool.blake3(),
         bytes: spool.bytes(),

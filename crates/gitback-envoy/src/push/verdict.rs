@@ -1,6 +1,6 @@
 //! What becomes of each command of a push: names, clashes, and whether it is current.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gitback_envelope::{Oid, RefName};
 use gitback_pack::receive::Command;
@@ -11,6 +11,7 @@ use crate::cell::{State, own};
 use crate::daemon::Envoy;
 
 /// One command and, once it is known, why it cannot be done.
+#[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) command: Command,
     pub(super) refusal: Option<String>,
@@ -119,14 +120,7 @@ pub(super) fn check_current(
 
 /// A living ref that is a folder of `name`, or below it.
 pub(super) fn clash(name: &[u8], after: &BTreeMap<Vec<u8>, bool>) -> Option<Vec<u8>> {
-    let slashes = name
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'/')
-        .map(|(at, _)| at);
-    let above = slashes
-        .filter_map(|at| name.get(..at))
-        .find(|parent| after.contains_key(*parent));
+    let above = folders(name).find(|parent| after.contains_key(*parent));
     if let Some(parent) = above {
         return Some(parent.to_vec());
     }
@@ -137,6 +131,20 @@ pub(super) fn clash(name: &[u8], after: &BTreeMap<Vec<u8>, bool>) -> Option<Vec<
         .next()
         .filter(|(other, _)| other.starts_with(&below))
         .map(|(other, _)| other.clone())
+}
+
+/// Whether a name of one push is one of the other, or has one of the other as a folder.
+pub(super) fn nest(names: &BTreeSet<Vec<u8>>, others: &BTreeSet<Vec<u8>>) -> bool {
+    let nests = |name: &Vec<u8>| {
+        others.contains(name) || folders(name).any(|folder| others.contains(folder))
+    };
+    names.iter().any(nests)
+}
+
+/// What a ref may not be called beside `name`, since it would be a folder of it.
+fn folders(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.filter_map(|(at, _)| name.get(..at))
 }
 
 pub(super) fn short(oid: &Oid) -> String {

@@ -245,6 +245,13 @@ impl<'a> Intake<'a> {
         if !connected && !doubtful {
             return need(cell);
         }
+        // Of what may have no effect the objects may not be kept.
+        if connected
+            && !doubtful
+            && let Some((quarantine, _)) = &mut self.pack
+        {
+            quarantine.settle().map_err(|fault| ours_pack(&fault))?;
+        }
         let mut state = cell.lock();
         if connected && let Some(id) = self.first_lie(&state, &fresh)? {
             let rule = VoidReason::HeldOut.rule();

@@ -1,7 +1,10 @@
 //! Packs, good and bad, on their way in.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gitback_pack::{Expect, Follower, Kind, Limits, Oid, RefChange, Reject};
@@ -81,6 +84,43 @@ fn keeps_the_pack_as_it_came() {
         assert_eq!(quarantine.migrate().expect("it moves").packs.len(), 1);
         drop(ingested);
         assert_eq!(spooled(), 0);
+    }
+}
+
+#[test]
+fn what_is_settled_lacks_nothing_but_its_name() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let small = clone.pack(&["HEAD"], &[]);
+    // Tags are git's to look at: those files lie in a directory.
+    clone.git(&["tag", "-a", "-m", "one", "v1"]);
+    let tagged = clone.pack(&["v1"], &[]);
+    for (pack, tip, part) in [(small, "HEAD", "tmp_"), (tagged, "v1", "pack-")] {
+        let stored: Vec<_> = world.files("pack-");
+        let mut quarantine = world.repository.quarantine();
+        quarantine
+            .ingest(&pack[..], &Limits::default())
+            .expect("a good pack");
+        quarantine.settle().expect("room");
+        let mut waiting = world.files(part);
+        waiting.retain(|file| file.is_file() && !stored.contains(file));
+        let inodes = |files: &[PathBuf]| -> BTreeSet<u64> {
+            let metadata = files.iter().map(|file| file.metadata().expect("there"));
+            metadata
+                .map(|file| {
+                    assert_eq!(file.mode() & 0o777, 0o444, "nobody's to write");
+                    file.ino()
+                })
+                .collect()
+        };
+        let before = inodes(&waiting);
+        assert!(before.len() >= 2, "{waiting:?}");
+        assert!(!world.repository.has(&clone.oid(tip)).expect("readable"));
+        quarantine.settle().expect("there is nothing left to do");
+        quarantine.migrate().expect("it moves");
+        assert!(world.repository.has(&clone.oid(tip)).expect("readable"));
+        let moved = inodes(&world.files("pack-"));
+        assert!(before.is_subset(&moved), "the files that were synced");
     }
 }
 
