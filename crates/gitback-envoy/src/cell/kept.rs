@@ -102,10 +102,13 @@ impl Cell {
     }
 
     /// Keeps values that no ref here ever had, for they were replaced before they arrived, and whose objects have
-    /// arrived since. `after` are the refs as they are going to be.
+    /// arrived since. `after` are the refs as they are going to be, `hidden` those that nobody is shown.
+    ///
+    /// What is judged again at a start arrives again: what is kept already keeps its date, and what was let go stays so.
     pub(super) fn keep_arrived(
         &self,
         state: &mut State,
+        hidden: &BTreeMap<Vec<u8>, Oid>,
         after: &BTreeMap<Vec<u8>, Oid>,
     ) -> Result<(), Fault> {
         let arrived = std::mem::take(&mut state.replaced);
@@ -113,7 +116,12 @@ impl Cell {
             return Ok(());
         }
         let incomplete = self.incomplete(arrived.iter())?;
+        let is_news = |oid: &&Oid| {
+            !hidden.contains_key(format!("{OLD}{oid}").as_bytes())
+                && !state.let_go.contains_key(*oid)
+        };
         let whole = arrived.iter().filter(|oid| !incomplete.contains(oid));
+        let whole = whole.filter(is_news);
         let left: Left = whole.map(|oid| (*oid, Vec::new())).collect();
         self.keep_replaced(state, &left, &[], after)
     }

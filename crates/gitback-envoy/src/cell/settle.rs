@@ -80,7 +80,7 @@ impl Cell {
         self.keep_undone(&undone)?;
         let after = after(&on_disk, &changes);
         self.keep_replaced(state, &left, &undone, &after)?;
-        self.keep_arrived(state, &after)?;
+        self.keep_arrived(state, &hidden, &after)?;
         self.move_refs(&changes)?;
         for Undone { name, from, update } in &undone {
             let name = String::from_utf8_lossy(name);
