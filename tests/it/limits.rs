@@ -19,7 +19,7 @@ fn commit_zeroes(person: &Person, work: &Path, mebibytes: usize) {
 }
 
 /// What a pack leaves behind while it comes in, below the envoy's directory.
-fn left_behind(directory: &Path) -> Vec<String> {
+pub(crate) fn left_behind(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
@@ -79,10 +79,11 @@ fn a_push_over_a_limit_is_refused_with_the_limit_and_the_next_one_is_taken() {
     assert_ne!(snapshot(mars), before);
 }
 
-/// Commits a file of so many kibibytes that do not compress.
+/// Commits a file of so many kibibytes that do not compress, others for each name.
 pub(crate) fn commit_noise(person: &Person, work: &Path, name: &str, kibibytes: usize) {
     let mut noise = vec![0; kibibytes << 10];
-    let mut state = 1_u64;
+    let seed = |state: u64, byte| state.wrapping_mul(31).wrapping_add(u64::from(byte));
+    let mut state = name.bytes().fold(1, seed);
     for (at, byte) in noise.iter_mut().enumerate() {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)

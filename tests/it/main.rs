@@ -16,6 +16,7 @@ mod foothold;
 mod forged;
 mod forgets;
 mod fresh;
+mod full;
 mod leave;
 mod limits;
 mod members;
