@@ -1,16 +1,21 @@
 //! The measurements themselves.
 
+mod away;
+mod clones;
 mod crowd;
+mod history;
 mod large;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use gitback_tests::{Binaries, Fleet, Invocation, Options, Person, Shape, Stop};
 
 use crate::memory::processor_time;
 use crate::{Memory, Pairs, median};
+use history::{copy, noise, size_kib};
+pub use large::idle;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -47,6 +52,8 @@ pub struct Room {
     pub what: &'static str,
     /// How much, in KiB.
     pub kib: u64,
+    /// What of that is no page of a file; `None` for a peak, of which nobody keeps it.
+    pub own_kib: Option<u64>,
     /// The most that is promised, in MiB, if anything is.
     pub target_mib: Option<u64>,
 }
@@ -70,13 +77,8 @@ const GIT_MAX: Duration = Duration::from_secs(3600);
 const LOOK: Duration = Duration::from_millis(1);
 /// How many small pushes go in a row.
 const IN_A_ROW: u32 = 100;
-/// How many pushes an envoy misses.
-const MISSED: u32 = 50;
 /// New content that does not compress: so many files of 1 MiB.
 const CONTENT_FILES: u32 = 100;
-/// How long an envoy may take to index a project for fetches.
-const INDEXED_MAX: Duration = Duration::from_secs(600);
-
 /// A fleet of three, a repository, and plain bare repositories beside it.
 #[derive(Debug)]
 pub struct Bench {
@@ -158,9 +160,9 @@ impl Bench {
         say("one envoy away")?;
         rows.push(self.one_away(plan.runs)?);
         say("catching up after 50 missed pushes")?;
-        rows.push(self.catch_ups(plan.whole_runs)?);
+        rows.extend(self.catch_ups(plan.whole_runs)?);
         say("bringing the project in from peers")?;
-        rows.push(self.bring_in(plan.whole_runs)?);
+        rows.extend(self.bring_in(plan.whole_runs)?);
         // How large everything else is has to be known before what does not compress is added.
         let size_kib = size_kib(self.person(0), &self.bare(0))?;
         say("first publish to one envoy alone")?;
@@ -171,12 +173,18 @@ impl Bench {
             self.fleet.restart(index)?;
         }
         self.wait_for_copies("bench-0", 3)?;
+        for index in [0, 1] {
+            Memory::forget_peak(self.pid(index)?)?;
+        }
         rows.push(self.content(
             plan.whole_runs,
             CONTENT_FILES,
             "100 MiB of new content, on 3 envoys",
             Some(1.4),
         )?);
+        let peak = |memory: &Memory| memory.peak_kib;
+        rooms.push(self.room("peak, taking 100 MiB", 0, peak)?);
+        rooms.push(self.room("peak, receiving it from a peer", 1, peak)?);
         self.leave_alone()?;
         rows.push(self.content(
             plan.whole_runs,
@@ -405,172 +413,6 @@ impl Bench {
         })
     }
 
-    fn clones(&self, runs: u32, rows: &mut Vec<Row>, rooms: &mut Vec<Room>) -> Result<()> {
-        // Once a project is quiet, an envoy has git index it for fetches.
-        gitback_tests::until(INDEXED_MAX, "an index for fetches", || {
-            std::thread::sleep(LOOK);
-            let held = repositories(self.fleet.envoy(1).root())?;
-            let indexed = held
-                .iter()
-                .all(|path| path.join("objects/info/commit-graph").exists());
-            Ok(if indexed {
-                Ok(())
-            } else {
-                Err("none".to_owned())
-            })
-        })?;
-        Memory::forget_peak(self.pid(1)?)?;
-        let mut pairs = Pairs::default();
-        for run in 0..runs.max(1) {
-            let plain = self.clone(&self.file(0), &format!("plain-{run}"))?;
-            let ours = self.clone("gitback://dan/bench-0", &format!("ours-{run}"))?;
-            pairs.add(plain, ours);
-        }
-        rows.push(Row {
-            what: "clone where the project is held",
-            reference: "git clone --no-local file://",
-            target: Some(0.9),
-            pairs,
-            cpu: None,
-        });
-        rooms.push(self.room("peak, serving a clone", 1, |memory| memory.peak_kib)?);
-        rooms.push(self.room("idle, afterwards", 1, |memory| memory.now_kib)?);
-        Ok(())
-    }
-
-    /// Clones as the person of the second envoy, without a work tree: writing files takes the same time on both sides and
-    /// would hide a difference.
-    fn clone(&self, url: &str, name: &str) -> Result<Duration> {
-        let dir = self.fleet.dir().join("clones");
-        std::fs::create_dir_all(&dir)?;
-        let args = ["clone", "--quiet", "--no-local", "--no-checkout", url, name];
-        let clone = self.person(1).git(&dir, args).deadline(GIT_MAX);
-        let took = clone.run()?.success()?.took;
-        std::fs::remove_dir_all(dir.join(name))?;
-        Ok(took)
-    }
-
-    /// The same push before and after one of the three went away. The two halves are measured one after the other.
-    fn one_away(&mut self, runs: u32) -> Result<Row> {
-        let half = |bench: &mut Self, copies| {
-            let mut times = Vec::new();
-            for run in 0..=runs {
-                bench.commit()?;
-                let took = bench.git(&["push", "--quiet", "gitback", "HEAD"])?;
-                bench.wait_for_copies("bench-0", copies)?;
-                if run > 0 {
-                    times.push(took);
-                }
-            }
-            Ok::<_, anyhow::Error>(times)
-        };
-        let all = half(self, 3)?;
-        self.fleet.envoy_mut(2).kill()?;
-        let away = half(self, 2)?;
-        let mut pairs = Pairs::default();
-        for (all, away) in all.into_iter().zip(away) {
-            pairs.add(all, away);
-        }
-        Ok(Row {
-            what: "one-commit push, one of the three away",
-            reference: "the same, all there",
-            target: Some(1.1),
-            pairs,
-            cpu: None,
-        })
-    }
-
-    fn catch_ups(&mut self, runs: u32) -> Result<Row> {
-        let mut pairs = Pairs::default();
-        let bare = self.bare(0).to_string_lossy().into_owned();
-        let behind = self.fleet.dir().join("behind.git");
-        let (from, to) = (self.file(0), behind.to_string_lossy().into_owned());
-        self.git(&["push", "--quiet", &bare, "HEAD:refs/heads/missed"])?;
-        self.git(&["clone", "--quiet", "--bare", &from, &to])?;
-        for _ in 0..runs.max(1) {
-            self.fleet.envoy_mut(2).kill()?;
-            for _ in 0..MISSED {
-                self.commit()?;
-                let missed = "HEAD:refs/heads/missed";
-                self.git(&["push", "--quiet", &bare, missed])?;
-                self.git(&["push", "--quiet", "-o", "gitback.wait=0", "gitback", missed])?;
-            }
-            let fetch = ["fetch", "--quiet", &from, "+missed:missed"];
-            let fetch = self.person(0).git(&behind, fetch).deadline(GIT_MAX);
-            let plain = fetch.run()?.success()?.took;
-            pairs.add(plain, self.until_there("missed")?);
-            self.wait_for_copies("bench-0", 3)?;
-        }
-        Ok(Row {
-            what: "catch-up after 50 missed pushes, from the daemon's start",
-            reference: "git fetch of them",
-            target: Some(0.5),
-            pairs,
-            cpu: None,
-        })
-    }
-
-    fn bring_in(&mut self, runs: u32) -> Result<Row> {
-        let mut pairs = Pairs::default();
-        let branch = self.git_text(&["symbolic-ref", "--short", "HEAD"])?;
-        for run in 0..runs.max(1) {
-            let plain = self.clone(&self.file(0), &format!("again-{run}"))?;
-            self.fleet.envoy_mut(2).kill()?;
-            // This project alone is lost; others would come at the same time.
-            let root = self.fleet.envoy(2).root().to_owned();
-            let held = repositories(&root)?;
-            let lost = held
-                .iter()
-                .find(|bare| bare.join("refs/heads/in-a-row").exists());
-            let lost = lost.context("the third envoy does not hold the project")?;
-            let id = lost.file_stem().context("a repository without a name")?;
-            let logs = root.join("var/lib/vigo/swarm/gitback/envelopes");
-            std::fs::remove_dir_all(logs.join(id))?;
-            std::fs::remove_dir_all(lost)?;
-            let tip = self.git_text(&["rev-parse", "HEAD"])?;
-            self.git(&["push", "--quiet", "-o", "gitback.wait=0", "gitback", "HEAD"])?;
-            let took = self.until_at(&branch, &tip)?;
-            pairs.add(plain, took);
-            self.wait_for_copies("bench-0", 3)?;
-        }
-        Ok(Row {
-            what: "bringing it in from two peers, from the daemon's start",
-            reference: "git clone --no-local file://",
-            target: Some(0.5),
-            pairs,
-            cpu: None,
-        })
-    }
-
-    fn until_there(&mut self, branch: &str) -> Result<Duration> {
-        let tip = self.tip()?;
-        self.until_at(branch, &tip)
-    }
-
-    /// Starts the third envoy, and waits until it serves this commit as this branch. The start of the program itself does
-    /// not count.
-    fn until_at(&mut self, branch: &str, commit: &str) -> Result<Duration> {
-        self.fleet.restart(2)?;
-        let started = Instant::now();
-        let root = self.fleet.envoy(2).root().to_owned();
-        let packed = format!("{commit} refs/heads/{branch}\n");
-        gitback_tests::until(GIT_MAX, &format!("{branch} at {commit}"), || {
-            std::thread::sleep(LOOK);
-            let there = repositories(&root)?.iter().any(|bare| {
-                let read =
-                    |name: &str| std::fs::read_to_string(bare.join(name)).unwrap_or_default();
-                read(&format!("refs/heads/{branch}")).trim() == commit
-                    || read("packed-refs").contains(&packed)
-            });
-            Ok(if there {
-                Ok(())
-            } else {
-                Err("not yet".to_owned())
-            })
-        })?;
-        Ok(started.elapsed())
-    }
-
     /// Pushes, and checks that git was told of three envoys.
     fn on_all(&self, args: &[&str]) -> Result<Duration> {
         let pushed = self
@@ -654,6 +496,7 @@ impl Bench {
         Ok(Room {
             what,
             kib: of(&memory),
+            own_kib: (!is_peak).then_some(memory.own_kib),
             target_mib: is_peak.then_some(192),
         })
     }
@@ -680,20 +523,6 @@ fn spent(before: &Cpu, after: &Cpu) -> Duration {
     total / u32::try_from(after.len().max(1)).unwrap_or(1)
 }
 
-/// Bytes that do not compress, the same for the same seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
 /// The repositories of an envoy.
 fn repositories(root: &Path) -> Result<Vec<PathBuf>> {
     let projects = root.join("var/lib/vigo/swarm/gitback/projects");
@@ -714,59 +543,4 @@ fn copies(asked: &Invocation, wanted: u64) -> Result<Result<(), String>> {
     } else {
         Err(format!("{found:?} of {wanted} copies"))
     })
-}
-
-/// Copies branches and tags of the repository at `path`, packed as git would after a clone.
-fn copy(person: &Person, path: &Path, work: &Path) -> Result<()> {
-    std::fs::create_dir_all(work)?;
-    let path = path.to_string_lossy();
-    let head = person
-        .git(work, ["ls-remote", "--symref", &path, "HEAD"])
-        .run()?
-        .success()?
-        .stdout;
-    let branch = head
-        .lines()
-        .find_map(|line| line.strip_prefix("ref: refs/heads/")?.split('\t').next());
-    let Some(branch) = branch else {
-        bail!("{path} has no branch checked out")
-    };
-    let initial = format!("--initial-branch={branch}");
-    person
-        .git(work, ["init", "--quiet", &initial])
-        .run()?
-        .success()?;
-    let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-    let fetch = person.git(
-        work,
-        [
-            "fetch",
-            "--quiet",
-            "--update-head-ok",
-            &path,
-            all[0],
-            all[1],
-        ],
-    );
-    fetch.deadline(GIT_MAX).run()?.success()?;
-    person
-        .git(work, ["reset", "--quiet", "--hard"])
-        .deadline(GIT_MAX)
-        .run()?
-        .success()?;
-    Ok(())
-}
-
-fn size_kib(person: &Person, bare: &Path) -> Result<u64> {
-    let counted = person
-        .git(bare, ["count-objects", "-v"])
-        .run()?
-        .success()?
-        .stdout;
-    let field = |name: &str| {
-        counted
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
-    };
-    Ok(field("size-pack:").unwrap_or(0) + field("size:").unwrap_or(0))
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use gitback_tests::{Binaries, Fleet, Options, Person, Shape, Stop};
 
 use crate::Pairs;
+use crate::start::{bare_start, since_beginning};
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -20,8 +21,8 @@ pub struct FleetPlan {
 /// What was measured.
 #[derive(Debug)]
 pub struct FleetReport {
-    /// For each number of missed pushes: `git fetch` of them, and an envoy's own catch-up from its start until it serves
-    /// them.
+    /// For each number of missed pushes: `git fetch` of them, and how much longer an envoy takes from its start until it
+    /// serves them than one that has missed nothing takes to start.
     pub catch_ups: Vec<(u32, Pairs)>,
     /// From the end of a cut until the envoy that was cut off and the others show the same, with a push on each side.
     pub heals: Vec<Duration>,
@@ -83,7 +84,7 @@ pub fn catch_up_pairs(
     for missed in missed.iter().copied() {
         say(&format!("catching up after {missed} missed pushes"))?;
         let stage = Stage::start(binaries, 2, false, stop)?;
-        catch_ups.push((missed, stage.catch_ups(missed, rounds)?));
+        catch_ups.push((missed, stage.catch_ups(missed, rounds, say)?));
     }
     Ok(catch_ups)
 }
@@ -133,12 +134,20 @@ impl Stage {
         Ok(stage)
     }
 
-    fn catch_ups(mut self, missed: u32, rounds: u32) -> Result<Pairs> {
+    fn catch_ups(
+        mut self,
+        missed: u32,
+        rounds: u32,
+        say: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<Pairs> {
         let mut pairs = Pairs::default();
         let behind = self.fleet.dir().join("behind.git");
         let (from, to) = (file(&self.plain), behind.to_string_lossy().into_owned());
         self.git(&["clone", "--quiet", "--bare", &from, &to])?;
-        for _ in 0..rounds.max(1) {
+        for round in 1..=rounds.max(1) {
+            say(&format!("{missed} pushes, round {round} of {rounds}"))?;
+            let start = bare_start(&mut self.fleet, 1)?;
+            self.agreed()?;
             self.fleet.envoy_mut(1).end()?;
             for _ in 0..missed {
                 self.commit()?;
@@ -150,10 +159,10 @@ impl Stage {
             let outcome = self.person().git(&behind, fetch).deadline(MOST).run()?;
             let plain = outcome.success()?.took;
             self.fleet.restart(1)?;
-            // From when it says that it is ready: the start of a daemon is no catching up.
-            let started = Instant::now();
             self.wait_for(1, "main", &tip)?;
-            pairs.add(plain, started.elapsed());
+            // It begins before it says that it is ready; the start of one that has missed nothing is no catching up.
+            let whole = since_beginning(&self.fleet, 1)?;
+            pairs.add(plain, whole.saturating_sub(start));
             self.agreed()?;
         }
         Ok(pairs)

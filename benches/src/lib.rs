@@ -10,8 +10,9 @@ mod bench;
 mod fleet;
 mod memory;
 mod pairs;
+mod start;
 
-pub use bench::{Bench, Plan, Report, Room, Row};
+pub use bench::{Bench, Plan, Report, Room, Row, idle};
 pub use fleet::{FleetPlan, FleetReport, MISSED, catch_up_pairs, fleet_report};
 pub use memory::Memory;
 pub use pairs::{Pairs, median};

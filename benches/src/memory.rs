@@ -14,6 +14,8 @@ pub struct Memory {
     pub now_kib: u64,
     /// The most since the process began or [`Memory::forget_peak`] (`VmHWM`).
     pub peak_kib: u64,
+    /// What of it is no page of a file, such as of the program itself, now (`RssAnon`).
+    pub own_kib: u64,
 }
 
 impl Memory {
@@ -50,6 +52,7 @@ impl Memory {
         Some(Self {
             now_kib: field("VmRSS")?,
             peak_kib: field("VmHWM")?,
+            own_kib: field("RssAnon")?,
         })
     }
 }
@@ -80,12 +83,14 @@ mod tests {
 
     #[test]
     fn reads_the_kernel_s_own_words() {
-        let status = "Name:\tvigo\nVmHWM:\t   20480 kB\nVmRSS:\t   10240 kB\n";
+        let status =
+            "Name:\tvigo\nVmHWM:\t   20480 kB\nVmRSS:\t   10240 kB\nRssAnon:\t    4096 kB\n";
         assert_eq!(
             Memory::parse(status),
             Some(Memory {
                 now_kib: 10_240,
-                peak_kib: 20_480
+                peak_kib: 20_480,
+                own_kib: 4096,
             })
         );
         assert_eq!(Memory::parse("Name:\tkthreadd\n"), None);
@@ -101,6 +106,6 @@ mod tests {
     #[test]
     fn a_process_has_memory() {
         let own = Memory::of(std::process::id()).expect("our own");
-        assert!(own.peak_kib >= own.now_kib && own.now_kib > 0);
+        assert!(own.peak_kib >= own.now_kib && own.now_kib > own.own_kib);
     }
 }

@@ -69,6 +69,7 @@ impl Place {
 struct Running {
     child: Child,
     watch: OwnedFd,
+    began: Instant,
 }
 
 impl Envoy {
@@ -144,6 +145,12 @@ impl Envoy {
         self.running.as_ref().map(|running| running.child.id())
     }
 
+    /// When the process of its daemon began, while it runs.
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        self.running.as_ref().map(|running| running.began)
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
@@ -193,8 +200,13 @@ impl Envoy {
             // If this process is killed, nobody drops the fleet: let the kernel end the daemon then.
             command = command.under("/usr/bin/setpriv", ["--pdeathsig", "KILL", "--"]);
         }
+        let began = Instant::now();
         let (child, watch) = command.spawn(Stdio::null(), log.try_clone()?.into(), log.into())?;
-        let running = Running { child, watch };
+        let running = Running {
+            child,
+            watch,
+            began,
+        };
         let ready = self.wait_until_ready(&running, &news, from, stop);
         self.running = Some(running);
         if ready.is_err() {

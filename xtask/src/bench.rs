@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use gitback_benches::{
-    Bench, FleetPlan, FleetReport, MISSED, Pairs, Plan, Report, catch_up_pairs, fleet_report,
+    Bench, FleetPlan, FleetReport, MISSED, Pairs, Plan, Report, Room, catch_up_pairs, fleet_report,
+    idle,
 };
 use gitback_tests::{Binaries, Profile, Stop};
 
@@ -34,6 +35,12 @@ pub(crate) struct Arguments {
     /// Measure instead what takes long: a long history, a gibibyte, a hundred projects on eleven envoys. Needs 12 GiB of disk.
     #[arg(long, conflicts_with_all = ["fold", "fleet", "catch_up"])]
     large: bool,
+    /// Measure instead of that only the hundred projects on eleven envoys that do nothing.
+    #[arg(long, conflicts_with_all = ["fold", "fleet", "catch_up", "large"])]
+    idle: bool,
+    /// Measure the usual and what takes long: two tables, the second always of a made-up history.
+    #[arg(long, conflicts_with_all = ["fold", "fleet", "catch_up", "large", "idle"])]
+    all: bool,
 }
 
 /// Builds the release programs and measures.
@@ -58,21 +65,38 @@ pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     if arguments.catch_up {
         return catch_up(arguments, stop);
     }
+    let binaries = Binaries::build(Profile::Release, &cargo::target_dir()?)?;
+    if arguments.idle {
+        return show::line(&memory(&idle(binaries, stop)?));
+    }
+    if !arguments.large {
+        table(arguments, &binaries, false, stop)?;
+    }
+    if arguments.large || arguments.all {
+        table(arguments, &binaries, true, stop)?;
+    }
+    Ok(())
+}
+
+/// Measures and prints the usual table, or that of what takes long.
+fn table(arguments: &Arguments, binaries: &Binaries, is_large: bool, stop: &Stop) -> Result<()> {
+    // Few have a history of 60,000 commits at hand for the second of two tables.
+    let is_second = is_large && arguments.all;
     let plan = Plan {
-        repo: arguments.repo.clone(),
-        commits: if arguments.large { 60_000 } else { 10_000 },
+        repo: arguments.repo.clone().filter(|_| !is_second),
+        commits: if is_large { 60_000 } else { 10_000 },
         runs: arguments.runs,
         whole_runs: arguments.whole_runs,
     };
-    let binaries = Binaries::build(Profile::Release, &cargo::target_dir()?)?;
     let mut say = |part: &str| show::line(&format!("measuring: {part}"));
     say("starting three envoys and copying the history")?;
     let bench = Bench::start(binaries.clone(), &plan, stop)?;
-    let report = match arguments.large {
-        true => bench.run_large(binaries, &plan, stop, &mut say)?,
-        false => bench.run(&plan, &mut say)?,
+    let report = if is_large {
+        bench.run_large(binaries.clone(), &plan, stop, &mut say)?
+    } else {
+        bench.run(&plan, &mut say)?
     };
-    show::line(&format!("\n{}", text(&report)))
+    show::line(&format!("\n{}\n", text(&report)))
 }
 
 fn fleet(arguments: &Arguments, stop: &Stop) -> Result<()> {
@@ -146,24 +170,34 @@ fn text(report: &Report) -> String {
             row.pairs.count().to_string(),
         ]);
     }
-    let mib = |kib: u64| format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024);
-    let mut memory = vec![["MEMORY OF A DAEMON", "RESIDENT", "TARGET"].map(str::to_owned)];
-    for room in &report.rooms {
+    format!(
+        "{} commits, {} as a bare repository, three envoys on one machine\n\n{}\n\n{}\n\n\
+         Times are medians of pairs measured in turn; a ratio is the median of the pairs' ratios. Clones have no work tree. \
+         Processor time is that of one daemon with the git processes that it starts, on average; memory is the daemon's alone, \
+         and its own is what is no page of a file, such as of the program.",
+        report.commits,
+        mib(report.size_kib),
+        show::table(&rows),
+        memory(&report.rooms),
+    )
+}
+
+fn mib(kib: u64) -> String {
+    format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)
+}
+
+fn memory(rooms: &[Room]) -> String {
+    let head = ["MEMORY OF A DAEMON", "RESIDENT", "TARGET", "ITS OWN"];
+    let mut rows = vec![head.map(str::to_owned)];
+    for room in rooms {
         let target = room.target_mib.map_or_else(String::new, |target| {
             let is_met = room.kib <= target * 1024;
             format!("{target} MiB {}", if is_met { "met" } else { "MISSED" })
         });
-        memory.push([room.what.to_owned(), mib(room.kib), target]);
+        let own = room.own_kib.map_or_else(String::new, mib);
+        rows.push([room.what.to_owned(), mib(room.kib), target, own]);
     }
-    format!(
-        "{} commits, {} as a bare repository, three envoys on one machine\n\n{}\n\n{}\n\n\
-         Times are medians of pairs measured in turn; a ratio is the median of the pairs' ratios. Clones have no work tree. \
-         Processor time is that of one daemon with the git processes that it starts, on average; memory is the daemon's alone.",
-        report.commits,
-        mib(report.size_kib),
-        show::table(&rows),
-        show::table(&memory),
-    )
+    show::table(&rows)
 }
 
 fn head() -> [String; 6] {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use gitback_tests::{Binaries, Fleet, Options, Shape, Stop};
 
-use super::{Bench, GIT_MAX, Plan, Report, Room, copies, size_kib};
+use super::history::size_kib;
+use super::{Bench, GIT_MAX, Plan, Report, Room, copies};
 use crate::Memory;
 
 /// A gibibyte, in files of one mebibyte.
@@ -70,7 +71,11 @@ impl Bench {
 }
 
 /// What a daemon with ten peers and a hundred projects takes that does nothing.
-fn idle(binaries: Binaries, stop: &Stop) -> Result<Vec<Room>> {
+///
+/// # Errors
+///
+/// When a command fails, or somebody asked to stop.
+pub fn idle(binaries: Binaries, stop: &Stop) -> Result<Vec<Room>> {
     let options = Options::new(binaries)
         .envoys(ENVOYS)
         .settings("min_free_percent = 0\n")
@@ -102,6 +107,7 @@ fn idle(binaries: Binaries, stop: &Stop) -> Result<Vec<Room>> {
         rooms.push(Room {
             what,
             kib: memory.now_kib,
+            own_kib: Some(memory.own_kib),
             target_mib: Some(IDLE_MAX_MIB),
         });
         Ok::<_, anyhow::Error>(())
