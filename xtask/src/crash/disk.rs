@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -84,6 +85,7 @@ impl Disk {
     /// What is below `root` now. Sockets and the like are left out.
     pub(super) fn of(root: &Path) -> Result<Self> {
         let mut disk = Self::default();
+        let mut known = BTreeMap::new();
         let mut open = vec![root.to_owned()];
         while let Some(folder) = open.pop() {
             let entries = fs::read_dir(&folder);
@@ -93,7 +95,8 @@ impl Disk {
                 if kind.is_dir() {
                     open.push(path);
                 } else if kind.is_file() {
-                    let file = disk.new_file();
+                    let inode = entry.metadata()?.ino();
+                    let file = *known.entry(inode).or_insert_with(|| disk.new_file());
                     if let Some(content) = disk.contents.get_mut(file.0) {
                         *content = fs::read(&path)?;
                     }
@@ -113,26 +116,31 @@ impl Disk {
         self.fill(root)
     }
 
-    /// Writes it to `root`, where nothing is.
+    /// Writes it to `root`, where nothing is. What is in a folder that was lost is lost with it.
     pub(super) fn fill(&self, root: &Path) -> Result<()> {
-        for folder in self
-            .folders
-            .iter()
-            .filter(|folder| folder.starts_with(root))
-        {
-            make(folder)?;
-        }
-        for (path, file) in &self.names {
-            if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
-                make(parent)?;
+        let mut there: BTreeSet<&Path> = BTreeSet::new();
+        // Each folder comes after the one that it is in.
+        for folder in &self.folders {
+            let parent = folder.parent();
+            if folder == root || parent.is_some_and(|parent| there.contains(parent)) {
+                make(folder)?;
+                there.insert(folder);
             }
-            let content = self
-                .contents
-                .get(file.0)
-                .context("a file without content")?;
-            fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-            use std::os::unix::fs::PermissionsExt as _;
+        }
+        let mut written: BTreeMap<FileId, &Path> = BTreeMap::new();
+        for (path, file) in &self.names {
+            if !path.parent().is_some_and(|parent| there.contains(parent)) {
+                continue;
+            }
+            let cannot = || format!("cannot write {}", path.display());
+            if let Some(first) = written.get(file) {
+                fs::hard_link(first, path).with_context(cannot)?;
+                continue;
+            }
+            let content = self.contents.get(file.0);
+            fs::write(path, content.context("a file without content")?).with_context(cannot)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            written.insert(*file, path);
         }
         Ok(())
     }
@@ -216,10 +224,8 @@ impl Disk {
         }
     }
 
+    /// Also one whose own making was lost: the new name is durable by itself.
     fn rename_folder(&mut self, from: &Path, to: &Path) {
-        if !self.folders.contains(from) {
-            return;
-        }
         let moved = |path: &Path| {
             path.strip_prefix(from).ok().map(|rest| {
                 if rest.as_os_str().is_empty() {
@@ -237,6 +243,7 @@ impl Disk {
             .into_iter()
             .map(|(path, file)| (moved(&path).unwrap_or(path), file));
         self.names = names.collect();
+        self.folders.insert(to.to_owned());
     }
 }
 
@@ -247,4 +254,22 @@ fn make(folder: &Path) -> Result<()> {
         .mode(0o700)
         .create(folder);
     made.with_context(|| format!("cannot make {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_two_names_is_one_file() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (one, other) = (root.path().join("one"), root.path().join("other"));
+        fs::write(&one, "x").expect("written");
+        fs::hard_link(&one, &other).expect("linked");
+        let disk = Disk::of(root.path()).expect("read");
+        disk.write(root.path()).expect("written");
+        let links = fs::metadata(&other).map(|metadata| metadata.nlink());
+        assert_eq!(links.expect("there"), 2);
+        assert_eq!(fs::read(&other).expect("there"), b"x");
+    }
 }

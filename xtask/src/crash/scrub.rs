@@ -5,7 +5,6 @@
 //! the same end as one that nothing disturbed, and the bytes of both packs have to be kept.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -13,9 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use gitback_tests::Stop;
 
-use super::disk::Disk;
-use super::strace::{self, Reader, Step};
-use super::{Arguments, Loss, STRACE, Scene, after, covers, repositories, said};
+use super::scene::{Scene, repositories};
+use super::{Arguments, walk};
 use crate::show;
 
 /// What a scrub that nothing disturbs comes to.
@@ -28,48 +26,24 @@ struct Wanted {
 
 /// Traces a daemon that scrubs, and looks at every crash.
 pub(super) fn crashes(scene: &mut Scene, arguments: &Arguments, stop: &Stop) -> Result<()> {
+    scene.found_and_push()?;
     scene.commit(3)?;
     scene.push(&["main"], &[("refs/heads/main", Some("main"))])?;
     scene.fleet.envoy_mut(0).end()?;
     let rotten = damage(&scene.held)?;
-    let base = Disk::of(&scene.held)?;
-    let trace = trace(scene)?;
+    let replay = scene.traced(|scene| scrub(scene))?;
     let wanted = Wanted {
         readable: readable(scene)?,
         rotten,
     };
-    let steps = Reader::new(&scene.held, base.clone()).read(&trace)?;
-    let changes = steps.len();
     show::line(&format!(
-        "{changes} changes of files while two damaged packs are set aside"
+        "two damaged packs are set aside, {}",
+        replay.size()
     ))?;
-    let covers = covers(&steps);
-    let mut losses = vec![Loss::Nothing, Loss::Everything];
-    losses.extend((0..arguments.draws).map(Loss::Drawn));
-    let every = usize::try_from(arguments.every).unwrap_or(usize::MAX);
-    let (mut points, mut failed) = (0, 0);
-    for at in (0..=steps.len()).step_by(every) {
-        for loss in &losses {
-            if stop.asked() {
-                bail!("stopped after {points} crashes");
-            }
-            let disk = after(&base, &steps, &covers, at, *loss, arguments.seed);
-            if let Err(error) = check(scene, &disk, &wanted) {
-                failed += 1;
-                let last: Option<&Step> = at.checked_sub(1).and_then(|last| steps.get(last));
-                let last = said(last);
-                show::line(&format!(
-                    "FAILED after step {at}, {loss:?}, {last}: {error:#}"
-                ))?;
-            }
-            points += 1;
-        }
-    }
-    let summary = format!("{points} crashes, {failed} failed");
-    if failed > 0 {
-        bail!("{summary}");
-    }
-    show::line(&summary)
+    let counts = walk(scene, &replay, arguments, stop, |scene, _, _| {
+        look(scene, &wanted)
+    })?;
+    counts.conclude()
 }
 
 /// Changes a byte in each of two packs, where they are.
@@ -105,31 +79,9 @@ fn damage(held: &Path) -> Result<Vec<Vec<u8>>> {
     Ok(rotten)
 }
 
-fn trace(scene: &mut Scene) -> Result<String> {
-    let log = scene.fleet.dir().join("trace");
-    let calls = format!("trace={}", strace::CALLS);
-    let tool = [STRACE, "-f", "-ttt", "-y", "-xx", "-s", "67108864", "-e"];
-    let mut tool: Vec<OsString> = tool.map(OsString::from).to_vec();
-    tool.extend([calls.into(), "-o".into(), log.clone().into(), "--".into()]);
-    scene.fleet.envoy_mut(0).start_under(&tool, None)?;
-    scrub(scene)?;
-    scene.fleet.envoy_mut(0).kill()?;
-    fs::read_to_string(&log).context("strace has written nothing")
-}
-
-fn check(scene: &mut Scene, disk: &Disk, wanted: &Wanted) -> Result<()> {
-    disk.write(&scene.held)?;
-    let checked = scene.fleet.restart(0).and_then(|()| look(scene, wanted));
-    scene.fleet.envoy_mut(0).kill()?;
-    checked
-}
-
 fn look(scene: &Scene, wanted: &Wanted) -> Result<()> {
-    let (refs, shown) = (
-        scene.states.last().map(|state| &state.refs),
-        scene.listed()?,
-    );
-    if refs != Some(&shown) {
+    let shown = scene.shown()?;
+    if shown != Some(scene.refs()) {
         bail!("the refs are {shown:?}");
     }
     scrub(scene)?;

@@ -7,22 +7,45 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 
 use super::disk::{Act, Disk, FileId};
 
+/// Where it is.
+const STRACE: &str = "/usr/bin/strace";
+
 /// The system calls that say what becomes of files, and of processes that share them.
-pub(super) const CALLS: &str = "openat,open,creat,write,pwrite64,writev,pwritev,rename,renameat,renameat2,unlink,unlinkat,\
+const CALLS: &str = "openat,open,creat,write,pwrite64,writev,pwritev,rename,renameat,renameat2,unlink,unlinkat,\
     mkdir,mkdirat,rmdir,ftruncate,truncate,link,linkat,symlink,symlinkat,fsync,fdatasync,lseek,close,dup,dup2,dup3,\
     fallocate,copy_file_range,sendfile,read,clone,clone3,fork,vfork";
+
+/// The program, and what it is told so that a [`Reader`] can read what it writes to `log`.
+pub(super) fn tool(log: &Path) -> Vec<OsString> {
+    let calls = format!("trace={CALLS}");
+    let tool = [STRACE, "-f", "-ttt", "-y", "-xx", "-s", "67108864", "-e"];
+    let mut tool: Vec<OsString> = tool.map(OsString::from).to_vec();
+    tool.extend([calls.into(), "-o".into(), log.into(), "--".into()]);
+    tool
+}
+
+/// Whether strace is here and the system lets it trace.
+pub(crate) fn can_trace() -> bool {
+    let traced = Command::new(STRACE)
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    traced.is_ok_and(|output| output.status.success())
+}
 
 /// One thing that has happened to the files below a folder.
 #[derive(Debug)]
 pub(super) struct Step {
     /// Seconds since the epoch.
     pub(super) time: f64,
+    /// How many steps had been done when it began.
+    pub(super) begun: usize,
     pub(super) act: Act,
 }
 
@@ -44,8 +67,8 @@ pub(super) struct Reader<'a> {
     /// To which process a thread belongs.
     process: HashMap<u64, u64>,
     tables: HashMap<u64, Table>,
-    /// What a thread is in the middle of.
-    unfinished: HashMap<u64, String>,
+    /// What a thread is in the middle of, and how many steps had been done when that began.
+    unfinished: HashMap<u64, (String, usize)>,
     steps: Vec<Step>,
 }
 
@@ -53,6 +76,8 @@ pub(super) struct Reader<'a> {
 struct Call<'a> {
     thread: u64,
     time: f64,
+    /// How many steps had been done when it began.
+    begun: usize,
     name: &'a str,
     arguments: Vec<&'a str>,
     result: &'a str,
@@ -90,16 +115,20 @@ impl<'a> Reader<'a> {
         if text.starts_with("+++") || text.starts_with("---") {
             return Ok(());
         }
-        if let Some(begun) = text.strip_suffix(" <unfinished ...>") {
-            self.unfinished.insert(thread, begun.to_owned());
+        if let Some(text) = text.strip_suffix(" <unfinished ...>") {
+            let begun = (text.to_owned(), self.steps.len());
+            self.unfinished.insert(thread, begun);
             return Ok(());
         }
+        let mut begun = self.steps.len();
         let whole;
         let text = match text.strip_prefix("<... ") {
             Some(resumed) => {
                 let (_, rest) = resumed.split_once(" resumed>").context("no end")?;
-                let begun = self.unfinished.remove(&thread);
-                whole = begun.context("it never began")? + rest;
+                let unfinished = self.unfinished.remove(&thread);
+                let (start, before) = unfinished.context("it never began")?;
+                begun = before;
+                whole = start + rest;
                 whole.as_str()
             }
             None => text,
@@ -111,6 +140,7 @@ impl<'a> Reader<'a> {
         self.call(&Call {
             thread,
             time,
+            begun,
             name,
             arguments: arguments.split(", ").collect(),
             result,
@@ -190,7 +220,7 @@ impl<'a> Reader<'a> {
                     open.offset.get()
                 };
                 open.offset.set(at + u64::try_from(result)?);
-                self.add(call.time, Act::Write { file, at, bytes });
+                self.add(call, Act::Write { file, at, bytes });
             }
             "pwrite64" => {
                 let Some(open) = self.opened(process, argument(0))? else {
@@ -200,7 +230,7 @@ impl<'a> Reader<'a> {
                 bytes.truncate(usize::try_from(result)?);
                 let at: u64 = argument(3).parse()?;
                 if let Some(file) = open.file {
-                    self.add(call.time, Act::Write { file, at, bytes });
+                    self.add(call, Act::Write { file, at, bytes });
                 }
             }
             "ftruncate" => {
@@ -209,7 +239,7 @@ impl<'a> Reader<'a> {
                     file: Some(file), ..
                 }) = self.opened(process, argument(0))?
                 {
-                    self.add(call.time, Act::Cut { file, length });
+                    self.add(call, Act::Cut { file, length });
                 }
             }
             "fsync" | "fdatasync" => {
@@ -218,7 +248,7 @@ impl<'a> Reader<'a> {
                         Some(file) => Act::SyncFile { file },
                         None => Act::SyncFolder { path: open.path },
                     };
-                    self.add(call.time, act);
+                    self.add(call, act);
                 }
             }
             "mkdir" => self.make(call, path_of(argument(0), None)?),
@@ -242,7 +272,7 @@ impl<'a> Reader<'a> {
                     (from, path_of(argument(3), Some(argument(2)))?)
                 };
                 if let (true, Some(file)) = (self.is_ours(&to), self.disk.file(&from)) {
-                    self.add(call.time, Act::Name { path: to, file });
+                    self.add(call, Act::Name { path: to, file });
                 }
             }
             // What writes in another way than these would be missed.
@@ -280,14 +310,14 @@ impl<'a> Reader<'a> {
         if is_new {
             let file = self.disk.new_file();
             self.add(
-                call.time,
+                call,
                 Act::Name {
                     path: path.clone(),
                     file,
                 },
             );
         } else if let (true, Some(file)) = (flags.contains("O_TRUNC"), self.disk.file(&path)) {
-            self.add(call.time, Act::Cut { file, length: 0 });
+            self.add(call, Act::Cut { file, length: 0 });
         }
         let open = Open {
             file: self.disk.file(&path),
@@ -301,20 +331,23 @@ impl<'a> Reader<'a> {
 
     fn make(&mut self, call: &Call<'_>, path: PathBuf) {
         if self.is_ours(&path) {
-            self.add(call.time, Act::Make { path });
+            self.add(call, Act::Make { path });
         }
     }
 
     fn remove(&mut self, call: &Call<'_>, path: PathBuf) {
         if self.is_ours(&path) {
-            self.add(call.time, Act::Remove { path });
+            self.add(call, Act::Remove { path });
         }
     }
 
     fn rename(&mut self, call: &Call<'_>, from: PathBuf, to: PathBuf) {
-        if self.is_ours(&from) || self.is_ours(&to) {
-            let file = self.disk.file(&from);
-            self.add(call.time, Act::Rename { from, to, file });
+        let file = self.disk.file(&from);
+        if file.is_some() || self.disk.is_folder(&from) {
+            self.add(call, Act::Rename { from, to, file });
+        } else if self.disk.file(&to).is_some() {
+            // By something that is not played with, such as a socket.
+            self.add(call, Act::Remove { path: to });
         }
     }
 
@@ -325,9 +358,10 @@ impl<'a> Reader<'a> {
             .cloned())
     }
 
-    fn add(&mut self, time: f64, act: Act) {
+    fn add(&mut self, call: &Call<'_>, act: Act) {
         self.disk.apply(&act, None);
-        self.steps.push(Step { time, act });
+        let Call { time, begun, .. } = *call;
+        self.steps.push(Step { time, begun, act });
     }
 
     fn is_ours(&self, path: &Path) -> bool {
