@@ -35,9 +35,9 @@ pub(crate) struct Arguments {
     /// The seed of what is drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Crash an envoy that receives what is pushed on another one, instead.
-    #[arg(long)]
-    receiver: bool,
+    /// Crash an envoy that receives what is pushed on another one, instead; in all scenes, or in one.
+    #[arg(long, value_name = "SCENE", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    receiver: Option<Receiver>,
     /// Push to a disk that is full, and then ever a little less full, instead. Needs root.
     #[arg(long, conflicts_with = "receiver")]
     full_disk: bool,
@@ -56,7 +56,7 @@ impl Arguments {
             draws: 1,
             every: 40,
             seed: 1,
-            receiver: false,
+            receiver: None,
             full_disk: false,
             scrub: false,
             dev: true,
@@ -66,10 +66,23 @@ impl Arguments {
     /// A few steps of an envoy that receives them.
     pub(crate) const fn as_receiver_check() -> Self {
         Self {
-            receiver: true,
+            receiver: Some(Receiver::All),
             ..Self::as_check()
         }
     }
+}
+
+/// How an envoy comes to hold what another one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Receiver {
+    /// In each of these ways.
+    All,
+    /// Pushes, as they are made.
+    Pushes,
+    /// Pushes that it has missed.
+    CatchUp,
+    /// A project that it has lost, in blocks.
+    Blocks,
 }
 
 /// How often another push is tried on what a crash has left.
@@ -92,8 +105,8 @@ pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     if arguments.full_disk {
         return full::levels(&binaries, stop);
     }
-    if arguments.receiver {
-        return receiver::crashes(&binaries, arguments, stop);
+    if let Some(scenes) = arguments.receiver {
+        return receiver::crashes(&binaries, scenes, arguments, stop);
     }
     let mut scene = Scene::alone(&binaries, stop)?;
     if arguments.scrub {

@@ -15,7 +15,7 @@ use super::disk::Disk;
 use super::pushes::{Refs, is_between};
 use super::replay::{Counts, Crash, Replay};
 use super::scene::{Scene, Wait, held, now};
-use super::{Arguments, PROBE_EVERY, walk};
+use super::{Arguments, PROBE_EVERY, Receiver, walk};
 use crate::show;
 
 /// How often mars returns where venus takes no pushes by itself.
@@ -30,28 +30,29 @@ const BROUGHT: &str = "brought a pack in from several envoys";
 /// So many files of a mebibyte make a project that is worth it to bring in in blocks.
 const LARGE_FILES: u64 = 10;
 
-/// Plays the three scenes and looks at every crash of each.
-pub(super) fn crashes(binaries: &Binaries, arguments: &Arguments, stop: &Stop) -> Result<()> {
+/// Plays one of the scenes or all three, and looks at every crash of each.
+pub(super) fn crashes(
+    binaries: &Binaries,
+    scenes: Receiver,
+    arguments: &Arguments,
+    stop: &Stop,
+) -> Result<()> {
     let mut all = Counts::default();
-    for kind in [Kind::Receive, Kind::CatchUp, Kind::BringIn] {
+    for one in [Receiver::Pushes, Receiver::CatchUp, Receiver::Blocks] {
+        if scenes != Receiver::All && scenes != one {
+            continue;
+        }
         let mut scene = Scene::pair(binaries, stop)?;
-        let counts = match kind {
-            Kind::Receive => receive(&mut scene, arguments, stop)?,
-            Kind::CatchUp => catch_up(&mut scene, arguments, stop)?,
-            Kind::BringIn => bring_in(&mut scene, arguments, stop)?,
+        let counts = match one {
+            Receiver::CatchUp => catch_up(&mut scene, arguments, stop)?,
+            Receiver::Blocks => bring_in(&mut scene, arguments, stop)?,
+            Receiver::Pushes | Receiver::All => receive(&mut scene, arguments, stop)?,
         };
         show::line(&counts.says())?;
         all.add(&counts);
     }
+    show::line("in all:")?;
     all.conclude()
-}
-
-/// How venus comes to hold what mars does.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Receive,
-    CatchUp,
-    BringIn,
 }
 
 /// What the other envoy holds in the end.
