@@ -28,6 +28,9 @@ const RECEIVED: u64 = 4;
 /// How often the daemon is started anew in between.
 const RESTART_EVERY: u64 = 16;
 
+/// How often git looks at everything.
+const FSCK_EVERY: u64 = 8;
+
 /// What is pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -92,9 +95,9 @@ fn run(program: &str, arguments: &[&str], at: &Path) -> Result<()> {
 
 /// Pushes at each level to an envoy, and then beside another one, and sees that nothing is lost, nothing half done, and that
 /// room is all it needs to go on.
-pub(super) fn levels(binaries: &Binaries, stop: &Stop) -> Result<()> {
+pub(super) fn levels(binaries: &Binaries, every: u64, stop: &Stop) -> Result<()> {
     let mut scene = Scene::alone(binaries, stop)?;
-    let own = play(&mut scene, 1, push_to_it, stop)?;
+    let own = play(&mut scene, every, push_to_it, stop)?;
     drop(scene);
     let Ends { refused, .. } = own;
     show::line(&format!(
@@ -103,7 +106,7 @@ pub(super) fn levels(binaries: &Binaries, stop: &Stop) -> Result<()> {
         own.levels, own.hidden
     ))?;
     let mut scene = Scene::pair(binaries, stop)?;
-    let received = play(&mut scene, RECEIVED, push_beside_it, stop)?;
+    let received = play(&mut scene, RECEIVED * every, push_beside_it, stop)?;
     let Ends { refused, .. } = received;
     show::line(&format!(
         "{} pushes beside an envoy whose disk was all but full, done on the other one: {refused} refused by it and brought in when \
@@ -176,10 +179,15 @@ fn play(
                 Ended::Hidden => ends.hidden += 1,
                 Ended::Refused => ends.refused += 1,
             }
+            // What is wrong stays so, and the repository grows.
+            if number.is_multiple_of(FSCK_EVERY) {
+                scene.fsck()?;
+            }
             ends.levels += 1;
             free += step * coarse;
         }
     }
+    scene.fsck()?;
     scene.fleet.envoy_mut(envoy).kill()?;
     drop(disk);
     let Ends {
@@ -262,7 +270,6 @@ fn push_to_it(scene: &mut Scene, disk: &Disk, level: &Level) -> Result<Ended> {
     if moved.of(scene.shown()?.as_ref()) != Some(moved.tip) {
         bail!("with room again, {} does not move", moved.name);
     }
-    scene.fsck()?;
     Ok(ended)
 }
 
@@ -289,10 +296,23 @@ fn push_beside_it(scene: &mut Scene, disk: &Disk, level: &Level) -> Result<Ended
     let ended = moved.ended(is_there, before.as_ref(), shown.as_ref());
     let ended = ended.with_context(|| pushed.to_string())?;
     disk.clear()?;
+    if matches!(ended, Ended::Hidden) {
+        shows_it_alone(scene, &moved).with_context(|| pushed.to_string())?;
+    }
     sync(scene)?;
     if moved.of(scene.shown()?.as_ref()) != Some(moved.tip) {
         bail!("with room again, venus does not show {}", moved.name);
     }
-    scene.fsck()?;
     Ok(ended)
+}
+
+/// What git said that both have venus shows as soon as there is room for the ref, without mars.
+fn shows_it_alone(scene: &mut Scene, moved: &Move) -> Result<()> {
+    scene.fleet.envoy_mut(0).kill()?;
+    scene.fleet.envoy_mut(1).kill()?;
+    scene.fleet.restart(1)?;
+    if moved.of(scene.shown()?.as_ref()).as_ref() != Some(&moved.tip) {
+        bail!("venus, alone, does not show {}", moved.name);
+    }
+    scene.fleet.restart(0)
 }

@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// How many disks are drawn by lot for each step.
     #[arg(long, default_value_t = 1)]
     draws: u64,
-    /// Look at every so many-th step only.
+    /// Look at every so many-th step only, or push with every so many-th amount of room.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
     /// The seed of what is drawn.
@@ -103,7 +103,7 @@ pub(crate) fn run(arguments: &Arguments, stop: &Stop) -> Result<()> {
     };
     let binaries = Binaries::build(profile, &cargo::target_dir()?)?;
     if arguments.full_disk {
-        return full::levels(&binaries, stop);
+        return full::levels(&binaries, arguments.every, stop);
     }
     if let Some(scenes) = arguments.receiver {
         return receiver::crashes(&binaries, scenes, arguments, stop);

@@ -123,17 +123,20 @@ impl Replay {
         losses.extend((0..arguments.draws).map(Loss::Drawn));
         let every = usize::try_from(arguments.every).unwrap_or(usize::MAX);
         let (begun, mut counts) = (Instant::now(), Counts::default());
-        for at in (0..=self.steps.len()).step_by(every) {
+        let end = self.steps.len();
+        // Always at the end as well: by then all has been reported as done.
+        for at in (0..end).step_by(every).chain([end]) {
             for loss in &losses {
-                if stop.asked() {
-                    bail!("stopped: {}", counts.says());
-                }
                 let crash = Crash {
                     disk: self.after(at, *loss, arguments.seed),
                     time: self.steps.get(at).map_or(f64::INFINITY, |step| step.time),
                     point: counts.points,
                 };
-                if let Err(error) = look(&crash, &mut counts) {
+                let looked = look(&crash, &mut counts);
+                if stop.asked() {
+                    bail!("stopped: {}", counts.says());
+                }
+                if let Err(error) = looked {
                     counts.failed += 1;
                     let last = said(at.checked_sub(1).and_then(|last| self.steps.get(last)));
                     let line = format!("FAILED after step {at}, {loss:?}, {last}: {error:#}");

@@ -98,7 +98,9 @@ impl<'a> Reader<'a> {
 
     /// Reads a whole trace; what the disk was before it, and what has happened.
     pub(super) fn read(mut self, trace: &str) -> Result<Vec<Step>> {
-        for line in trace.lines() {
+        // It is killed with the daemon, perhaps in the middle of its last line.
+        let whole = trace.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        for line in whole.lines() {
             self.line(line).with_context(|| {
                 let shown: String = line.chars().take(200).collect();
                 format!("cannot follow {shown}")
