@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gitback_envelope::{Change, EnvelopeId, Head, Oid, RefName};
+use gitback_envelope::{Change, EnvelopeId, Head, Oid, RefName, RefState};
 use gitback_identity::ProjectId;
 
 use crate::cell::{Cell, State};
@@ -37,11 +37,14 @@ pub(crate) fn lines(
     let mut served = None;
     for (name, one) in diverged.take(DIVERGED_MAX) {
         let served = served.get_or_insert_with(|| state.fold().served());
+        let Some(other) = Other::of(name, one, ids, served) else {
+            continue;
+        };
         lines.extend(joining(
             envoy,
             name,
-            &one.others,
-            served,
+            &other,
+            one.others.len(),
             (cell.id(), &remote),
         ));
     }
@@ -49,29 +52,54 @@ pub(crate) fn lines(
     lines
 }
 
+/// A version of a ref that whoever has just pushed does not have.
+struct Other<'a> {
+    head: &'a Head,
+    /// Under which name git fetches it.
+    place: Option<String>,
+}
+
+impl<'a> Other<'a> {
+    /// Which version is shown is decided by the updates alone, so that after a push it may be another one than before: then
+    /// what was pushed is among the others, and what is shown is lacking.
+    fn of(
+        name: &RefName,
+        one: &'a RefState,
+        pushed: &[EnvelopeId],
+        served: &BTreeMap<Vec<u8>, Oid>,
+    ) -> Option<Self> {
+        let is_own = |head: &Head| pushed.contains(&head.update);
+        let is_beside = !is_own(&one.visible) && one.others.iter().any(is_own);
+        if is_beside && one.hidden_by.is_none() && !one.visible.oid.is_zero() {
+            let (head, place) = (&one.visible, Some(text(name)));
+            return Some(Self { head, place });
+        }
+        let head = one.others.first()?;
+        let place = served_as(served, &head.update, &head.oid);
+        Some(Self { head, place })
+    }
+}
+
 /// How the versions of one ref become one again.
 fn joining(
     envoy: &Envoy,
     name: &RefName,
-    others: &[Head],
-    served: &BTreeMap<Vec<u8>, Oid>,
+    other: &Other<'_>,
+    others: usize,
     (project, remote): (&ProjectId, &str),
 ) -> Vec<String> {
     let (full, mut lines) = (text(name), Vec::new());
     let short = short(&full);
-    let Some(other) = others.first() else {
-        return lines;
-    };
-    let more = match others.len() - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+    let more = match others {
+        0 | 1 => String::new(),
+        _ => format!(" and {} more", others - 1),
     };
     lines.push(format!(
         "warning: {short} has diverged: {} was pushed on {}{more}",
-        brief(&other.oid),
-        envoy.name_of(&other.envoy)
+        brief(&other.head.oid),
+        envoy.name_of(&other.head.envoy)
     ));
-    let Some(place) = served_as(served, &other.update, &other.oid) else {
+    let Some(place) = &other.place else {
         return lines;
     };
     lines.push("hint: nothing is lost. To make one of the versions:".to_owned());
@@ -153,7 +181,43 @@ fn short(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use gitback_identity::{EnvoyKey, PuddleKey, SecretKey};
+
     use super::*;
+
+    fn head(number: u8) -> Head {
+        let secret = SecretKey::from_seed(&[number; 32]);
+        Head {
+            oid: Oid::from_bytes(&[number; 20]),
+            update: EnvelopeId::from_bytes(&[number; 32]),
+            envoy: EnvoyKey::new(secret.public()),
+            puddle: PuddleKey::new(secret.public()),
+        }
+    }
+
+    #[test]
+    fn whoever_pushed_is_shown_the_version_that_is_lacking() {
+        let name = RefName::new(b"refs/heads/main").expect("valid");
+        let beside = format!("refs/envoys/mars/heads/main@{}", head(0x22).update.short());
+        let served = BTreeMap::from([(beside.into_bytes(), head(0x22).oid)]);
+        let state = RefState {
+            visible: head(0x11),
+            others: vec![head(0x22)],
+            hidden_by: None,
+        };
+        let other = |pushed: u8| {
+            let pushed = [head(pushed).update];
+            let other = Other::of(&name, &state, &pushed, &served).expect("there is one");
+            (other.head.oid, other.place)
+        };
+        assert_eq!(
+            other(0x22),
+            (head(0x11).oid, Some("refs/heads/main".to_owned()))
+        );
+        let (oid, place) = other(0x11);
+        assert_eq!(oid, head(0x22).oid);
+        assert!(place.is_some_and(|place| place.starts_with("refs/envoys/")));
+    }
 
     #[test]
     fn repeats_only_what_a_shell_takes_as_one_word() {
