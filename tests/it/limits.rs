@@ -20,11 +20,13 @@ fn commit_zeroes(person: &Person, work: &Path, mebibytes: usize) {
 
 /// What a pack leaves behind while it comes in, below the envoy's directory.
 pub(crate) fn left_behind(directory: &Path) -> Vec<String> {
+    assert!(directory.is_dir(), "nothing at {}", directory.display());
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(&directory).expect("a directory") {
-            let path = entry.expect("an entry").path();
+        // What goes meanwhile is not left behind.
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let is_of_a_pack =
                 name.starts_with("tmp_objdir") || directory.ends_with("gitback-spool");
