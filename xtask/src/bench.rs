@@ -120,7 +120,8 @@ fn catch_up(arguments: &Arguments, stop: &Stop) -> Result<()> {
 }
 
 fn catch_up_rows(catch_ups: &[(u32, Pairs)]) -> Vec<[String; 6]> {
-    let text = |missed| format!("{missed} missed pushes, until caught up (git fetch of them)");
+    let text =
+        |missed| format!("{missed} missed pushes, beyond the daemon's start (git fetch of them)");
     let rows = catch_ups.iter();
     rows.map(|(missed, pairs)| row(&text(missed), pairs))
         .collect()
