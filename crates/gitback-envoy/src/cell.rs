@@ -11,10 +11,13 @@ mod ids;
 mod incarnation;
 mod judge;
 mod kept;
+mod moves;
 mod parts;
 mod pins;
 mod rot;
 mod rounds;
+#[cfg(test)]
+pub(crate) mod sample;
 mod settle;
 mod state;
 
@@ -32,6 +35,7 @@ use crate::push::Ready;
 use ids::Compared;
 use incarnation::incarnation;
 use judge::{Judged, read_judged};
+use moves::Stuck;
 use rounds::Rounds;
 
 pub(crate) use alarms::{address, describe};
@@ -66,6 +70,7 @@ pub(crate) struct Cell {
     /// Forwarded pushes that are being taken in.
     arriving: Mutex<Arriving>,
     compared: Compared,
+    stuck: Stuck,
     /// Fires when one of them has ended.
     arrived: Condvar,
 }
@@ -188,6 +193,7 @@ impl Cell {
             caught_up: Condvar::new(),
             arriving: Mutex::default(),
             compared: Compared::default(),
+            stuck: Stuck::default(),
             arrived: Condvar::new(),
         };
         let mut state = cell.lock();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use gitback_identity::ProjectId;
 
-use crate::cell::{Cell, Swept};
+use crate::cell::{Cell, State, Swept};
 use crate::config::KeepReplaced;
 use crate::daemon::{Envoy, chain};
 
@@ -20,7 +20,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(20);
 /// How often one looks for what was replaced so long ago that it may go.
 const EXPIRY: Duration = Duration::from_secs(3600);
-/// How soon one tries again to have objects leave that somebody may have needed.
+/// How soon one tries again to have objects leave that somebody may have needed, or refs follow that something stood in
+/// the way of.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a pack is kept that was put together with others: who has found it before can still read it.
 const RETIRED: Duration = Duration::from_secs(600);
@@ -78,9 +79,11 @@ impl Maintenance {
         // Where objects are to leave that something has needed.
         let mut leaving: BTreeSet<ProjectId> = self.expire_all(envoy, &mut retired);
         let mut expired = Instant::now();
-        let mut swept = expired;
+        let (mut swept, mut followed) = (expired, expired);
+        // Refs somewhere have not followed what is stored.
+        let mut lags = false;
         loop {
-            let pause = match leaving.is_empty() {
+            let pause = match leaving.is_empty() && !lags {
                 true => ROUND,
                 false => AGAIN,
             };
@@ -92,6 +95,10 @@ impl Maintenance {
                 for project in std::mem::take(&mut leaving) {
                     self.sweep(envoy, &project, &mut leaving, &mut retired);
                 }
+            }
+            if !lags || followed.elapsed() >= AGAIN {
+                followed = Instant::now();
+                lags = follow_all(envoy);
             }
             for project in grown {
                 if let Some(cell) = envoy.store().founded(&project) {
@@ -211,6 +218,33 @@ impl Maintenance {
     fn due(&self) -> MutexGuard<'_, Due> {
         self.due.lock().expect("no thread panics with what is due")
     }
+}
+
+/// Lets refs follow what is stored, if they have not yet, and says what is shown then: what stood in the way may be gone.
+pub(crate) fn follow_again(envoy: &Envoy, cell: &Cell, state: &mut State) {
+    let (shown, was_hindered) = (state.shown_digest(), state.hindrance().is_some());
+    cell.follow_again(state);
+    if was_hindered && state.hindrance().is_none() {
+        tracing::info!(project = %cell.id(), "refs have followed what is stored");
+    }
+    if state.shown_digest() != shown {
+        envoy.heal().changed_to(cell, state);
+    }
+}
+
+/// The same for all projects in which something stood in the way; whether something still does.
+fn follow_all(envoy: &Envoy) -> bool {
+    let mut lags = false;
+    for cell in envoy.store().all() {
+        let Some(mut state) = cell.lock_if_sound() else {
+            continue;
+        };
+        if state.hindrance().is_some() {
+            follow_again(envoy, &cell, &mut state);
+            lags |= state.hindrance().is_some();
+        }
+    }
+    lags
 }
 
 /// Lets go of what was replaced long ago in one project.

@@ -269,6 +269,11 @@ fn lag(state: &State) -> String {
         Foothold::New => return "it is being brought in".to_owned(),
         Foothold::Known => {}
     }
+    if state.lacking().is_empty()
+        && let Some(hindrance) = state.hindrance()
+    {
+        return format!("refs cannot follow what is stored: {hindrance}");
+    }
     match state.lacking().len() {
         0 => "new updates are being brought in".to_owned(),
         count => format!("{count} objects that refs need have not arrived"),

@@ -100,10 +100,12 @@ impl Repository {
         let objects = self.objects()?;
         let peeled = self
             .kept_refs()
-            .peeled(&values, |oid| match objects.kind(oid)? {
-                Some(Kind::Tag) => Ok(objects.peel(oid).ok().map(|(end, _)| end)),
-                Some(Kind::Commit | Kind::Tree | Kind::Blob) => Ok(Some(*oid)),
-                None => Ok(None),
+            .peeled(&values, |oid| match objects.kind(oid) {
+                Ok(Some(Kind::Tag)) => Ok(objects.peel(oid).ok().map(|(end, _)| end)),
+                Ok(Some(Kind::Commit | Kind::Tree | Kind::Blob)) => Ok(Some(*oid)),
+                // A damaged object is its own ref's trouble.
+                Ok(None) | Err(Fault::ReadObject { .. }) => Ok(None),
+                Err(fault) => Err(fault),
             })?;
         let refs = values.iter().map(|(name, oid)| Ref {
             name: name.clone(),
@@ -155,19 +157,37 @@ impl Repository {
     ///
     /// [`RefError`] says which change cannot be, and why.
     pub fn update_refs(&self, changes: &[RefChange]) -> Result<(), RefError> {
+        self.change_refs(changes, Fail::AfterDurationWithBackoff(LOCK_WAIT))
+    }
+
+    /// The same, without waiting for whoever else has a ref locked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Repository::update_refs`].
+    pub fn update_refs_at_once(&self, changes: &[RefChange]) -> Result<(), RefError> {
+        self.change_refs(changes, Fail::Immediately)
+    }
+
+    fn change_refs(&self, changes: &[RefChange], wait: Fail) -> Result<(), RefError> {
         self.note_refs_move();
         self.changing_refs(|| {
             let current = self.ref_values()?;
             check(self, &current, changes)?;
             self.kept_refs().changes();
-            let applied = self.apply_in_steps(&current, changes);
+            let applied = self.apply_in_steps(&current, changes, wait);
             let now = applied.is_ok().then(|| after(&current, changes));
             self.kept_refs().changed(self.path(), now);
             applied
         })
     }
 
-    fn apply_in_steps(&self, current: &Values, changes: &[RefChange]) -> Result<(), RefError> {
+    fn apply_in_steps(
+        &self,
+        current: &Values,
+        changes: &[RefChange],
+        wait: Fail,
+    ) -> Result<(), RefError> {
         let names: BTreeSet<&[u8]> = current.keys().map(Vec::as_slice).collect();
         let step = |change: &RefChange| match change.new {
             None => Step::Delete,
@@ -180,16 +200,15 @@ impl Repository {
             let edits: Result<Vec<RefEdit>, RefError> = chosen
                 .filter_map(|change| edit(change, current.get(&change.name)).transpose())
                 .collect();
-            self.apply(edits?)?;
+            self.apply(edits?, wait)?;
         }
         Ok(())
     }
 
-    fn apply(&self, edits: Vec<RefEdit>) -> Result<(), RefError> {
+    fn apply(&self, edits: Vec<RefEdit>, wait: Fail) -> Result<(), RefError> {
         if edits.is_empty() {
             return Ok(());
         }
-        let wait = Fail::AfterDurationWithBackoff(LOCK_WAIT);
         let store = store(self.path());
         let prepared = store
             .transaction()

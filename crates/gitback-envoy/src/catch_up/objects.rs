@@ -91,16 +91,21 @@ pub(super) enum Moved {
 
 /// What is missing here: what heads need, and when that is nothing, what only old updates name. The closure of what
 /// `came` is here.
+///
+/// What cannot be checked, or a ref that cannot be moved, keeps nothing from coming: it is an error once nothing else is
+/// missing.
 fn lacking(cell: &Cell, peer: &EnvoyKey, came: &[Oid]) -> Result<Vec<Oid>, Fault> {
     let mut state = cell.lock();
-    cell.judge(&mut state)?;
-    cell.settle(&mut state, came)?;
+    let followed = cell.advance(&mut state, came)?;
     let heads: Vec<Oid> = state.lacking().iter().copied().take(WANTS_MAX).collect();
-    if heads.is_empty() {
-        absent(cell, state.unjudged_objects(peer))
-    } else {
-        Ok(heads)
+    let wants = match heads.is_empty() {
+        true => absent(cell, state.unjudged_objects(peer))?,
+        false => heads,
+    };
+    if wants.is_empty() {
+        followed?;
     }
+    Ok(wants)
 }
 
 /// Those of `oids` that are not here, a bounded number of them.
@@ -192,12 +197,12 @@ fn bring_singly(
     }
     let cell = route.cell;
     let mut state = cell.lock();
-    cell.judge(&mut state).map_err(CatchUpError::Ours)?;
-    cell.settle(&mut state, &came).map_err(CatchUpError::Ours)?;
+    let followed = cell.advance(&mut state, &came);
+    let followed = followed.and_then(|inner| inner);
     match failed {
         Some(error) => Err(error),
         None if wants.len() > SINGLY_MAX => Err(short(route)),
-        None => Ok(false),
+        None => followed.map(|()| false).map_err(CatchUpError::Ours),
     }
 }
 
@@ -232,6 +237,7 @@ mod tests {
 
     use super::*;
     use crate::cell::Drafting;
+    use crate::cell::sample::Sample;
 
     fn seal(statement: Statement, key: &SecretKey) -> Verified {
         let signature = key.sign(&statement.signing_bytes().expect("encodes"));
@@ -313,5 +319,23 @@ mod tests {
         assert_eq!(lacking(&cell, &peer, &[tip]).expect("readable"), []);
         let refs = cell.shown_refs().expect("readable");
         assert_eq!(refs.values().copied().collect::<Vec<_>>(), [tip]);
+    }
+
+    #[test]
+    fn what_cannot_be_checked_keeps_nothing_from_coming() {
+        let sample = Sample::new();
+        let first = sample.commit("first", &[]);
+        let middle = sample.commit("middle", &[first]);
+        let last = sample.commit("last", &[middle]);
+        let absent = Oid::from_bytes(&[7; 20]);
+        let contained = sample.update("refs/heads/main", first, &[]);
+        sample.update("refs/heads/main", last, &[contained]);
+        let file = sample.file_of(&middle);
+        std::fs::remove_file(&file).expect("ours");
+        std::fs::write(&file, b"damaged").expect("ours");
+        let peer = EnvoyKey::new(SecretKey::from_seed(&[9; 32]).public());
+        sample.update("refs/heads/other", absent, &[]);
+        let wants = lacking(&sample.cell, &peer, &[]).expect("something is lacking");
+        assert!(wants.contains(&absent), "{wants:?}");
     }
 }

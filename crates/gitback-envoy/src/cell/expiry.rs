@@ -174,6 +174,10 @@ impl Cell {
         if !due.exists() {
             return Ok(Swept::All(Removed::default()));
         }
+        // What a ref is still to name is needed, and no ref leads to it yet.
+        if self.lock().unsettled {
+            return Ok(Swept::Busy);
+        }
         let fault = pack_fault(self.id, "look for what is not needed in");
         let (removed, is_all) = match self.repo.find_unreachable(YOUNG, stop).map_err(fault)? {
             Search::Busy => return Ok(Swept::Busy),
@@ -181,7 +185,10 @@ impl Cell {
             Search::Found(found) => {
                 let left = found.leaves_some();
                 // What goes back to an old value does so under the lock.
-                let _state = self.lock();
+                let state = self.lock();
+                if state.unsettled {
+                    return Ok(Swept::Busy);
+                }
                 let removed = found.remove();
                 match removed.map_err(pack_fault(self.id, "take objects out of"))? {
                     Some(removed) => (removed, !left),

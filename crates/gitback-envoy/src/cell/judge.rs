@@ -5,6 +5,7 @@ use std::path::Path;
 
 use gitback_envelope::{Claim, EnvelopeId, REF_NAME_MAX, RefName};
 use gitback_identity::hex;
+use gitback_pack::Repository;
 
 use super::{Cell, State, git};
 use crate::disk;
@@ -20,11 +21,45 @@ const JUDGED_END: &str = "end\n";
 const BEHIND_MAX: usize = 64;
 
 /// What became of the claims of one update.
+#[derive(Default)]
 struct Verdict {
     /// The refs about which it says something false.
     lies: Vec<RefName>,
-    /// Whether objects are missing, so that more may be false.
+    /// Whether objects are missing, or cannot be read, so that more may be false.
     later: bool,
+    /// What could not be read.
+    failed: Option<gitback_pack::Fault>,
+}
+
+/// What is asked about the git graph.
+trait Graph {
+    fn has(&self, oid: &gitback_pack::Oid) -> Result<bool, gitback_pack::Fault>;
+
+    fn is_complete(&self, tip: &gitback_pack::Oid) -> Result<bool, gitback_pack::Fault>;
+
+    fn is_ancestor(
+        &self,
+        old: &gitback_pack::Oid,
+        new: &gitback_pack::Oid,
+    ) -> Result<bool, gitback_pack::Fault>;
+}
+
+impl Graph for Repository {
+    fn has(&self, oid: &gitback_pack::Oid) -> Result<bool, gitback_pack::Fault> {
+        self.has(oid)
+    }
+
+    fn is_complete(&self, tip: &gitback_pack::Oid) -> Result<bool, gitback_pack::Fault> {
+        self.complete(std::slice::from_ref(tip))
+    }
+
+    fn is_ancestor(
+        &self,
+        old: &gitback_pack::Oid,
+        new: &gitback_pack::Oid,
+    ) -> Result<bool, gitback_pack::Fault> {
+        self.is_ancestor(old, new)
+    }
 }
 
 impl Cell {
@@ -33,25 +68,23 @@ impl Cell {
     ///
     /// An update that says it contains a commit which its own history does not reach is held out of the fold: every
     /// envoy sees the same graph and comes to the same verdict.
-    pub(crate) fn judge(&self, state: &mut State) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    ///
+    /// Why the first of those could not be read that cannot.
+    pub(super) fn judge(&self, state: &mut State) -> Result<(), Fault> {
         let (mut later, caught, mut failed) = (Vec::new(), state.held_out.len(), None);
         for id in std::mem::take(&mut state.unjudged) {
-            match self.judge_one(&state.fold.claims(&id)) {
-                Ok(verdict) => {
-                    for name in verdict.lies {
-                        state.hold_out(id, name);
-                    }
-                    if verdict.later {
-                        later.push(id);
-                    } else if state.void(&id).is_none() {
-                        state.note_arrived(&id);
-                    }
-                }
-                Err(fault) => {
-                    failed.get_or_insert(fault);
-                    later.push(id);
-                }
+            let verdict = judge_one(&self.repo, &state.fold.claims(&id));
+            for name in verdict.lies {
+                state.hold_out(id, name);
             }
+            if verdict.later {
+                later.push(id);
+            } else if state.void(&id).is_none() {
+                state.note_arrived(&id);
+            }
+            failed = failed.or(verdict.failed);
         }
         state.unjudged = later;
         if state.held_out.len() > caught {
@@ -61,42 +94,7 @@ impl Cell {
             // Losing the note costs time only.
             tracing::warn!(project = %self.id, error = %crate::daemon::chain(&fault), "cannot note what was judged");
         }
-        failed.map_or(Ok(()), Err)
-    }
-
-    fn judge_one(&self, claims: &[Claim]) -> Result<Verdict, Fault> {
-        let fault = pack_fault(self.id, "look into");
-        let mut verdict = Verdict {
-            lies: Vec::new(),
-            later: false,
-        };
-        for claim in claims {
-            let lives = !claim.new.is_zero();
-            if lives && !self.repo.has(&git(claim.new)).map_err(&fault)? {
-                verdict.later = true;
-                continue;
-            }
-            for old in &claim.contains {
-                // What `new` reaches is here whenever `new` is whole; what is not here, it does not reach.
-                let here = self.repo.has(&git(*old)).map_err(&fault)?;
-                let reached = lives
-                    && here
-                    && self
-                        .repo
-                        .is_ancestor(&git(*old), &git(claim.new))
-                        .map_err(&fault)?;
-                if reached {
-                    continue;
-                }
-                if lives && !here && !self.repo.complete(&[git(claim.new)]).map_err(&fault)? {
-                    verdict.later = true;
-                    continue;
-                }
-                verdict.lies.push(claim.name.clone());
-                break;
-            }
-        }
-        Ok(verdict)
+        failed.map_or(Ok(()), |fault| Err(pack_fault(self.id, "look into")(fault)))
     }
 
     /// Notes how far judging has come, so that the next start need not do it again. Losing the note costs time only, so
@@ -127,6 +125,72 @@ impl Cell {
         })
     }
 }
+
+fn judge_one(graph: &impl Graph, claims: &[Claim]) -> Verdict {
+    let mut verdict = Verdict::default();
+    for claim in claims {
+        match is_true(graph, claim) {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => verdict.lies.push(claim.name.clone()),
+            Ok(None) => verdict.later = true,
+            Err(fault) => {
+                verdict.later = true;
+                verdict.failed.get_or_insert(fault);
+            }
+        }
+    }
+    verdict
+}
+
+/// Whether the claim is true; `None` if that cannot be told for want of objects.
+fn is_true(graph: &impl Graph, claim: &Claim) -> Result<Option<bool>, gitback_pack::Fault> {
+    let new = git(claim.new);
+    if claim.new.is_zero() {
+        // A deletion contains nothing.
+        return Ok(Some(claim.contains.is_empty()));
+    }
+    if !graph.has(&new)? {
+        return Ok(None);
+    }
+    let (mut is_known, mut failed) = (true, None);
+    for old in &claim.contains {
+        match contains(graph, &new, &git(*old)) {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => return Ok(Some(false)),
+            Ok(None) => is_known = false,
+            Err(fault) => failed = failed.or(Some(fault)),
+        }
+    }
+    match failed {
+        Some(fault) => Err(fault),
+        None => Ok(is_known.then_some(true)),
+    }
+}
+
+/// Whether `new`, which is here, contains `old`; `None` if that cannot be told for want of objects.
+fn contains(
+    graph: &impl Graph,
+    new: &gitback_pack::Oid,
+    old: &gitback_pack::Oid,
+) -> Result<Option<bool>, gitback_pack::Fault> {
+    // What `new` reaches is here whenever `new` is whole; what is not here, it does not reach.
+    if !graph.has(old)? {
+        if !graph.is_complete(new)? {
+            return Ok(None);
+        }
+        // Both may have come since the first look.
+        if !graph.has(old)? {
+            return Ok(Some(false));
+        }
+    }
+    match graph.is_ancestor(old, new) {
+        Ok(contained) => Ok(Some(contained)),
+        // Something between them is not here.
+        Err(gitback_pack::Fault::NoObject { .. }) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// How far judging had come when the daemon last wrote it down.
 #[derive(Default)]
 pub(super) struct Judged {
@@ -223,6 +287,43 @@ mod tests {
             "{admitted:?}"
         );
         cell
+    }
+
+    /// Two commits of which one contains the other, and which come while somebody looks.
+    struct Coming {
+        looks: std::cell::Cell<u32>,
+        /// At which look they are here.
+        at: u32,
+    }
+
+    impl Graph for Coming {
+        fn has(&self, _: &gitback_pack::Oid) -> Result<bool, gitback_pack::Fault> {
+            self.looks.set(self.looks.get() + 1);
+            Ok(self.looks.get() >= self.at)
+        }
+
+        fn is_complete(&self, tip: &gitback_pack::Oid) -> Result<bool, gitback_pack::Fault> {
+            self.has(tip)
+        }
+
+        fn is_ancestor(
+            &self,
+            _: &gitback_pack::Oid,
+            _: &gitback_pack::Oid,
+        ) -> Result<bool, gitback_pack::Fault> {
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn what_comes_while_a_claim_is_judged_makes_no_lie_of_it() {
+        let (old, new) = (Oid::from_bytes(&[0xaa; 20]), Oid::from_bytes(&[0xbb; 20]));
+        for (at, expected) in [(1, Some(true)), (2, Some(true)), (3, None)] {
+            let looks = std::cell::Cell::new(0);
+            let graph = Coming { looks, at };
+            let said = contains(&graph, &git(new), &git(old));
+            assert_eq!(said.expect("readable"), expected, "{at}");
+        }
     }
 
     #[test]

@@ -58,7 +58,9 @@ impl Cell {
         match self.repo.is_ancestor(&git(*to), from) {
             Ok(contained) => Ok(contained),
             // Its own history is not all here, so nobody has it from its tip on.
-            Err(gitback_pack::Fault::NoObject { .. }) => Ok(false),
+            Err(gitback_pack::Fault::NoObject { .. } | gitback_pack::Fault::ReadObject { .. }) => {
+                Ok(false)
+            }
             Err(other) => Err(pack_fault(self.id, "walk")(other)),
         }
     }
@@ -111,19 +113,21 @@ impl Cell {
         hidden: &BTreeMap<Vec<u8>, Oid>,
         after: &BTreeMap<Vec<u8>, Oid>,
     ) -> Result<(), Fault> {
-        let arrived = std::mem::take(&mut state.replaced);
-        if arrived.is_empty() {
+        if state.replaced.is_empty() {
             return Ok(());
         }
-        let incomplete = self.incomplete(arrived.iter())?;
+        let seen = self.look(state.replaced.iter())?;
         let is_news = |oid: &&Oid| {
             !hidden.contains_key(format!("{OLD}{oid}").as_bytes())
                 && !state.let_go.contains_key(*oid)
         };
-        let whole = arrived.iter().filter(|oid| !incomplete.contains(oid));
+        let whole = state.replaced.iter().filter(|oid| seen.may_be_named(oid));
         let whole = whole.filter(is_news);
         let left: Left = whole.map(|oid| (*oid, Vec::new())).collect();
-        self.keep_replaced(state, &left, &[], after)
+        self.keep_replaced(state, &left, &[], after)?;
+        // Of these it is not known yet.
+        state.replaced = seen.unknown;
+        seen.failed.map_or(Ok(()), Err)
     }
 
     /// Other refs follow from the log, these do not: a loss of power must not take them.

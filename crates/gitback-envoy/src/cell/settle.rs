@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gitback_envelope::{EnvelopeId, Oid, Verdict};
 use gitback_identity::hex;
-use gitback_pack::{Expect, RefChange, RefError};
+use gitback_pack::{Expect, RefChange};
 
 use super::kept::Left;
 use super::{Cell, Foothold, State, git, own};
@@ -26,11 +26,42 @@ impl Cell {
     /// Checks what is new, and lets refs follow it. What is stored stays stored, whatever ails the repository: then
     /// refs follow when they can.
     pub(crate) fn follow(&self, state: &mut State, trusted: &[Oid]) {
-        let followed = self.judge(state).and_then(|()| self.settle(state, trusted));
+        let before = state.hindrance.clone();
+        let followed = self.advance(state, trusted).and_then(|inner| inner);
         if let Err(fault) = followed {
-            tracing::error!(project = %self.id, error = %chain(&fault), "refs cannot follow what is stored yet");
+            let (project, error) = (&self.id, chain(&fault));
+            if before.is_none() || before != state.hindrance {
+                tracing::error!(%project, error, "refs cannot follow what is stored yet");
+            } else {
+                tracing::debug!(%project, error, "refs still cannot follow what is stored");
+            }
         }
         self.tell_alarms(state);
+    }
+
+    /// Lets refs follow if they have not yet: what stood in the way may be gone.
+    pub(crate) fn follow_again(&self, state: &mut State) {
+        if state.unsettled && state.foothold != Foothold::Lost {
+            self.follow(state, &[]);
+        }
+    }
+
+    /// Checks what is new, and lets refs follow as far as they can: what cannot be checked yet holds up nothing but itself.
+    ///
+    /// # Errors
+    ///
+    /// Outside, why it is not known what is lacking; inside, the first thing that could not be checked or moved.
+    pub(crate) fn advance(
+        &self,
+        state: &mut State,
+        trusted: &[Oid],
+    ) -> Result<Result<(), Fault>, Fault> {
+        let judged = self.judge(state);
+        let settled = self.settle(state, trusted);
+        match (judged, settled) {
+            (Err(first), Err(_)) => Err(first),
+            (judged, settled) => settled.map(|inner| judged.and(inner)),
+        }
     }
 
     /// The refs that are shown: those on disk without the hidden ones. They lag behind the fold where objects have
@@ -49,12 +80,36 @@ impl Cell {
     /// Lets refs and HEAD on disk follow the fold, as far as the objects are here.
     ///
     /// `trusted` are objects whose closure was just checked; all others are checked now. What cannot follow yet keeps
-    /// its old value, and [`State::lacking`] says so. Where the log was lost nothing moves before a holder has
-    /// answered: until then the refs are all that is known.
-    pub(crate) fn settle(&self, state: &mut State, trusted: &[Oid]) -> Result<(), Fault> {
+    /// its old value, and [`State::lacking`] and [`State::hindrance`] say so. Where the log was lost nothing moves before
+    /// a holder has answered: until then the refs are all that is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cell::advance`].
+    fn settle(&self, state: &mut State, trusted: &[Oid]) -> Result<Result<(), Fault>, Fault> {
         if state.foothold == Foothold::Lost {
-            return Ok(());
+            return Ok(Ok(()));
         }
+        // Until all of it has happened.
+        state.unsettled = true;
+        let settled = self.settle_now(state, trusted);
+        let error = match &settled {
+            Ok(Ok(())) => None,
+            Ok(Err(fault)) | Err(fault) => Some(chain(fault)),
+        };
+        if error.is_none() {
+            state.unsettled = false;
+            self.stuck.clear();
+        }
+        state.incomplete_since_ms = match error.is_none() && state.lacking.is_empty() {
+            true => None,
+            false => state.incomplete_since_ms.or(Some(clock::now_ms())),
+        };
+        state.hindrance = error;
+        settled
+    }
+
+    fn settle_now(&self, state: &mut State, trusted: &[Oid]) -> Result<Result<(), Fault>, Fault> {
         let served = state.fold.served();
         let (hidden, on_disk): (BTreeMap<_, _>, BTreeMap<_, _>) = self
             .refs_on_disk()?
@@ -65,38 +120,65 @@ impl Cell {
             .filter(|(name, oid)| on_disk.get(*name) != Some(oid))
             .map(|(name, oid)| (name, *oid))
             .collect();
-        state.lacking = self.incomplete(moved.values().filter(|oid| !trusted.contains(oid)))?;
-        state.unsettled = false;
-        state.incomplete_since_ms = match state.lacking.is_empty() {
-            true => None,
-            false => state.incomplete_since_ms.or(Some(clock::now_ms())),
-        };
+        let seen = self.look(moved.values().filter(|oid| !trusted.contains(oid)))?;
         let gone = on_disk.keys().filter(|name| !served.contains_key(*name));
         let mut changes: Vec<RefChange> = gone.map(|name| change(name, None)).collect();
-        let here = moved.iter().filter(|(_, oid)| !state.lacking.contains(oid));
+        let here = moved.iter().filter(|(_, oid)| seen.may_be_named(oid));
         changes.extend(here.map(|(name, oid)| change(name, Some(*oid))));
-        let left = self.left(&on_disk, &changes)?;
+        state.lacking = seen.lacking;
+        let moved = self.move_shown(state, &hidden, &on_disk, changes);
+        Ok(seen.failed.map_or(Ok(()), Err).and(moved))
+    }
+
+    /// Keeps what refs leave, and then moves them; whatever fails keeps back only what needs it.
+    fn move_shown(
+        &self,
+        state: &mut State,
+        hidden: &BTreeMap<Vec<u8>, Oid>,
+        on_disk: &BTreeMap<Vec<u8>, Oid>,
+        mut changes: Vec<RefChange>,
+    ) -> Result<(), Fault> {
+        let left = self.left(on_disk, &changes)?;
         let undone = undone(state, &left);
-        self.keep_undone(&undone)?;
-        let after = after(&on_disk, &changes);
-        self.keep_replaced(state, &left, &undone, &after)?;
-        self.keep_arrived(state, &hidden, &after)?;
-        self.move_refs(&changes)?;
-        for Undone { name, from, update } in &undone {
+        let after = after(on_disk, &changes);
+        let kept = self.keep_undone(&undone);
+        let kept = kept.and_then(|()| self.keep_replaced(state, &left, &undone, &after));
+        if kept.is_err() {
+            // What would be lost stays where it is.
+            let leaves = |change: &RefChange| {
+                let from = on_disk.get(&change.name);
+                from.is_some_and(|from| left.contains_key(from))
+            };
+            changes.retain(|change| !leaves(change));
+        }
+        let arrived = self.keep_arrived(state, hidden, &after);
+        let moved = self.move_refs(&changes);
+        if kept.is_ok() && moved.is_ok() {
+            self.tell_undone(state, &undone);
+        }
+        let let_go = self.let_go(state, hidden);
+        let head = self.point_head(state);
+        [kept, arrived, moved, let_go, head].into_iter().collect()
+    }
+
+    fn tell_undone(&self, state: &State, undone: &[Undone]) {
+        for Undone { name, from, update } in undone {
             let name = String::from_utf8_lossy(name);
             let why = state.void(update).map(|void| void.reason.to_string());
             tracing::warn!(project = %self.id, %name, %from, %update, why, "a ref moved back: the update that it followed has no effect any more");
         }
-        self.let_go(state, &hidden)?;
-        let fault = pack_fault(self.id, "read");
-        if let Some(target) = state.fold.head_target()
-            && self.repo.head_target().map_err(&fault)?.as_deref() != Some(target.as_bytes())
-        {
-            self.repo
-                .set_head(target.as_bytes())
-                .map_err(pack_fault(self.id, "set HEAD of"))?;
+    }
+
+    fn point_head(&self, state: &State) -> Result<(), Fault> {
+        let Some(target) = state.fold.head_target() else {
+            return Ok(());
+        };
+        let now = self.repo.head_target();
+        if now.map_err(pack_fault(self.id, "read"))?.as_deref() == Some(target.as_bytes()) {
+            return Ok(());
         }
-        Ok(())
+        let pointed = self.repo.set_head(target.as_bytes());
+        pointed.map_err(pack_fault(self.id, "set HEAD of"))
     }
 
     fn keep_undone(&self, undone: &[Undone]) -> Result<(), Fault> {
@@ -130,30 +212,6 @@ impl Cell {
         self.move_refs(&changes)
     }
 
-    /// Moves refs; one that cannot be keeps no other from moving.
-    pub(super) fn move_refs(&self, changes: &[RefChange]) -> Result<(), Fault> {
-        let refs = |source| Fault::Refs {
-            project: self.id.to_string(),
-            source,
-        };
-        match self.repo.update_refs(changes) {
-            Ok(()) => return Ok(()),
-            Err(error @ RefError::Fault(_)) => return Err(refs(error)),
-            Err(_) => {}
-        }
-        for change in changes {
-            match self.repo.update_refs(std::slice::from_ref(change)) {
-                Ok(()) => {}
-                Err(error @ RefError::Fault(_)) => return Err(refs(error)),
-                Err(error) => {
-                    let name = String::from_utf8_lossy(&change.name).into_owned();
-                    tracing::error!(project = %self.id, name, error = %chain(&error), "a ref cannot be served");
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Takes refs off the disk whose objects have vanished, and remembers to bring these in again: git would refuse
     /// every push beside them.
     pub(super) fn check_tips(&self, state: &mut State) -> Result<(), Fault> {
@@ -183,30 +241,54 @@ impl Cell {
         }
     }
 
-    /// Those of `tips` whose closure is not in the repository.
-    pub(super) fn incomplete<'a>(
-        &self,
-        tips: impl Iterator<Item = &'a Oid>,
-    ) -> Result<BTreeSet<Oid>, Fault> {
+    /// Looks which of `tips` are here with all that they lead to.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] if nothing can be looked up; what cannot be read of one tip is that one's trouble.
+    pub(super) fn look<'a>(&self, tips: impl Iterator<Item = &'a Oid>) -> Result<Seen, Fault> {
         let fault = pack_fault(self.id, "look into");
-        let mut lacking = BTreeSet::new();
-        let mut here = Vec::new();
+        let (mut seen, mut here) = (Seen::default(), Vec::new());
         for oid in tips.copied().collect::<BTreeSet<_>>() {
             if self.repo.has(&git(oid)).map_err(&fault)? {
                 here.push(oid);
             } else {
-                lacking.insert(oid);
+                seen.lacking.insert(oid);
             }
         }
         let all: Vec<_> = here.iter().map(|oid| git(*oid)).collect();
-        if !all.is_empty() && !self.repo.complete(&all).map_err(&fault)? {
-            for oid in here {
-                if !self.repo.complete(&[git(oid)]).map_err(&fault)? {
-                    lacking.insert(oid);
+        if all.is_empty() || matches!(self.repo.complete(&all), Ok(true)) {
+            return Ok(seen);
+        }
+        for oid in here {
+            match self.repo.complete(&[git(oid)]) {
+                Ok(true) => {}
+                Ok(false) => drop(seen.lacking.insert(oid)),
+                Err(error) => {
+                    seen.unknown.insert(oid);
+                    seen.failed.get_or_insert(fault(error));
                 }
             }
         }
-        Ok(lacking)
+        Ok(seen)
+    }
+}
+
+/// What is known of some tips.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// They, or something that they lead to, are not here.
+    pub(super) lacking: BTreeSet<Oid>,
+    /// What they lead to cannot be read.
+    pub(super) unknown: BTreeSet<Oid>,
+    /// Why not.
+    pub(super) failed: Option<Fault>,
+}
+
+impl Seen {
+    /// Whether a ref may name it.
+    pub(super) fn may_be_named(&self, oid: &Oid) -> bool {
+        !self.lacking.contains(oid) && !self.unknown.contains(oid)
     }
 }
 
@@ -257,5 +339,48 @@ pub(super) fn change(name: &[u8], new: Option<Oid>) -> RefChange {
         name: name.to_vec(),
         old: Expect::Any,
         new: new.map(git),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+
+    /// What is wrong with a commit in the middle of a history keeps no other branch from following, and the objects of
+    /// no other from coming.
+    fn check_beside(harm: impl FnOnce(&std::path::Path)) -> (Sample, Oid) {
+        let sample = Sample::new();
+        let first = sample.commit("first", &[]);
+        let middle = sample.commit("middle", &[first]);
+        let last = sample.commit("last", &[middle]);
+        let other = sample.commit("other", &[]);
+        let contained = sample.update("refs/heads/main", first, &[]);
+        let claim = sample.update("refs/heads/main", last, &[contained]);
+        sample.update("refs/heads/other", other, &[]);
+        harm(&sample.file_of(&middle));
+        let mut state = sample.cell.lock();
+        sample.cell.follow(&mut state, &[]);
+        assert_eq!(sample.at("refs/heads/other"), Some(other));
+        assert_eq!(sample.at("refs/heads/main"), None);
+        assert!(!state.has_all());
+        assert_eq!(state.unjudged, [claim]);
+        drop(state);
+        (sample, last)
+    }
+
+    #[test]
+    fn a_commit_that_is_missing_stops_its_own_branch_only() {
+        let (sample, last) = check_beside(|file| std::fs::remove_file(file).expect("ours"));
+        let state = sample.cell.lock();
+        assert_eq!(*state.lacking(), BTreeSet::from([last]));
+    }
+
+    #[test]
+    fn a_commit_that_cannot_be_read_stops_its_own_branch_only() {
+        check_beside(|file| {
+            std::fs::remove_file(file).expect("ours");
+            std::fs::write(file, b"damaged").expect("ours");
+        });
     }
 }

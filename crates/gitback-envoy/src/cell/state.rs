@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(super) lacking: BTreeSet<Oid>,
     /// Something folded that may move refs, and refs have not followed it yet, so that `lacking` does not speak of it.
     pub(super) unsettled: bool,
+    /// What kept refs from following when that was last tried.
+    pub(super) hindrance: Option<String>,
     pub(super) foothold: Foothold,
     /// Since when objects are missing here, by this envoy's clock.
     pub(super) incomplete_since_ms: Option<u64>,
@@ -150,6 +152,7 @@ impl State {
             denied: BTreeMap::new(),
             lacking: BTreeSet::new(),
             unsettled: false,
+            hindrance: None,
             foothold: Foothold::Known,
             incomplete_since_ms: None,
             leaving: false,
@@ -459,7 +462,12 @@ impl State {
         self.log.contains(id.as_bytes())
     }
 
-    /// Whether every object that a ref needs is here.
+    /// What keeps refs from following what is stored, beside objects that are lacking.
+    pub(crate) fn hindrance(&self) -> Option<&str> {
+        self.hindrance.as_deref()
+    }
+
+    /// Whether every object that a ref needs is here, and refs show it.
     pub(crate) fn has_all(&self) -> bool {
         self.lacking.is_empty() && !self.unsettled && self.foothold == Foothold::Known
     }

@@ -12,6 +12,7 @@ use crate::access::{self, Denial, Standing};
 use crate::catch_up::catch_up_wholly;
 use crate::cell::{Cell, Foothold, State};
 use crate::daemon::{Envoy, chain};
+use crate::maintenance::follow_again;
 
 /// Who asks for what.
 pub(super) struct Asked {
@@ -155,13 +156,28 @@ pub(super) fn visible(envoy: &Envoy, uid: u32, id: &ProjectId) -> Result<Arc<Cel
     cell.ok_or_else(|| unknown_project(envoy, uid, id, None))
 }
 
+/// Whether everything is here, and something keeps refs from following it, also when that is tried now.
+fn is_hindered(envoy: &Envoy, cell: &Cell) -> bool {
+    let mut state = cell.lock();
+    if state.hindrance().is_none() || state.foothold() != Foothold::Known {
+        return false;
+    }
+    follow_again(envoy, cell, &mut state);
+    state.hindrance().is_some() && state.lacking().is_empty()
+}
+
 /// Brings the objects of a half-finished foothold in before it is served.
 pub(super) fn make_complete(
     envoy: &Arc<Envoy>,
     cell: &Arc<Cell>,
     progress: &mut dyn FnMut(String),
 ) -> Result<(), Failure> {
+    let is_hindered = is_hindered(envoy, cell);
     if cell.lock().has_all() {
+        return Ok(());
+    }
+    if is_hindered {
+        progress("warning: serving an older state; what is stored cannot be shown yet, and the daemon's log says why".to_owned());
         return Ok(());
     }
     progress("this envoy is still catching up".to_owned());

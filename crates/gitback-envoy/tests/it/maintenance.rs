@@ -61,3 +61,32 @@ fn many_pushes_leave_few_packs() {
     let count = git(&world.repository(), &["rev-list", "--count", "--all"], None);
     assert_eq!(count.trim_ascii(), PUSHES.to_string().as_bytes());
 }
+
+#[test]
+fn a_ref_moves_as_soon_as_nothing_stands_in_its_way() {
+    let world = World::new();
+    let (oids, packs) = world.history(1);
+    let init = world.init();
+    let grant = world.grant(&init, &world.peer);
+    let pushed = world.push(&world.peer, &[&init, &grant], None);
+    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    let main = world.repository().join("refs/heads/main");
+    std::fs::create_dir(&main).expect("nothing is there");
+    std::fs::write(main.join("left.lock"), b"").expect("written");
+    let update = main_at(oids[0], &[], Some(&packs[0]));
+    let update = world.update(&world.peer, 0, &[&grant], update);
+    let pushed = world.push(&world.peer, &[&update], Some(&packs[0]));
+    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    assert_eq!(world.refs(), Vec::<String>::new());
+    let status = world.status().expect("founded");
+    assert_eq!(status.state, "catching up");
+    let reason = status.reason.expect("it says why");
+    assert!(reason.contains("refs cannot follow"), "{reason}");
+    std::fs::remove_dir_all(&main).expect("ours");
+    let begun = Instant::now();
+    while world.refs().is_empty() {
+        assert!(begun.elapsed() < SOON, "it has not moved");
+        std::thread::yield_now();
+    }
+    assert_eq!(world.status().expect("founded").state, "current");
+}

@@ -216,6 +216,19 @@ fn moves_many_refs_from_many_threads() {
 }
 
 #[test]
+fn a_ref_whose_object_cannot_be_read_hides_no_other() {
+    let (world, _, _, second) = seeded();
+    let torn = "ab".repeat(20);
+    let folder = world.path().join("objects/ab");
+    fs::create_dir_all(&folder).expect("room");
+    fs::write(folder.join("ab".repeat(19)), b"damaged").expect("room");
+    fs::write(world.path().join("refs/heads/torn"), format!("{torn}\n")).expect("room");
+    let refs = world.repository.refs().expect("the others can be read");
+    let oids: Vec<String> = refs.iter().map(|one| one.oid.to_string()).collect();
+    assert_eq!(oids, [second.to_string(), torn]);
+}
+
+#[test]
 fn points_head_and_peels_tags() {
     let (world, clone, first, second) = seeded();
     world
