@@ -14,6 +14,7 @@ use crate::access::{Denial, may_push};
 use crate::cell::{Admitted, Cell, Folding, State};
 use crate::daemon::Envoy;
 use crate::fault::{Fault, pack_fault};
+use crate::maintenance::follow_again;
 use crate::quota::Quota;
 use crate::trace::Trace;
 
@@ -83,6 +84,8 @@ impl Ready {
 
 /// Stores pushes that do not meet, as far as each may be; what stands against one keeps no other back.
 pub(super) fn store(envoy: &Envoy, cell: &Cell, state: &mut State, round: &mut [Ready]) {
+    // What stood in the way of earlier pushes may be gone.
+    follow_again(envoy, cell, state);
     let mut folding = None;
     for ready in &mut *round {
         ready.progress = match fold(envoy, cell, state, &mut folding, ready) {

@@ -105,6 +105,13 @@ pub(super) fn check_current(
     {
         let Command { name, old, new } = &verdict.command;
         let now = shown.get(name);
+        let to_be = served.get(name);
+        if now != to_be && to_be.is_none_or(|oid| !state.lacking().contains(oid)) {
+            // Another push has moved it already, and nobody could see that.
+            let why = "try again: what was stored of it before cannot be shown yet";
+            verdict.refusal = Some(why.to_owned());
+            continue;
+        }
         let expected = if old.is_null() { None } else { Some(own(old)) };
         if now.copied() != expected {
             let at = now.map_or_else(|| "gone".to_owned(), |oid| format!("at {}", short(oid)));
@@ -149,4 +156,43 @@ fn folders(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 pub(super) fn short(oid: &Oid) -> String {
     oid.to_string().chars().take(7).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::git;
+    use crate::cell::sample::Sample;
+
+    #[test]
+    fn nobody_pushes_past_what_is_stored_and_not_shown() {
+        let sample = Sample::new();
+        let (one, other) = (sample.commit("one", &[]), sample.commit("other", &[]));
+        let absent = Oid::from_bytes(&[7; 20]);
+        sample.update("refs/heads/main", one, &[]);
+        sample.update("refs/heads/away", absent, &[]);
+        sample.obstruct("refs/heads/main");
+        let mut state = sample.cell.lock();
+        sample.cell.follow(&mut state, &[]);
+        let check = |name: &str, state: &State| {
+            let shown = sample.cell.shown_refs().expect("readable");
+            let command = Command {
+                name: name.into(),
+                old: git(Oid::zero()),
+                new: git(other),
+            };
+            let mut verdicts = open(vec![command]);
+            check_current(&shown, state, &mut verdicts);
+            verdicts.remove(0).refusal
+        };
+        let refusal = check("refs/heads/main", &state);
+        assert!(refusal.is_some_and(|why| why.starts_with("try again")));
+        // Of what has not arrived nobody knows.
+        assert_eq!(check("refs/heads/away", &state), None);
+        assert_eq!(check("refs/heads/new", &state), None);
+        sample.clear("refs/heads/main");
+        sample.cell.follow_again(&mut state);
+        let refusal = check("refs/heads/main", &state);
+        assert!(refusal.is_some_and(|why| why.starts_with("fetch first")));
+    }
 }
