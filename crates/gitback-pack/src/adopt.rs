@@ -55,8 +55,12 @@ impl Repository {
                 Ok(Change::default())
             })?;
         }
+        let packs = self.packs_path();
         for directory in touched.iter().rev() {
-            sync_directory(directory)?;
+            match *directory == packs {
+                true => self.sync_packs()?,
+                false => sync_directory(directory)?,
+            }
         }
         sync_directory(&to)
     }

@@ -93,6 +93,12 @@ pub enum Fault {
     /// A quarantine holds commits without what they name, which may not enter the repository.
     #[error("commits without their trees cannot enter the repository")]
     NotWhole,
+    /// A sync of the names of packs has failed before: nobody knows which of them the disk has.
+    #[error("{path} takes no more packs after a failed sync; open the repository again", path = path.display())]
+    Unsynced {
+        /// The directory of the packs.
+        path: PathBuf,
+    },
     /// A pack is not what its index says, or cannot be put together with others.
     #[error("the pack {} is damaged", .path.display())]
     Unsound {

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 use crate::objects::{Change, Objects, stems};
 use crate::outgoing::{connected, quarantined};
 use crate::quick::Quick;
-use crate::repository::sync_directory;
 use crate::written::Written;
 use crate::{Fault, Oid, Reject, Repository};
 
@@ -56,20 +55,6 @@ pub struct Migrated {
 }
 
 impl Repository {
-    /// Makes the names of all packs durable. Also for a push without one: the objects that it builds on may have been
-    /// moved here by another that has not come to its own sync yet.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::Io`]; then nothing that has just entered may be said to be stored.
-    pub fn sync_packs(&self) -> Result<(), Fault> {
-        sync_directory(&self.packs_path())
-    }
-
-    fn packs_path(&self) -> PathBuf {
-        self.objects_path().join("pack")
-    }
-
     /// Makes an empty quarantine.
     #[must_use]
     pub fn quarantine(&self) -> Quarantine {
@@ -216,8 +201,8 @@ impl Quarantine {
     ///
     /// # Errors
     ///
-    /// [`Fault::Io`]; then nothing may be said to be stored. [`Fault::NotWhole`] after
-    /// [`Quarantine::ingest_commits`].
+    /// [`Fault::Io`]; then nothing may be said to be stored. [`Fault::Unsynced`] after a failed sync of
+    /// [`Repository::sync_packs`], [`Fault::NotWhole`] after [`Quarantine::ingest_commits`].
     pub fn migrate(self) -> Result<Migrated, Fault> {
         let repository = self.repository.clone();
         let migrated = self.enter()?;
@@ -231,6 +216,7 @@ impl Quarantine {
     ///
     /// As [`Quarantine::migrate`].
     pub fn enter(mut self) -> Result<Migrated, Fault> {
+        self.repository.check_synced()?;
         self.settle()?;
         let to = self.repository.packs_path();
         let packs = match self.settled.take() {

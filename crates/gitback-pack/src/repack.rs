@@ -17,7 +17,6 @@ use gix::odb::pack::{data, index};
 use crate::index::{Row, index as index_of, sum};
 use crate::objects::{Change, stems};
 use crate::outgoing::PACK_HEADER_BYTES;
-use crate::repository::sync_directory;
 use crate::serving::Covered;
 use crate::written::{Out, TRAILER_BYTES, Written};
 use crate::{Fault, Oid, Repository};
@@ -120,7 +119,7 @@ impl Repository {
             Ok(Change::come(vec![stem.clone()]))
         })?;
         // From here on the old ones may go.
-        sync_directory(&directory)?;
+        self.sync_packs()?;
         let packs = sources.len();
         // If all the others had nothing of their own, what came of it is one of them, and that stays.
         let mut old: Vec<String> = sources.into_iter().map(|source| source.stem).collect();

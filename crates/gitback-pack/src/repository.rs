@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,8 @@ struct Inner {
     upkeep: Mutex<()>,
     users: Mutex<Users>,
     objects: Kept,
+    /// A sync of the names of packs has failed.
+    unsynced: AtomicBool,
     /// What was found out of the packs that are given in blocks.
     trees: Trees,
     /// The directory itself, locked.
@@ -160,6 +163,7 @@ impl Repository {
         Self {
             inner: Arc::new(Inner {
                 objects: Kept::new(path.join("objects")),
+                unsynced: AtomicBool::new(false),
                 path,
                 refs: Mutex::new(()),
                 kept_refs: KeptRefs::default(),
@@ -256,6 +260,38 @@ impl Repository {
         act: impl FnOnce() -> Result<Change, Fault>,
     ) -> Result<(), Fault> {
         self.inner.objects.change(act)
+    }
+
+    /// Makes the names of all packs durable. Also for a push without one: the objects that it builds on may have been
+    /// moved here by another that has not come to its own sync yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`]; then nothing that has just entered may be said to be stored. If the disk has not confirmed the
+    /// names, the kernel may call them clean all the same, so that another sync would say nothing of them: it is
+    /// [`Fault::Unsynced`] until the repository is opened anew.
+    pub fn sync_packs(&self) -> Result<(), Fault> {
+        self.check_synced()?;
+        let path = self.packs_path();
+        let directory = File::open(&path).map_err(Fault::io("open", &path))?;
+        directory.sync_all().map_err(|source| {
+            self.inner.unsynced.store(true, Ordering::SeqCst);
+            Fault::io("sync", path)(source)
+        })
+    }
+
+    /// Whether the disk has confirmed the names of packs each time.
+    pub(crate) fn check_synced(&self) -> Result<(), Fault> {
+        match self.inner.unsynced.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(Fault::Unsynced {
+                path: self.packs_path(),
+            }),
+        }
+    }
+
+    pub(crate) fn packs_path(&self) -> PathBuf {
+        self.objects_path().join("pack")
     }
 
     pub(crate) fn objects_path(&self) -> PathBuf {

@@ -228,7 +228,7 @@ impl Repository {
             moved.map_err(|error| Fault::io("move", &path)(error.error))?;
             Ok(Change::come(vec![stem.to_owned()]))
         })?;
-        sync_directory(directory)?;
+        self.sync_packs()?;
         self.forget_damaged(stem);
         Ok(path)
     }
@@ -267,7 +267,7 @@ impl Repository {
             }
             Ok(Change::default())
         })?;
-        sync_directory(&packs)?;
+        self.sync_packs()?;
         sync_directory(&info)?;
         scrubbed.renewed.extend(torn);
         Ok(())
@@ -280,7 +280,7 @@ impl Repository {
         let (packs, info) = (objects.join("pack"), objects.join("info"));
         remove_index_over_packs(&packs)?;
         remove(&info.join("commit-graph"))?;
-        sync_directory(&packs)?;
+        self.sync_packs()?;
         sync_directory(&info)
     }
 

@@ -18,7 +18,6 @@ use gix::odb::pack::index;
 use crate::git::{self, Running};
 use crate::index::rows;
 use crate::objects::{Change, stems};
-use crate::repository::sync_directory;
 use crate::scrub::made_index;
 use crate::written::{TRAILER_BYTES, Written};
 use crate::{Fault, Oid, Repository};
@@ -334,7 +333,7 @@ impl Unreachable<'_> {
                 written.install(&directory, &stem)?;
                 Ok(Change::come(vec![stem.clone()]))
             })?;
-            sync_directory(&directory)?;
+            repository.sync_packs()?;
         }
         repository.retire(&directory, self.packs)?;
         for path in self.loose {

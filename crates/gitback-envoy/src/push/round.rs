@@ -185,18 +185,19 @@ fn fold(
     }
 }
 
-/// One sync for all objects, and then one for all updates. If either fails, nothing of the round is stored.
+/// One sync for all objects, also for those that somebody else has moved here a moment ago, and then one for all updates.
+/// If either fails, nothing of the round is stored.
 fn make_durable(
     cell: &Cell,
     state: &mut State,
     folding: Folding,
     round: &[Ready],
 ) -> Result<(), Fault> {
-    let brings = |ready: &Ready| match &ready.progress {
-        Progress::Folded(folded) => folded.spool.is_some(),
+    let needs_objects = |ready: &Ready| match &ready.progress {
+        Progress::Folded(folded) => folded.spool.is_some() || !folded.tips.is_empty(),
         Progress::Judged | Progress::TooLarge(_) | Progress::Ended(_) => false,
     };
-    if round.iter().any(brings)
+    if round.iter().any(needs_objects)
         && let Err(fault) = cell.repo().sync_packs()
     {
         state.retreat(folding);
@@ -256,15 +257,10 @@ fn follow(envoy: &Envoy, cell: &Cell, state: &mut State, round: &mut [Ready]) {
 mod tests {
     use gitback_envelope::{Act, Incarnation, Statement};
     use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey};
-    use gitback_pack::Limits;
 
     use super::*;
     use crate::cell::Drafting;
     use crate::daemon::chain;
-
-    /// Of no objects: header, and SHA-1 of that.
-    const EMPTY_PACK: &[u8] = b"PACK\0\0\0\x02\0\0\0\0\
-        \x02\x9d\x08\x82\x3b\xd8\xa8\xea\xb5\x10\xad\x6a\xc7\x5c\x82\x3c\xfd\x3e\xd3\x1e";
 
     fn ready(puddle: PuddleKey, progress: Progress) -> Ready {
         let push = Push {
@@ -326,13 +322,12 @@ mod tests {
         let mut folding = state.begin().expect("nothing stands against it");
         let agree = |_: &State, _: &Admitted| Ok::<(), ()>(());
         let admitted = state.fold_if(&mut folding, batch, agree).expect("folds");
-        let mut quarantine = cell.repo().quarantine();
-        let pack = quarantine.ingest(EMPTY_PACK, &Limits::default());
+        // It brings nothing, and what it names may have been moved here by somebody who has not come to the sync yet.
         let folded = Folded {
             ids: admitted.folded.clone(),
             digest: state.fold().digest(),
-            tips: Vec::new(),
-            spool: Some(pack.expect("a good pack").pack),
+            tips: vec![Oid::from_bytes(&[7; 20])],
+            spool: None,
         };
         let mut round = [
             ready(puddle, Progress::Folded(folded)),

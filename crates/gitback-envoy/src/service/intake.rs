@@ -19,9 +19,7 @@ use gitback_peer::{
 use super::{CATCHES_UP, HAVES_MAX, ours, refusal};
 use crate::cell::{Admitted, Arrival, Cell, Foothold, State, Void, git};
 use crate::daemon::{Envoy, chain, tips_for_peer};
-use crate::disk;
 use crate::fanout::{self, Fanout};
-use crate::fault::Fault;
 
 /// Most ids in one receipt.
 const RECEIPT_IDS_MAX: usize = 1024;
@@ -270,8 +268,12 @@ impl<'a> Intake<'a> {
                 _ => self.keep_what_counts(state, admitted, connected),
             }
         });
-        let valid = match taken.map_err(|fault| ours(&fault))? {
-            Ok(admitted) => valid_oids(&state, &admitted),
+        let (valid, is_all_new) = match taken.map_err(|fault| ours(&fault))? {
+            Ok(admitted) => {
+                let folded: BTreeSet<&EnvelopeId> = admitted.folded.iter().collect();
+                let is_all_new = sent.iter().all(|id| folded.contains(id));
+                (valid_oids(&state, &admitted), is_all_new)
+            }
             Err(Stop::Refuse(refusal)) => return Err(refusal),
             Err(Stop::Need) => {
                 drop(state);
@@ -301,11 +303,17 @@ impl<'a> Intake<'a> {
         if state.fold().heads().iter().all(|head| sent.contains(head)) {
             self.same = Some((state.fold().digest(), state.fold().tips()));
         }
+        let void = sent.last().and_then(|last| state.void(last));
+        drop(state);
         // What a push is about comes last in it; whatever came before, its past or beside it, is only made whole.
-        match sent.last().and_then(|last| state.void(last)) {
-            Some(void) => Err(void_refusal(&void)),
-            None => Ok(PushAnswer::Durable),
+        if let Some(void) = void {
+            return Err(void_refusal(&void));
         }
+        if !is_all_new {
+            // What was here before may have come a moment ago, by a catch-up that has not come to its sync yet.
+            self.sync_objects()?;
+        }
+        Ok(PushAnswer::Durable)
     }
 
     /// Decides, once a batch is folded and before it is stored, whether it may be, and makes the objects durable that
@@ -350,18 +358,13 @@ impl<'a> Intake<'a> {
                 self.envoy.maintenance().note_pack(self.cell.id());
                 migrated.map(drop).map_err(|fault| ours_pack(&fault))
             }
-            None => {
-                let path = self.cell.repo().path().join("objects/pack");
-                disk::sync_dir(&path).map_err(|source| {
-                    let doing = "sync";
-                    ours(&Fault::File {
-                        doing,
-                        path,
-                        source,
-                    })
-                })
-            }
+            None => self.sync_objects(),
         }
+    }
+
+    fn sync_objects(&self) -> Result<(), Refusal> {
+        let synced = self.cell.repo().sync_packs();
+        synced.map_err(|fault| ours_pack(&fault))
     }
 
     /// Whether something is not here that the updates among `sent` need, as far as they have an effect.

@@ -4,7 +4,7 @@ use gitback_envelope::{Oid, RefName, Scope, Verified};
 use gitback_identity::SecretKey;
 use gitback_peer::{CallError, PushAnswer, Refusal};
 
-use crate::world::{Pack, World, main_at, seal};
+use crate::world::{Pack, World, git, main_at, seal};
 
 fn refusal(answer: Result<PushAnswer, CallError>) -> Refusal {
     match answer {
@@ -59,6 +59,25 @@ fn a_push_from_a_peer_makes_the_project_and_moves_its_refs() {
         matches!(again, Ok(PushAnswer::Durable)),
         "the same push again changes nothing: {again:?}"
     );
+}
+
+#[test]
+fn what_is_here_already_is_durable_only_if_the_disk_confirms_it() {
+    let world = World::new();
+    let (init, grant, first, _, packs) = with_first_commit(&world);
+    let envelopes = [&init, &grant, &first];
+    let answer = world.push(&world.peer, &envelopes, None);
+    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    // The objects stay, in files of their own, and there is nothing left to sync.
+    let directory = world.repository().join("objects/pack");
+    std::fs::rename(&directory, world.path().join("aside")).expect("moved");
+    git(
+        &world.repository(),
+        &["unpack-objects", "-q"],
+        Some(&packs[0].bytes()),
+    );
+    let _ = std::fs::remove_dir(&directory);
+    assert_eq!(refused(world.push(&world.peer, &envelopes, None)), "fault");
 }
 
 #[test]

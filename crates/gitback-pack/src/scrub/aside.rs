@@ -58,12 +58,12 @@ impl Repository {
                 written.replace(&directory, &new)?;
                 Ok(Change::come(vec![new]))
             })?;
-            sync_directory(&directory)?;
+            self.sync_packs()?;
         }
         if !replaced {
             self.take_away(&directory, stem)?;
         }
-        sync_directory(&directory)?;
+        self.sync_packs()?;
         self.forget_damaged(stem);
         scrubbed.saved += saved;
         scrubbed.set_aside.extend(kept.into_iter().next());

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gitback_pack::{Expect, Follower, Kind, Limits, Oid, RefChange, Reject};
+use gitback_pack::{Expect, Fault, Follower, Kind, Limits, Oid, RefChange, Reject, Repository};
 
 use crate::support::{Clone, World, git_command};
 
@@ -122,6 +122,48 @@ fn what_is_settled_lacks_nothing_but_its_name() {
         let moved = inodes(&world.files("pack-"));
         assert!(before.is_subset(&moved), "the files that were synced");
     }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_stored_before_the_repository_is_opened_anew() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let bring = |tip: &str| {
+        let mut quarantine = world.repository.quarantine();
+        let pack = clone.pack(&[tip], &[]);
+        let ingested = quarantine.ingest(&pack[..], &Limits::default());
+        ingested.expect("a good pack");
+        quarantine
+    };
+    let packs = world.path().join("objects/pack");
+    // What cannot even be opened was not synced, and nothing is in doubt.
+    fs::remove_dir(&packs).expect("empty");
+    world.repository.sync_packs().expect_err("it is gone");
+    // A device that has nothing to sync refuses to.
+    std::os::unix::fs::symlink("/dev/null", &packs).expect("room");
+    let failed = world.repository.sync_packs().expect_err("no directory");
+    assert!(
+        matches!(failed, Fault::Io { doing: "sync", .. }),
+        "{failed}"
+    );
+    fs::remove_file(&packs).expect("ours");
+    fs::create_dir(&packs).expect("room");
+    let again = world.repository.sync_packs().expect_err("who knows");
+    assert!(matches!(again, Fault::Unsynced { .. }), "{again}");
+    let entered = bring("HEAD").enter().expect_err("who knows");
+    assert!(matches!(entered, Fault::Unsynced { .. }), "{entered}");
+    let migrated = bring("HEAD").migrate().expect_err("who knows");
+    assert!(matches!(migrated, Fault::Unsynced { .. }), "{migrated}");
+    assert!(world.files("pack-").is_empty());
+    let World { home, repository } = world;
+    drop(repository);
+    let opened = Repository::open(&home.path().join("served.git"));
+    let (repository, _) = opened.expect("it opens");
+    let mut quarantine = repository.quarantine();
+    let pack = clone.pack(&["HEAD"], &[]);
+    let ingested = quarantine.ingest(&pack[..], &Limits::default());
+    ingested.expect("a good pack");
+    quarantine.migrate().expect("it moves");
 }
 
 #[test]
