@@ -34,7 +34,7 @@ use crate::fault::{Fault, pack_fault};
 use crate::push::Ready;
 use ids::Compared;
 use incarnation::incarnation;
-use judge::{Judged, read_judged};
+use judge::{Judged, forget_judged, read_judged};
 use moves::Stuck;
 use rounds::Rounds;
 
@@ -177,10 +177,16 @@ impl Cell {
         let mut state = State::new(fold, log, log_dir.clone(), incarnation);
         state.foothold = foothold::read(&log_dir);
         state.let_go = expiry::read(&log_dir);
-        let judged = if opened.dropped.is_empty() {
-            read_judged(&log_dir)
-        } else {
-            Judged::default()
+        let judged = match opened.dropped.is_empty() {
+            true => read_judged(&log_dir, opened.records.len())?,
+            false => None,
+        };
+        let judged = match judged {
+            Some(judged) => judged,
+            None => {
+                forget_judged(&log_dir)?;
+                Judged::default()
+            }
         };
         state.replay(opened.records, judged);
         let cell = Self {

@@ -66,7 +66,7 @@ fn fresh(log_dir: &Path) -> Result<Incarnation, Fault> {
 }
 
 /// Which file the log is: its inode and, where the file system keeps it, the time when it was made.
-fn identity(log_dir: &Path) -> Result<String, Fault> {
+pub(super) fn identity(log_dir: &Path) -> Result<String, Fault> {
     let path = log_dir.join("log");
     let metadata = std::fs::metadata(&path).map_err(|source| fault("look at", path, source))?;
     let made = metadata.created().ok();

@@ -6,16 +6,22 @@ use std::path::Path;
 use gitback_envelope::{Claim, EnvelopeId, REF_NAME_MAX, RefName};
 use gitback_identity::hex;
 use gitback_pack::Repository;
+use sha2::{Digest as _, Sha256};
 
+use super::incarnation::identity;
 use super::{Cell, State, git};
 use crate::disk;
 use crate::fault::{Fault, pack_fault};
 
-/// First line of the file `judged`, up to the number.
-const JUDGED_HEADER: &str = "judged records 3: ";
+/// The note beside the log.
+const FILE: &str = "judged";
 
-/// Its last line. Without it the file is not whole: nobody waits until it is on the disk.
-const JUDGED_END: &str = "end\n";
+/// Its first line, up to the number.
+const JUDGED_HEADER: &str = "judged records 4: ";
+
+/// Its last line, up to the SHA-256 of all others. Without it the note is not whole: mostly nobody waits until it is on
+/// the disk.
+const JUDGED_SUM: &str = "sum ";
 
 /// How many records the note may lag behind the log: so many are judged again at a start.
 const BEHIND_MAX: usize = 64;
@@ -98,15 +104,18 @@ impl Cell {
     }
 
     /// Notes how far judging has come, so that the next start need not do it again. Losing the note costs time only, so
-    /// that it is not worth two syncs for each push.
-    pub(super) fn write_judged(&self, state: &mut State) -> Result<(), Fault> {
+    /// that it is not worth two syncs for each push, unless it names lies: those are rare, and what was found out of them
+    /// is not to be found out again from what may be gone.
+    fn write_judged(&self, state: &mut State) -> Result<(), Fault> {
         let records = state.log.len();
-        let is_near = records.abs_diff(state.judged_records) < BEHIND_MAX;
+        let behind = records.checked_sub(state.judged_records);
+        let is_near = behind.is_some_and(|behind| behind < BEHIND_MAX);
         let says_all = state.unjudged.is_empty() && state.held_out.len() == state.judged_held_out;
         if is_near && says_all {
             return Ok(());
         }
-        let mut text = format!("{JUDGED_HEADER}{records}\n");
+        let log = identity(&self.log_dir)?;
+        let mut text = format!("{JUDGED_HEADER}{records}\n{log}\n");
         for id in &state.unjudged {
             text.push_str(&format!("unjudged {id}\n"));
         }
@@ -114,15 +123,20 @@ impl Cell {
             let name = hex::encode(name.as_bytes());
             text.push_str(&format!("held-out {id} {name}\n"));
         }
-        text.push_str(JUDGED_END);
-        state.judged_records = records;
-        state.judged_held_out = state.held_out.len();
-        let path = self.log_dir.join("judged");
-        disk::replace_loosely(&path, text.as_bytes()).map_err(|source| Fault::File {
+        let text = with_sum(&text);
+        let path = self.log_dir.join(FILE);
+        let written = match state.held_out.is_empty() {
+            true => disk::replace_loosely(&path, text.as_bytes()),
+            false => disk::replace(&path, text.as_bytes()),
+        };
+        written.map_err(|source| Fault::File {
             doing: "write",
             path,
             source,
-        })
+        })?;
+        state.judged_records = records;
+        state.judged_held_out = state.held_out.len();
+        Ok(())
     }
 }
 
@@ -200,19 +214,49 @@ pub(super) struct Judged {
     pub(super) held_out: Vec<(EnvelopeId, RefName)>,
 }
 
-/// Reads the note; one that is missing or damaged means that everything is judged again.
-pub(super) fn read_judged(log_dir: &Path) -> Judged {
-    let text = std::fs::read_to_string(log_dir.join("judged")).unwrap_or_default();
-    parse_judged(&text).unwrap_or_default()
+/// Reads the note about the log in `log_dir`, which has so many records. One that is missing, damaged, or of another log
+/// means that everything is judged again.
+pub(super) fn read_judged(log_dir: &Path, records: usize) -> Result<Option<Judged>, Fault> {
+    let text = std::fs::read_to_string(log_dir.join(FILE)).unwrap_or_default();
+    let log = identity(log_dir)?;
+    // What the log had lost and got again may be something else.
+    let covers = |judged: &Judged| judged.records <= records;
+    Ok(parse_judged(&text, &log).filter(covers))
 }
 
-fn parse_judged(text: &str) -> Option<Judged> {
-    let whole = text.strip_suffix(JUDGED_END)?;
-    let mut lines = whole.strip_prefix(JUDGED_HEADER)?.lines();
+/// Removes a note that is not true of the log, durably: what comes to the log from now on could make it look as if it were.
+pub(super) fn forget_judged(log_dir: &Path) -> Result<(), Fault> {
+    let path = log_dir.join(FILE);
+    let removed = match std::fs::remove_file(&path) {
+        Ok(()) => disk::sync_dir(log_dir),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    removed.map_err(|source| Fault::File {
+        doing: "remove",
+        path,
+        source,
+    })
+}
+
+fn with_sum(text: &str) -> String {
+    let sum = hex::encode(&Sha256::digest(text));
+    format!("{text}{JUDGED_SUM}{sum}\n")
+}
+
+fn parse_judged(text: &str, log: &str) -> Option<Judged> {
+    let (said, _) = text.rsplit_once(JUDGED_SUM)?;
+    if with_sum(said) != text {
+        return None;
+    }
+    let mut lines = said.strip_prefix(JUDGED_HEADER)?.lines();
     let mut judged = Judged {
         records: lines.next()?.parse().ok()?,
         ..Judged::default()
     };
+    if lines.next()? != log {
+        return None;
+    }
     for line in lines {
         let (verdict, about) = line.split_once(' ')?;
         let (id, name) = about.split_once(' ').unwrap_or((about, ""));
@@ -239,6 +283,7 @@ mod tests {
     use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey};
 
     use super::super::Drafting;
+    use super::super::sample::Sample;
     use super::*;
 
     fn seal(statement: Statement, key: &SecretKey) -> Verified {
@@ -287,6 +332,12 @@ mod tests {
             "{admitted:?}"
         );
         cell
+    }
+
+    /// What a start would believe.
+    fn noted(cell: &Cell) -> Judged {
+        let noted = read_judged(cell.log_dir(), usize::MAX).expect("there is a log");
+        noted.expect("a good note")
     }
 
     /// Two commits of which one contains the other, and which come while somebody looks.
@@ -344,7 +395,7 @@ mod tests {
         let claim = *state.unjudged.last().expect("it is not judged");
         assert_eq!(state.update(&claim).expect("an update").changes[0].new, new);
         drop(state);
-        let noted = read_judged(cell.log_dir());
+        let noted = noted(&cell);
         assert!(noted.unjudged.contains(&claim), "also by the note");
     }
 
@@ -375,35 +426,104 @@ mod tests {
         let mut state = cell.lock();
         state.admit(batch).expect("the disk works");
         cell.judge(&mut state).expect("judged");
-        assert_eq!(read_judged(cell.log_dir()).records, 0, "nothing to say yet");
+        assert!(!cell.log_dir().join(FILE).exists(), "nothing to say yet");
         state.admit(vec![last]).expect("the disk works");
         cell.judge(&mut state).expect("judged");
-        assert_eq!(read_judged(cell.log_dir()).records, BEHIND_MAX);
+        assert_eq!(noted(&cell).records, BEHIND_MAX);
     }
 
     #[test]
     fn the_note_of_what_was_judged_reads_back_and_a_damaged_one_is_ignored() {
         let id = "ab".repeat(32);
         let name = hex::encode(b"refs/heads/main");
-        let text = format!("{JUDGED_HEADER}7\nunjudged {id}\nheld-out {id} {name}\nend\n");
-        let judged = parse_judged(&text).expect("as it is written");
+        let log = "log 7 9";
+        let said = format!("{JUDGED_HEADER}7\n{log}\nunjudged {id}\nheld-out {id} {name}\n");
+        let text = with_sum(&said);
+        let judged = parse_judged(&text, log).expect("as it is written");
         assert_eq!(
             (judged.records, judged.unjudged.len(), judged.held_out.len()),
             (7, 1, 1)
         );
+        assert!(parse_judged(&text, "log 8 9").is_none(), "of another log");
         for damaged in [
             "",
-            "judged records 3: x\nend\n",
-            &text.replace("judged records 3", "judged records 2"),
+            &with_sum("judged records 4: x\n"),
+            &with_sum(&said.replace("judged records 4", "judged records 3")),
+            &with_sum(&said.replace(&name, "")),
+            &with_sum(&said.replace("held-out", "hold-out")),
             &format!("{text}\n"),
-            &text.replace(&name, ""),
-            &text.replace("held-out", "hold-out"),
+            &text.replace("unjudged ab", "unjudged ac"),
+            &text.replace(&format!("unjudged {id}\n"), ""),
         ] {
-            assert!(parse_judged(damaged).is_none(), "{damaged:?}");
+            assert!(parse_judged(damaged, log).is_none(), "{damaged:?}");
         }
         // What a loss of power has left of it, at whatever place it ends.
         for cut in 0..text.len() {
-            assert!(parse_judged(&text[..cut]).is_none(), "{cut}");
+            assert!(parse_judged(&text[..cut], log).is_none(), "{cut}");
         }
+    }
+
+    /// A sample in which main is at `new`, which says to contain `old` and does not.
+    fn lying() -> (Sample, EnvelopeId, Oid) {
+        let sample = Sample::new();
+        let (old, new) = (sample.commit("old", &[]), sample.commit("new", &[]));
+        let contained = sample.update("refs/heads/main", old, &[]);
+        let lie = sample.update("refs/heads/main", new, &[contained]);
+        let mut state = sample.cell.lock();
+        sample.cell.follow(&mut state, &[]);
+        assert_eq!(state.held_out.len(), 1);
+        drop(state);
+        assert_eq!(sample.at("refs/heads/main"), Some(old));
+        (sample, lie, new)
+    }
+
+    #[test]
+    fn a_note_about_another_log_is_not_believed() {
+        // It says that nothing lies, of as many records as there are and so many more.
+        for (more, same, believed) in [(0, true, true), (1, true, false), (0, false, false)] {
+            let (sample, ..) = lying();
+            let records = noted(&sample.cell).records;
+            let log = identity(sample.cell.log_dir()).expect("there is a log");
+            let log = if same { log } else { "log 7 9".to_owned() };
+            let note = with_sum(&format!("{JUDGED_HEADER}{}\n{log}\n", records + more));
+            let sample = sample.reopen(|log_dir| {
+                fs::write(log_dir.join(FILE), note).expect("written");
+            });
+            let caught = sample.cell.lock().held_out.len();
+            assert_eq!(caught == 0, believed, "{more} {same}");
+            // What comes now cannot make it look right.
+            let now = noted(&sample.cell);
+            assert_eq!((now.records, now.held_out.len()), (records, caught));
+        }
+    }
+
+    #[test]
+    fn a_note_that_is_not_believed_is_gone_before_anything_else_happens() {
+        let sample = Sample::new();
+        let log = identity(sample.cell.log_dir()).expect("there is a log");
+        let note = with_sum(&format!("{JUDGED_HEADER}7\n{log}\n"));
+        let sample = sample.reopen(|log_dir| {
+            fs::write(log_dir.join(FILE), note).expect("written");
+        });
+        assert!(!sample.cell.log_dir().join(FILE).exists());
+    }
+
+    #[test]
+    fn what_a_lie_leads_to_is_kept_for_whoever_judges_it_again() {
+        let (sample, lie, new) = lying();
+        let kept = format!("refs/gitback/void/{lie}/{new}");
+        // Also where it was found out before that was done.
+        fs::remove_file(sample.path(&kept)).expect("it was kept");
+        let sample = sample.reopen(|_| ());
+        assert!(sample.path(&kept).is_file());
+        let repository = sample.path("");
+        let sample = sample.reopen(|log_dir| {
+            let mut git = std::process::Command::new("git");
+            git.arg("--git-dir").arg(repository);
+            let pruned = git.args(["prune", "--expire=now"]).status();
+            assert!(pruned.expect("git runs").success());
+            forget_judged(log_dir).expect("removed");
+        });
+        assert_eq!(sample.cell.lock().held_out.len(), 1, "found out again");
     }
 }

@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use gitback_envelope::{EnvelopeId, Oid, Verdict};
 use gitback_pack::RefChange;
 
-use super::settle::{Undone, change};
+use super::settle::{Undone, VOID, change};
 use super::{Cell, State, git};
 use crate::disk;
 use crate::fault::{Fault, pack_fault};
@@ -130,24 +131,55 @@ impl Cell {
         seen.failed.map_or(Ok(()), Err)
     }
 
+    /// Keeps what updates that were caught lying lead to: whoever judges them again has to find it, and no ref leads there.
+    pub(super) fn keep_lies(
+        &self,
+        state: &mut State,
+        hidden: &BTreeMap<Vec<u8>, Oid>,
+    ) -> Result<(), Fault> {
+        if state.caught.is_empty() {
+            return Ok(());
+        }
+        let seen = self.look(state.caught.iter().map(|(_, oid)| oid))?;
+        let whole = state.caught.iter();
+        let whole = whole.filter(|(_, oid)| seen.may_be_named(oid));
+        let kept =
+            whole.map(|(id, oid)| change(format!("{VOID}{id}/{oid}").as_bytes(), Some(*oid)));
+        let kept: Vec<RefChange> = kept
+            .filter(|change| !hidden.contains_key(&change.name))
+            .collect();
+        if !kept.is_empty() {
+            self.move_refs(&kept)?;
+            self.sync_kept(&kept)?;
+        }
+        // Of these it is not known yet.
+        state.caught.retain(|(_, oid)| seen.unknown.contains(oid));
+        seen.failed.map_or(Ok(()), Err)
+    }
+
     /// Other refs follow from the log, these do not: a loss of power must not take them.
     fn sync_kept(&self, kept: &[RefChange]) -> Result<(), Fault> {
+        let refs = self.repo.path().join("refs");
+        let mut folders = BTreeSet::new();
         for change in kept {
             let name = String::from_utf8_lossy(&change.name);
             let path = self.repo.path().join(name.as_ref());
             // It may have been there before: how long it is kept counts from now.
             let dated = |file: &File| file.set_modified(SystemTime::now());
             let written = File::open(&path).and_then(|file| dated(&file).and(file.sync_all()));
-            let synced = match written {
+            match written {
+                Ok(()) => {}
                 // It was there before, and is packed.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                other => other.and_then(|()| path.parent().map_or(Ok(()), disk::sync_dir)),
-            };
-            synced.map_err(|source| Fault::File {
-                doing: "sync",
-                path,
-                source,
-            })?;
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(unsynced(path, source)),
+            }
+            // The first one in a folder has made that.
+            let inside = path.ancestors().skip(1);
+            let inside = inside.take_while(|folder| folder.starts_with(&refs));
+            folders.extend(inside.map(Path::to_owned));
+        }
+        for folder in folders.into_iter().rev() {
+            disk::sync_dir(&folder).map_err(|source| unsynced(folder, source))?;
         }
         Ok(())
     }
@@ -169,6 +201,14 @@ impl State {
             let oids: Vec<Oid> = oids.filter(|oid| !oid.is_zero()).collect();
             self.replaced.extend(oids);
         }
+    }
+}
+
+fn unsynced(path: PathBuf, source: std::io::Error) -> Fault {
+    Fault::File {
+        doing: "sync",
+        path,
+        source,
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Cell, Drafting};
 /// A project in a folder of its own.
 pub(crate) struct Sample {
     pub(crate) cell: Cell,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Sample {
@@ -25,7 +25,17 @@ impl Sample {
         let init = seal(Statement::init(&puddle(), &handle));
         let admitted = cell.lock().admit(vec![init]).expect("the disk works");
         assert_eq!(admitted.folded.len(), 1, "{admitted:?}");
-        Self { cell, _dir: dir }
+        Self { cell, dir }
+    }
+
+    /// Opens it anew, after something has happened to its files.
+    pub(crate) fn reopen(self, meanwhile: impl FnOnce(&Path)) -> Self {
+        let Self { cell, dir } = self;
+        let log_dir = cell.log_dir().to_owned();
+        drop(cell);
+        meanwhile(&log_dir);
+        let cell = open(dir.path());
+        Self { cell, dir }
     }
 
     /// Stores an update of one ref behind everything else, and does not let refs follow.

@@ -152,13 +152,16 @@ impl Cell {
             changes.retain(|change| !leaves(change));
         }
         let arrived = self.keep_arrived(state, hidden, &after);
+        let lies = self.keep_lies(state, hidden);
         let moved = self.move_refs(&changes);
         if kept.is_ok() && moved.is_ok() {
             self.tell_undone(state, &undone);
         }
         let let_go = self.let_go(state, hidden);
         let head = self.point_head(state);
-        [kept, arrived, moved, let_go, head].into_iter().collect()
+        [kept, arrived, lies, moved, let_go, head]
+            .into_iter()
+            .collect()
     }
 
     fn tell_undone(&self, state: &State, undone: &[Undone]) {

@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(super) judged_held_out: usize,
     /// Updates that were caught lying about the graph.
     pub(super) held_out: BTreeSet<(EnvelopeId, RefName)>,
+    /// Where they have put refs, and it is not kept yet for whoever judges them again.
+    pub(super) caught: BTreeSet<(EnvelopeId, Oid)>,
     /// Updates of which some update says that it forces them away.
     pub(super) forced: BTreeSet<EnvelopeId>,
     /// Values that were forced away and whose objects may have just arrived.
@@ -146,6 +148,7 @@ impl State {
             judged_records: 0,
             judged_held_out: 0,
             held_out: BTreeSet::new(),
+            caught: BTreeSet::new(),
             forced: BTreeSet::new(),
             replaced: BTreeSet::new(),
             let_go: Gone::new(),
@@ -510,6 +513,9 @@ impl State {
 
     pub(super) fn hold_out(&mut self, id: EnvelopeId, name: RefName) {
         self.fold.hold_out(&id, &name);
+        if let Some(oid) = self.oid_of(&id, &name).filter(|oid| !oid.is_zero()) {
+            self.caught.insert((id, oid));
+        }
         self.held_out.insert((id, name));
     }
 
