@@ -43,6 +43,7 @@ pub(crate) use drafting::Drafting;
 pub(crate) use expiry::{Swept, without_let_go};
 pub(crate) use foothold::Foothold;
 pub(crate) use parts::PARTS_MAX;
+pub(crate) use rounds::ROUND_MAX;
 pub(crate) use state::{Admitted, Folding, State, Void};
 
 /// How long somebody who was asked for what is lacking may take to begin to bring it, before it is caught up otherwise.

@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use gitback_envelope::Scope;
-use gitback_gossip::{Failure, Input, Millis, Node, Output, Settings};
+use gitback_gossip::{EARLIER_MAX, Failure, Input, Millis, Node, Output, Settings};
 use gitback_identity::{EnvoyKey, ProjectId};
 use gitback_peer::CallError;
 
 use crate::catch_up::classify_call;
-use crate::cell::{Cell, State};
+use crate::cell::{Cell, ROUND_MAX, State};
 use crate::contact;
 use crate::daemon::Envoy;
 use crate::fanout;
@@ -22,6 +22,9 @@ use crate::peers::Neighbour;
 
 /// Most gossip messages in one request to a peer.
 const MESSAGES_MAX: usize = 64;
+
+// Whoever shows what was held before a round, or within it, is behind and no more.
+const _: () = assert!(EARLIER_MAX >= ROUND_MAX + 8);
 
 /// The node, and the thread that waits for it.
 #[derive(Debug)]

@@ -33,7 +33,9 @@ pub use mesh::{
     CONTENT_MAX, MESSAGE_MAX, Mesh, MeshOutput, MessageReject, NEIGHBOURS_MAX, TABLE_MAX,
 };
 pub use millis::Millis;
-pub use node::{Difference, Failure, Input, News, Node, Output, Presence, Settings, Standing};
+pub use node::{
+    Difference, EARLIER_MAX, Failure, Input, News, Node, Output, Presence, Settings, Standing,
+};
 pub use notice::{NOTICE_MAX, Notice, NoticeReject};
 pub use owed::{Debt, OWED_MAX, OWED_PER_PEER_MAX, Owed};
 pub use places::{PLACES_MAX, Places, PlacesReject};

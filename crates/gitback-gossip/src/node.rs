@@ -30,6 +30,7 @@ use rumours::Rumours;
 use telling::Telling;
 use wants::{Want, Wants};
 
+pub use holdings::EARLIER_MAX;
 pub use terms::{Difference, Failure, Input, News, Output, Presence, Settings, Standing};
 
 /// One envoy's part in the fleet: takes what happened, gives orders, does nothing itself.

@@ -7,8 +7,9 @@ use gitback_identity::ProjectId;
 use crate::backoff::Backoff;
 use crate::millis::Millis;
 
-/// How many earlier digests of a project are remembered: who shows one of them is behind.
-const EARLIER_MAX: usize = 8;
+/// How many earlier digests of a project are remembered: who shows one of them is behind. Pushes that are stored together
+/// make as many digests as they are, and those before them are to be known as well.
+pub const EARLIER_MAX: usize = 40;
 /// Most projects that are blocked at a time.
 const BLOCKED_MAX: usize = 256;
 
