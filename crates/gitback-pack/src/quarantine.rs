@@ -222,8 +222,11 @@ impl Quarantine {
         let packs = match self.settled.take() {
             Some(Settled::Small(written, stem)) => {
                 let pack = to.join(format!("{stem}.pack"));
-                self.repository.change_packs(|| {
-                    written.install(&to, &stem)?;
+                let repository = &self.repository;
+                repository.change_packs(|| {
+                    // One of that name has the same content, unless it is damaged. Who has it open keeps it.
+                    written.replace(&to, &stem)?;
+                    repository.forget_damaged(&stem);
                     Ok(Change::come(vec![stem]))
                 })?;
                 vec![pack]
@@ -239,14 +242,12 @@ impl Quarantine {
         let packs = come.iter().map(pack).collect();
         self.repository.change_packs(|| {
             for stem in &come {
-                // The name is the hash of the content: a pack that came twice stays as it is.
-                if pack(stem).exists() && to.join(format!("{stem}.idx")).exists() {
-                    continue;
-                }
+                // As above.
                 for file in files(from, stem) {
                     let target = to.join(file.file_name().unwrap_or_default());
                     fs::rename(&file, &target).map_err(Fault::io("move", &file))?;
                 }
+                self.repository.forget_damaged(stem);
             }
             Ok(Change::come(come))
         })?;

@@ -171,16 +171,9 @@ impl Repository {
 
     /// Takes the indexes of these packs out of the way, so that nobody opens those packs any more.
     pub(crate) fn retire(&self, directory: &Path, stems: Vec<String>) -> Result<(), Fault> {
-        // Their age counts from now: renaming does not change it.
-        let now = SystemTime::now();
         self.change_packs(|| {
             for stem in &stems {
-                let path = directory.join(format!("{stem}.idx"));
-                let retired = directory.join(format!("{RETIRED}{stem}.idx"));
-                File::open(&path)
-                    .and_then(|file| file.set_modified(now))
-                    .map_err(Fault::io("date", &path))?;
-                fs::rename(&path, &retired).map_err(Fault::io("move", &path))?;
+                retire(directory, stem)?;
             }
             Ok(Change {
                 come: Vec::new(),
@@ -188,6 +181,17 @@ impl Repository {
             })
         })
     }
+}
+
+/// Takes the index of one pack out of the way. The caller keeps others from opening packs.
+pub(crate) fn retire(directory: &Path, stem: &str) -> Result<(), Fault> {
+    let path = directory.join(format!("{stem}.idx"));
+    let retired = directory.join(format!("{RETIRED}{stem}.idx"));
+    // Its age counts from now: renaming does not change it.
+    File::open(&path)
+        .and_then(|file| file.set_modified(SystemTime::now()))
+        .map_err(Fault::io("date", &path))?;
+    fs::rename(&path, &retired).map_err(Fault::io("move", &path))
 }
 
 /// The pack whose retired index this is, by name without suffix.

@@ -69,7 +69,7 @@ impl Written {
         self.replace(directory, stem)
     }
 
-    /// The same, also where others have these names: those are damaged.
+    /// The same, also where others have these names: those may be damaged.
     pub(crate) fn replace(self, directory: &Path, stem: &str) -> Result<(), Fault> {
         let named = |suffix| directory.join(format!("{stem}.{suffix}"));
         let (pack, index) = (named("pack"), named("idx"));

@@ -10,6 +10,7 @@ use super::salvage::{Salvage, Salvaged, salvage};
 use super::{Scrubbed, Watch, remove};
 use crate::adopt;
 use crate::objects::Change;
+use crate::repack::retire;
 use crate::repository::sync_directory;
 use crate::{Fault, Oid, Repository};
 
@@ -30,6 +31,7 @@ impl Repository {
         scrubbed: &mut Scrubbed,
     ) -> Result<bool, Fault> {
         let directory = self.objects_path().join("pack");
+        let read = file_of(&directory.join(format!("{stem}.pack")))?;
         let Salvaged {
             written,
             saved,
@@ -61,7 +63,7 @@ impl Repository {
             self.sync_packs()?;
         }
         if !replaced {
-            self.take_away(&directory, stem)?;
+            self.take_away(&directory, stem, read)?;
         }
         self.sync_packs()?;
         self.forget_damaged(stem);
@@ -70,16 +72,21 @@ impl Repository {
         Ok(true)
     }
 
-    fn take_away(&self, directory: &Path, stem: &str) -> Result<(), Fault> {
+    /// Takes away the pack that was `read`, and no other one that a push has put in its place meanwhile: that is whole.
+    fn take_away(&self, directory: &Path, stem: &str, read: Option<FileId>) -> Result<(), Fault> {
         let named = |suffix: &str| directory.join(format!("{stem}.{suffix}"));
-        if exists(&named("idx"))? && exists(&named("pack"))? {
-            return self.retire(directory, vec![stem.to_owned()]);
-        }
         self.change_packs(|| {
-            // Nobody looks at one without the other, but for git's complaints.
-            remove(&named("idx"))?;
-            remove(&named("rev"))?;
-            remove(&named("pack"))?;
+            if file_of(&named("pack"))? != read {
+                return Ok(Change::default());
+            }
+            if exists(&named("idx"))? && exists(&named("pack"))? {
+                retire(directory, stem)?;
+            } else {
+                // Nobody looks at one without the other, but for git's complaints.
+                remove(&named("idx"))?;
+                remove(&named("rev"))?;
+                remove(&named("pack"))?;
+            }
             Ok(Change {
                 come: Vec::new(),
                 gone: vec![stem.to_owned()],
@@ -127,6 +134,19 @@ impl Repository {
     }
 }
 
+/// By what a file is known, whatever its name: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+/// Which file has this name, if any.
+fn file_of(path: &Path) -> Result<Option<FileId>, Fault> {
+    match path.symlink_metadata() {
+        Ok(metadata) => Ok(Some(FileId(metadata.dev(), metadata.ino()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Fault::io("inspect", path)(source)),
+    }
+}
+
 /// Gives one file a name in `folder` that nothing else has; the one that it has there already, if any.
 fn keep(file: &Path, folder: &Path) -> Result<PathBuf, Fault> {
     let name = super::name(file);
@@ -157,4 +177,29 @@ fn keep(file: &Path, folder: &Path) -> Result<PathBuf, Fault> {
     Err(Fault::Exists {
         path: folder.join(name),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::stems;
+    use crate::repack::tests::repository;
+
+    #[test]
+    fn a_pack_that_came_again_meanwhile_is_not_taken_away() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (repository, blobs) = repository(home.path(), 1);
+        let blob = blobs.first().expect("there is one");
+        let directory = repository.packs_path();
+        let stem = stems(&directory).expect("no fault").remove(0);
+        let pack = directory.join(format!("{stem}.pack"));
+        let read = file_of(&pack).expect("no fault");
+        fs::copy(&pack, directory.join("again")).expect("room");
+        fs::rename(directory.join("again"), &pack).expect("ours");
+        let take_away = |read| repository.take_away(&directory, &stem, read);
+        take_away(read).expect("no fault");
+        assert!(repository.has(blob).expect("no fault"));
+        take_away(file_of(&pack).expect("no fault")).expect("no fault");
+        assert!(!repository.has(blob).expect("no fault"));
+    }
 }

@@ -125,6 +125,34 @@ fn what_is_settled_lacks_nothing_but_its_name() {
 }
 
 #[test]
+fn a_pack_that_comes_again_takes_the_place_of_one_that_cannot_be_read() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    let small = clone.pack(&["HEAD"], &[]);
+    // Tags are git's to look at: those files lie in a directory.
+    clone.git(&["tag", "-a", "-m", "one", "v1"]);
+    let tagged = clone.pack(&["v1"], &[]);
+    for (pack, tip) in [(small, "HEAD"), (tagged, "v1")] {
+        let before = world.files("pack-");
+        let tip = clone.oid(tip);
+        world.store(&pack, &[tip]).expect("a good pack");
+        let mut indexes = world.files("pack-");
+        indexes.retain(|file| {
+            let is_index = file.extension().is_some_and(|end| end == "idx");
+            is_index && !before.contains(file)
+        });
+        for index in &indexes {
+            fs::remove_file(index).expect("ours");
+            fs::write(index, b"nothing").expect("room");
+        }
+        world.repository.close_unused(Duration::ZERO);
+        assert!(!world.repository.has(&tip).expect("readable"));
+        world.store(&pack, &[tip]).expect("a good pack");
+        assert!(world.repository.has(&tip).expect("readable"));
+    }
+}
+
+#[test]
 fn after_a_failed_sync_nothing_is_stored_before_the_repository_is_opened_anew() {
     let world = World::new();
     let clone = world.clone_with_commit("clone");
