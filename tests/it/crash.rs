@@ -134,8 +134,19 @@ pub(crate) fn packed(person: &Person, work: &Path) -> Vec<u8> {
     std::fs::read(work.join(format!("../all-{name}.pack"))).expect("a pack")
 }
 
-/// Speaks git's push protocol through the remote helper, up to where the pack begins.
+/// Speaks git's push protocol through the remote helper, up to where the pack begins, of a push that makes a ref.
 pub(crate) fn begin_push(person: &Person, work: &Path, new: &str, name: &str) -> Talk {
+    begin_push_from(person, work, &"0".repeat(40), new, name)
+}
+
+/// The same of one that moves it from `old`.
+pub(crate) fn begin_push_from(
+    person: &Person,
+    work: &Path,
+    old: &str,
+    new: &str,
+    name: &str,
+) -> Talk {
     let mut talk = person
         .remote_helper(work, NOTES)
         .talk()
@@ -146,8 +157,7 @@ pub(crate) fn begin_push(person: &Person, work: &Path, new: &str, name: &str) ->
     talk.output().read_exact(&mut line).expect("it answers");
     assert_eq!(&line, b"\n", "connected");
     while read_line(&mut talk).is_some() {}
-    let zero = "0".repeat(40);
-    let command = format!("{zero} {new} {name}\0report-status agent=test");
+    let command = format!("{old} {new} {name}\0report-status agent=test");
     let length = command.len() + 4;
     talk.send(format!("{length:04x}{command}0000").as_bytes())
         .expect("it listens");

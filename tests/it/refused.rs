@@ -1,13 +1,16 @@
 //! Bad input by people: one clear error with a way out, and nothing changes.
 
+use std::collections::BTreeSet;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use gitback_tests::{Fleet, Person};
 use serde_json::Value;
 
-use crate::crash::{begin_push, packed};
+use crate::crash::{begin_push, begin_push_from, packed};
+use crate::limits::{commit_noise, left_behind};
 use crate::world::{
-    done, fails, fleet, local, notes, options, push_all, says, snapshot, status, wait_for,
+    done, fails, fleet, local, notes, options, push_all, says, served, snapshot, status, wait_for,
     wait_for_copies,
 };
 
@@ -235,6 +238,65 @@ fn an_object_that_is_missing() {
     push.output().read_to_end(&mut said).expect("an answer");
     says(&String::from_utf8_lossy(&said), &["ng refs/heads/broken "]);
     assert_eq!(snapshot(mars), before);
+}
+
+/// The one repository of an envoy.
+fn repository(fleet: &Fleet, index: usize) -> PathBuf {
+    let state = fleet.envoy(index).root().join("var/lib/vigo");
+    let mut projects = std::fs::read_dir(state.join("swarm/gitback/projects"))
+        .expect("a folder")
+        .flatten();
+    projects.next().expect("one project").path()
+}
+
+/// The files of packs in a repository.
+fn packs(repository: &Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(repository.join("objects/pack")).expect("a folder");
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+#[test]
+fn a_push_that_a_policy_refuses_leaves_nothing_and_does_not_count() {
+    let fleet = Fleet::start(options(1).more_settings("member_max_bytes = 4000000\n"));
+    let mut fleet = fleet.expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    let mars = fleet.person(0);
+    push_all(mars, &work);
+    let policy = ["project", "policy", "notes", "--protect", "main"];
+    done(mars.vigo(["swarm", "gitback"].into_iter().chain(policy)));
+    let bare = repository(&fleet, 0);
+    let before = (snapshot(mars), packs(&bare));
+    let unchanged = |what: &str| {
+        assert_eq!((snapshot(mars), packs(&bare)), before, "{what}");
+        let left = left_behind(fleet.envoy(0).root());
+        assert_eq!(left, Vec::<String>::new(), "{what}");
+    };
+    // Small and large packs take different ways in; together they are more than the member may bring in.
+    for kibibytes in [250, 1500, 1600] {
+        done(mars.git(&work, ["reset", "--quiet", "--hard", "main^"]));
+        commit_noise(mars, &work, "noise", kibibytes);
+        let new = local(mars, &work)["refs/heads/main"].clone();
+        let said = fails(mars.git(&work, ["push", "--force", "gitback", "main"]), 1);
+        says(&said, &["it is protected: neither forced nor deleted"]);
+        unchanged("a push of one ref");
+        let two = ["push", "--force", "--atomic", "gitback", "main", "main:new"];
+        says(&fails(mars.git(&work, two), 1), &["it is protected"]);
+        unchanged("an atomic push");
+        let looked = fleet.outside().git(&bare, ["cat-file", "-e", &new]);
+        fails(looked, 1);
+    }
+    // Nor does one that moves nothing.
+    let at = served(mars, "gitback://dan/notes")["refs/heads/main"].clone();
+    let mut push = begin_push_from(mars, &work, &at, &at, "refs/heads/main");
+    push.send(&packed(mars, &work)).expect("it listens");
+    push.close();
+    let mut said = Vec::new();
+    push.output().read_to_end(&mut said).expect("an answer");
+    says(&String::from_utf8_lossy(&said), &["ok refs/heads/main"]);
+    unchanged("a push to where the ref is");
+    done(mars.git(&work, ["push", "gitback", "main:elsewhere"]));
+    assert_ne!(packs(&bare), before.1);
 }
 
 #[test]

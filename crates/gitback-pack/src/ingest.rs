@@ -195,6 +195,7 @@ impl Quarantine {
         look: Look,
         there: Option<&Path>,
     ) -> Result<Ingested, Reject> {
+        self.opened.take();
         let strict = look == Look::Whole;
         let mut header = [0; PACK_HEADER_BYTES];
         pack.read_exact(&mut header)

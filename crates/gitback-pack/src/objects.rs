@@ -108,6 +108,25 @@ impl Pack {
     }
 }
 
+/// The packs of a quarantine.
+pub(crate) struct Opened {
+    packs: Vec<Arc<Pack>>,
+}
+
+impl Opened {
+    pub(crate) fn at(directory: &Path) -> Result<Self, Fault> {
+        let packs = open_all(directory)?;
+        Ok(Self { packs })
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let packs = self.packs.iter().map(|pack| pack.stem.as_str());
+        f.debug_list().entries(packs).finish()
+    }
+}
+
 /// What the system said, if this is its failure.
 pub(crate) fn system_error(error: &gix::Error) -> Option<&std::io::Error> {
     let mut causes = error.iter_errors();
@@ -183,9 +202,13 @@ impl Kept {
         })
     }
 
-    /// The objects of `quarantine`, and those here.
-    pub(crate) fn with_quarantine(&self, quarantine: &Path) -> Result<Objects, Fault> {
-        let mut packs = open_all(&quarantine.join("pack"))?;
+    /// The objects of `quarantine`, whose packs are `opened`, and those here.
+    pub(crate) fn with_quarantine(
+        &self,
+        quarantine: &Path,
+        opened: &Opened,
+    ) -> Result<Objects, Fault> {
+        let mut packs = opened.packs.clone();
         packs.extend(self.packs()?.iter().cloned());
         Ok(Objects {
             packs: Arc::new(packs),

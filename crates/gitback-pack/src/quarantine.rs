@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use gix::objs::Kind;
 use tempfile::TempDir;
 
-use crate::objects::{Change, Objects, stems};
+use crate::objects::{Change, Objects, Opened, stems};
 use crate::outgoing::{connected, quarantined};
 use crate::quick::Quick;
 use crate::written::Written;
@@ -27,6 +27,8 @@ const ORDER: [&str; 3] = ["pack", "rev", "idx"];
 pub struct Quarantine {
     repository: Repository,
     directory: OnceLock<TempDir>,
+    /// The packs in it, as soon as something is looked for in them.
+    pub(crate) opened: OnceLock<Opened>,
     /// It has commits whose trees are nowhere.
     pub(crate) bare_commits: bool,
     /// Everything that the objects of its one pack lead to is in the pack.
@@ -61,6 +63,7 @@ impl Repository {
         Quarantine {
             repository: self.clone(),
             directory: OnceLock::new(),
+            opened: OnceLock::new(),
             bare_commits: false,
             contained: false,
             quick: None,
@@ -304,8 +307,19 @@ impl Quarantine {
     fn objects(&self) -> Result<Objects, Fault> {
         match (&self.quick, self.directory.get()) {
             (Some(_), _) | (None, None) => self.repository.objects(),
-            (None, Some(directory)) => self.repository.quarantined_objects(directory.path()),
+            (None, Some(directory)) => {
+                let (path, opened) = (directory.path(), self.opened(directory.path())?);
+                self.repository.quarantined_objects(path, opened)
+            }
         }
+    }
+
+    fn opened(&self, directory: &Path) -> Result<&Opened, Fault> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = Opened::at(&directory.join("pack"))?;
+        Ok(self.opened.get_or_init(|| opened))
     }
 }
 

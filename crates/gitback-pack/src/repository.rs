@@ -14,7 +14,7 @@ use gix::objs::Kind;
 use rustix::fs::FlockOperation;
 
 use crate::kept_refs::KeptRefs;
-use crate::objects::{Change, Kept, Objects};
+use crate::objects::{Change, Kept, Objects, Opened};
 use crate::offered::Trees;
 use crate::recover::{self, Recovered};
 use crate::unreachable::Users;
@@ -250,8 +250,12 @@ impl Repository {
     }
 
     /// The objects of a quarantine of this repository, and its own.
-    pub(crate) fn quarantined_objects(&self, quarantine: &Path) -> Result<Objects, Fault> {
-        self.inner.objects.with_quarantine(quarantine)
+    pub(crate) fn quarantined_objects(
+        &self,
+        quarantine: &Path,
+        opened: &Opened,
+    ) -> Result<Objects, Fault> {
+        self.inner.objects.with_quarantine(quarantine, opened)
     }
 
     /// Runs `act`, which brings in packs or takes some away, while nothing in this process opens one.

@@ -129,6 +129,8 @@ fn moves(
     refs: &BTreeMap<Vec<u8>, Oid>,
 ) -> Result<Vec<Change>, Fault> {
     let shown = target.shown_refs()?;
+    let graph = target.graph(None);
+    let fault = pack_fault(*target.id(), "walk");
     let mut changes = Vec::new();
     for (name, oid) in refs {
         // A name that no envelope may carry came from another program.
@@ -137,7 +139,7 @@ fn moves(
         };
         if shown.get(name) != Some(oid) && target.repo().has(&git(*oid)).unwrap_or(false) {
             let visible = shown.get(name).copied();
-            changes.push(change(target, state, ref_name, *oid, visible)?);
+            changes.push(change(graph, state, ref_name, *oid, visible).map_err(&fault)?);
         }
     }
     changes.sort_by(|a, b| a.name.cmp(&b.name));

@@ -103,7 +103,8 @@ pub(super) fn store(envoy: &Envoy, cell: &Cell, state: &mut State, round: &mut [
     }
 }
 
-/// Checks a push against what is here now, moves its objects in and folds its update. None of it is durable yet.
+/// Checks a push against what is here now, folds its update and moves its objects in. None of it is durable yet, and of
+/// what is refused nothing is left.
 fn fold(
     envoy: &Envoy,
     cell: &Cell,
@@ -143,46 +144,70 @@ fn fold(
     {
         return Ok(Progress::TooLarge(quota.refusal(envoy.name())));
     }
-    let spool = match quarantine.take() {
-        Some((quarantine, spool)) => {
-            let entered = quarantine.enter();
-            entered.map_err(pack_fault(*cell.id(), "store objects in"))?;
-            envoy.maintenance().note_pack(cell.id());
-            Some(spool)
-        }
-        None => None,
-    };
-    trace.step("objects");
-    let update = update(cell, state, &shown, verdicts, spool.as_ref(), push)?;
+    let update = update(cell, state, &shown, verdicts, quarantine.as_ref(), push)?;
     if update.changes.is_empty() {
         return Ok(Progress::Judged);
     }
     let values = update.changes.iter().map(|change| change.new);
     let tips: Vec<Oid> = values.filter(|oid| !oid.is_zero()).collect();
     let envelopes = state.sign_update(envoy.key(), push.puddle, grant, update)?;
-    let counts = |state: &State, admitted: &Admitted| match admitted.first_void(state) {
-        Some(void) => Err(Denial::void(&void).to_string()),
-        None => match admitted.refused.first() {
-            Some((id, reject)) => Err(format!("{reject} ({}, envelope {id})", reject.code())),
-            None => Ok(()),
-        },
-    };
     let folding = match folding {
         Some(folding) => folding,
         None => folding.insert(state.begin()?),
     };
-    match state.fold_if(folding, envelopes, counts) {
+    let mut spool = None;
+    // The objects last: nothing stands against the push any more.
+    let check = |state: &State, admitted: &Admitted| -> Result<(), Stop> {
+        check_counts(state, admitted).map_err(Stop::Refused)?;
+        spool = enter(envoy, cell, quarantine.take()).map_err(Stop::Ours)?;
+        trace.step("objects");
+        Ok(())
+    };
+    match state.fold_if(folding, envelopes, check) {
         Ok(admitted) => Ok(Progress::Folded(Folded {
             ids: admitted.folded,
             digest: state.fold().digest(),
             tips,
             spool,
         })),
-        Err(why) => {
+        Err(Stop::Refused(why)) => {
             refuse_all(verdicts, &why);
             Ok(Progress::Judged)
         }
+        Err(Stop::Ours(fault)) => Err(fault),
     }
+}
+
+/// Why an update goes back out of the fold.
+enum Stop {
+    Refused(String),
+    Ours(Fault),
+}
+
+/// Whether all of a push counts, now that it is folded; the error says why not.
+fn check_counts(state: &State, admitted: &Admitted) -> Result<(), String> {
+    if let Some(void) = admitted.first_void(state) {
+        return Err(Denial::void(&void).to_string());
+    }
+    match admitted.refused.first() {
+        Some((id, reject)) => Err(format!("{reject} ({}, envelope {id})", reject.code())),
+        None => Ok(()),
+    }
+}
+
+/// Moves what a push brings into the repository.
+fn enter(
+    envoy: &Envoy,
+    cell: &Cell,
+    come: Option<(Quarantine, Received)>,
+) -> Result<Option<Received>, Fault> {
+    let Some((quarantine, spool)) = come else {
+        return Ok(None);
+    };
+    let entered = quarantine.enter();
+    entered.map_err(pack_fault(*cell.id(), "store objects in"))?;
+    envoy.maintenance().note_pack(cell.id());
+    Ok(Some(spool))
 }
 
 /// One sync for all objects, also for those that somebody else has moved here a moment ago, and then one for all updates.

@@ -3,24 +3,26 @@
 use std::collections::BTreeMap;
 
 use gitback_envelope::{Change, NAMED_HEADS_MAX, Oid, PackHint, RefName, Update, VoidReason};
-use gitback_pack::Received;
+use gitback_pack::{Quarantine, Received};
 
 use super::Push;
 use super::verdict::{Verdict, refuse_rest};
-use crate::cell::{Cell, State, git, own};
+use crate::cell::{Cell, Graph, State, own};
 use crate::fault::{Fault, pack_fault};
 
 /// Fills in, from the git graph, which heads each new value contains and which it forces away. Refuses what a policy
-/// protects.
+/// protects. `come` is what the push brings, and is not in the repository yet.
 pub(super) fn update(
     cell: &Cell,
     state: &State,
     shown: &BTreeMap<Vec<u8>, Oid>,
     verdicts: &mut [Verdict],
-    spool: Option<&Received>,
+    come: Option<&(Quarantine, Received)>,
     push: &Push,
 ) -> Result<Update, Fault> {
     let protected = state.fold().policy().protected;
+    let graph = cell.graph(come.map(|(quarantine, _)| quarantine));
+    let fault = pack_fault(*cell.id(), "walk");
     let mut changes = Vec::new();
     let moves = |verdict: &&mut Verdict| {
         verdict.refusal.is_none() && verdict.command.old != verdict.command.new
@@ -29,7 +31,7 @@ pub(super) fn update(
         let command = &verdict.command;
         let name = RefName::new(&command.name).expect("refused above when it is no ref name");
         let visible = shown.get(&command.name).copied();
-        let change = change(cell, state, name, own(&command.new), visible)?;
+        let change = change(graph, state, name, own(&command.new), visible).map_err(&fault)?;
         let takes_away = change.new.is_zero() || !change.forced.is_empty();
         if takes_away && protected.contains(&change.name) {
             let reason = VoidReason::Protected;
@@ -49,7 +51,7 @@ pub(super) fn update(
     changes.sort_by(|a: &Change, b: &Change| a.name.cmp(&b.name));
     changes.dedup_by(|a, b| a.name == b.name);
     let head = head_after(state, &changes, push.head.as_ref());
-    let pack = spool.map(|spool| PackHint {
+    let pack = come.map(|(_, spool)| PackHint {
         blake3: spool.blake3(),
         bytes: spool.bytes(),
     });
@@ -63,23 +65,15 @@ pub(super) fn update(
 /// A head whose objects are not here is neither contained nor forced: nobody has seen it, and it stays a head. The
 /// same goes for the other heads of a divergent ref, unless the new value contains them.
 pub(crate) fn change(
-    cell: &Cell,
+    graph: Graph<'_>,
     state: &State,
     name: RefName,
     new: Oid,
     visible: Option<Oid>,
-) -> Result<Change, Fault> {
-    let fault = pack_fault(*cell.id(), "walk");
+) -> Result<Change, gitback_pack::Fault> {
     let (mut contained, mut forced) = (Vec::new(), Vec::new());
     for head in state.fold().heads_of(&name) {
-        let inside = head.oid.is_zero()
-            || (!new.is_zero()
-                && cell.repo().has(&git(head.oid)).map_err(&fault)?
-                && cell
-                    .repo()
-                    .is_ancestor(&git(head.oid), &git(new))
-                    .map_err(&fault)?);
-        if inside {
+        if graph.contains(head.oid, new)? {
             contained.push(head.update);
         } else if visible == Some(head.oid) {
             forced.push(head.update);

@@ -403,6 +403,7 @@ impl<'a> Intake<'a> {
 
     /// The first update whose claim to contain another is not true in the graph.
     fn first_lie(&self, state: &State, fresh: &[Verified]) -> Result<Option<EnvelopeId>, Refusal> {
+        let graph = self.cell.graph(self.pack.as_ref().map(|(come, _)| come));
         for envelope in fresh {
             let Act::Update(update) = &envelope.statement().act else {
                 continue;
@@ -416,29 +417,14 @@ impl<'a> Intake<'a> {
                     let Some(old) = in_batch.or_else(|| state.oid_of(claimed, &change.name)) else {
                         continue;
                     };
-                    let contained = old.is_zero()
-                        || (!change.new.is_zero() && self.reaches(old, change.new)?);
-                    if !contained {
+                    let contained = graph.contains(old, change.new);
+                    if !contained.map_err(|fault| ours_pack(&fault))? {
                         return Ok(Some(*envelope.id()));
                     }
                 }
             }
         }
         Ok(None)
-    }
-
-    fn reaches(&self, old: Oid, new: Oid) -> Result<bool, Refusal> {
-        let answer = match &self.pack {
-            Some((quarantine, _)) => quarantine
-                .has(&git(old))
-                .and_then(|has| Ok(has && quarantine.is_ancestor(&git(old), &git(new))?)),
-            None => self
-                .cell
-                .repo()
-                .has(&git(old))
-                .and_then(|has| Ok(has && self.cell.repo().is_ancestor(&git(old), &git(new))?)),
-        };
-        answer.map_err(|fault| ours_pack(&fault))
     }
 }
 

@@ -95,9 +95,10 @@ fn who_looks_things_up_meanwhile_goes_on() {
     let (repository, blobs) = repository(home.path(), 12);
     let small = repository.small_objects().expect("objects");
     let quarantine = repository.quarantine();
-    let all = repository
-        .quarantined_objects(quarantine.path().expect("room"))
-        .expect("objects");
+    let path = quarantine.path().expect("room");
+    let none = crate::objects::Opened::at(&path.join("pack")).expect("no packs");
+    let all = repository.quarantined_objects(path, &none);
+    let all = all.expect("objects");
     let read = |objects: &crate::objects::Objects| {
         for blob in &blobs {
             assert_eq!(objects.read(blob).expect("it is there").len(), 100);
