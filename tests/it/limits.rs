@@ -63,13 +63,22 @@ fn a_push_over_a_limit_is_refused_with_the_limit_and_the_next_one_is_taken() {
     push_all(mars, &work);
     let before = snapshot(mars);
     let daemon = fleet.envoy(0);
-    for (mebibytes, why) in [
-        (96, "too much memory to unpack"),
-        (33, "more than 33554432 bytes when it is unpacked"),
+    for (mebibytes, why, field) in [
+        (
+            96,
+            "the pack takes more than 67108864 bytes of memory",
+            "pack_max_memory_bytes",
+        ),
+        (
+            33,
+            "more than 33554432 bytes when it is unpacked",
+            "pack_max_unpacked_bytes",
+        ),
     ] {
         commit_zeroes(mars, &work, mebibytes);
         let said = fails(mars.git(&work, ["push", "gitback", "main"]), 1);
-        says(&said, &[why, "hint: ", "envoy.toml: pack_max_bytes"]);
+        let way_out = format!("hint: who runs mars can raise {field} in its envoy.toml");
+        says(&said, &[&format!("{why} ({field} = "), &way_out]);
         assert_eq!(snapshot(mars), before);
         assert_eq!(left_behind(daemon.root()), Vec::<String>::new());
         done(mars.git(&work, ["reset", "--quiet", "--hard", "HEAD^"]));
@@ -157,7 +166,7 @@ fn an_envoy_that_allows_less_refuses_for_itself_alone() {
         &pushed.stderr,
         &[
             "replicated to 2 of 3 envoys (mars, titan)",
-            "venus refused: venus: more than 33554432 bytes when it is unpacked",
+            "venus refused: venus: more than 33554432 bytes when it is unpacked (pack_max_unpacked_bytes = 33554432)",
         ],
     );
     assert_eq!(served(fleet.person(2), NOTES), served(&mars, NOTES));

@@ -16,6 +16,7 @@ mod kept;
 mod packs;
 
 pub(crate) use kept::KeepReplaced;
+pub(crate) use packs::{field, over};
 
 /// Most peers one envoy may have in its configuration.
 pub const PEERS_MAX: usize = 1024;

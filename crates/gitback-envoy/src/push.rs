@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use gitback_envelope::{EnvelopeId, RefName};
 use gitback_identity::PuddleKey;
 use gitback_pack::receive::{Command, Request, Session};
-use gitback_pack::{Incoming, Kind, Limits, Quarantine, Received, Reject};
+use gitback_pack::{Bound, Incoming, Kind, Limits, Quarantine, Received, Reject};
 
 use crate::aftermath;
 use crate::cell::Cell;
+use crate::config::{field, over};
 use crate::daemon::{Envoy, chain};
 use crate::fanout::{Answer, Fanout, Outcome};
 use crate::fault::{Fault, pack_fault};
@@ -132,19 +133,10 @@ pub(crate) fn receive(
         Ok(quarantine) => quarantine,
         Err(reject) => {
             fanout.dropped();
-            let for_quota = match (&reject, quota) {
-                (Reject::TooLarge { limit }, Some(quota)) => {
-                    let is_own = quota.refuses(limit.saturating_add(1));
-                    is_own.then(|| quota.refusal(envoy.name()))
-                }
-                _ => None,
-            };
-            let by_quota = for_quota.is_some();
-            let problem = for_quota.unwrap_or_else(|| chain(&reject));
+            let (problem, hint) = not_taken(envoy, &reject, quota);
             refuse_all(&mut verdicts, &problem);
-            if reject.is_over_limit() && !by_quota {
-                let name = envoy.name();
-                session.message(&format!("hint: what {name} takes is set in its envoy.toml: pack_max_bytes and what goes with it"))?;
+            if let Some(hint) = hint {
+                session.message(&hint)?;
             }
             return finish(session, Err(problem), &verdicts);
         }
@@ -314,6 +306,25 @@ fn wishes(options: &[Vec<u8>]) -> Result<Wishes, String> {
         }
     }
     Ok(wishes)
+}
+
+/// Why a pack is not taken, and a line with the way out if it is for a limit.
+fn not_taken(envoy: &Envoy, reject: &Reject, quota: Option<Quota>) -> (String, Option<String>) {
+    let Reject::OverLimit { bound, limit } = reject else {
+        return (chain(reject), None);
+    };
+    if *bound == Bound::Input
+        && let Some(quota) = quota
+        && quota.refuses(limit.saturating_add(1))
+    {
+        return (quota.refusal(envoy.name()), None);
+    }
+    let hint = format!(
+        "hint: who runs {} can raise {} in its envoy.toml; fewer commits at a time may come in as it is",
+        envoy.name(),
+        field(*bound)
+    );
+    (over(reject, &envoy.pack_limits()), Some(hint))
 }
 
 /// Takes the pack into a quarantine and checks it. The error is a line for the client.

@@ -214,16 +214,18 @@ pub enum Reject {
     /// The stream ended before the pack did.
     #[error("the pack ends early")]
     Truncated,
-    /// The pack has more bytes than allowed.
-    #[error("the pack is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit in bytes.
+    /// The pack, or the walk from its tips, costs more than allowed.
+    #[error("{}", bound.broken(*limit))]
+    OverLimit {
+        /// Of what it is too much.
+        bound: Bound,
+        /// How much there may be. Of processor time a small pack gets less than what was set.
         limit: u64,
     },
     /// More of something than allowed.
     #[error("more than {limit} {what}")]
     TooMany {
-        /// Of what: "objects", "push options".
+        /// Of what: "commits", "push options".
         what: &'static str,
         /// The limit.
         limit: u64,
@@ -235,12 +237,6 @@ pub enum Reject {
         free_percent: u8,
         /// More than this has to be.
         needed_percent: u8,
-    },
-    /// Unpacking takes more processor time or memory than allowed.
-    #[error("the pack takes too much {what} to unpack")]
-    TooCostly {
-        /// "processor time" or "memory".
-        what: &'static str,
     },
     /// A thin pack builds on objects that are not here.
     #[error("the pack builds on objects that are not here")]
@@ -289,10 +285,49 @@ impl Reject {
     /// Whether the pack costs more than its receiver allows; another one may take it.
     #[must_use]
     pub fn is_over_limit(&self) -> bool {
-        matches!(
-            self,
-            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooCostly { .. }
-        )
+        matches!(self, Self::OverLimit { .. } | Self::TooMany { .. })
+    }
+}
+
+/// What a pack may have or take only so much of: a field of [`Limits`](crate::Limits).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// `input_bytes`.
+    Input,
+    /// `objects`.
+    Objects,
+    /// `unpacked_bytes`.
+    Unpacked,
+    /// `delta_depth`.
+    DeltaDepth,
+    /// `cpu_seconds`.
+    ProcessorTime,
+    /// `memory_bytes`.
+    Memory,
+}
+
+impl Bound {
+    /// That it is broken, as a sentence.
+    fn broken(self, limit: u64) -> String {
+        match self {
+            Self::Input => format!("the pack is larger than {limit} bytes"),
+            Self::Unpacked => format!("more than {limit} bytes when it is unpacked"),
+            Self::Objects | Self::DeltaDepth => format!("more than {}", self.amount(limit)),
+            Self::ProcessorTime | Self::Memory => {
+                format!("the pack takes more than {}", self.amount(limit))
+            }
+        }
+    }
+
+    /// So much of it.
+    fn amount(self, limit: u64) -> String {
+        match self {
+            Self::Input | Self::Unpacked => format!("{limit} bytes"),
+            Self::Objects => format!("{limit} objects"),
+            Self::DeltaDepth => format!("{limit} deltas on top of each other"),
+            Self::ProcessorTime => format!("{limit} seconds of processor time"),
+            Self::Memory => format!("{limit} bytes of memory"),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 
-use crate::Fault;
+use crate::{Bound, Fault};
 
 /// How much of the end of a process's stderr is kept.
 const STDERR_MAX: usize = 16 * 1024;
@@ -20,6 +20,14 @@ const STDERR_MAX: usize = 16 * 1024;
 const LOOK: Duration = Duration::from_millis(20);
 /// How much of one line is shown.
 const LINE_MAX: usize = 512;
+
+/// What git says when it gets no more memory.
+const NO_MEMORY: &[&str] = &[
+    "Out of memory",
+    "out of memory",
+    "unable to create thread",
+    "mmap failed",
+];
 
 /// What no repository and no machine may change about the git that we run.
 const OVERRIDES: &[&str] = &[
@@ -250,6 +258,20 @@ impl Finished {
         self.status.signal()
     }
 
+    /// What it was given too little of, if that has ended it.
+    pub(crate) fn lacked(&self) -> Option<Bound> {
+        if self.signal() == Some(Signal::XCPU.as_raw()) {
+            return Some(Bound::ProcessorTime);
+        }
+        // What follows from it, such as an object that cannot be read, comes after it. Only the beginning of a line is git's
+        // own for certain.
+        let mut lines = self.stderr.lines().map(unlabelled);
+        let begins = lines.any(|line| NO_MEMORY.iter().any(|text| line.starts_with(text)));
+        let last = self.last_line();
+        let is_memory = begins || NO_MEMORY.iter().any(|text| last.contains(text));
+        is_memory.then_some(Bound::Memory)
+    }
+
     /// The last line of stderr, bounded and printable, or the exit status.
     pub(crate) fn last_line(&self) -> String {
         let line = self
@@ -277,14 +299,32 @@ impl Finished {
     }
 }
 
+fn unlabelled(line: &str) -> &str {
+    let rest = line.strip_prefix("fatal: ");
+    rest.or_else(|| line.strip_prefix("error: "))
+        .unwrap_or(line)
+}
+
 /// A line of git's as we show it: without its label, printable, bounded.
 pub(crate) fn bounded(line: &str) -> String {
-    let line = line
-        .strip_prefix("fatal: ")
-        .or_else(|| line.strip_prefix("error: "))
-        .unwrap_or(line);
-    line.chars()
+    unlabelled(line)
+        .chars()
         .take(LINE_MAX)
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_a_process_is_known() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do :; done"]);
+        let running = Running::spawn(command, "nothing").expect("it starts");
+        running.limit(Resource::Cpu, 1).expect("it runs");
+        let finished = running.finish().expect("it ends");
+        assert_eq!(finished.lacked(), Some(Bound::ProcessorTime));
+    }
 }

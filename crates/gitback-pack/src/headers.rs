@@ -8,7 +8,7 @@ use gix::odb::pack::data::entry::Header;
 use gix::odb::pack::{data::Entry, index};
 use gix::zlib::{Decompress, FlushDecompress, Inflate, Status};
 
-use crate::{Fault, Limits, Reject};
+use crate::{Bound, Fault, Limits, Reject};
 
 /// How much of the pack is read at once, in bytes.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -44,12 +44,11 @@ impl Extent {
     }
 
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), Reject> {
-        let too_many = |what, limit| Err(Reject::TooMany { what, limit });
         if self.unpacked_bytes > limits.unpacked_bytes {
-            return too_many("bytes when it is unpacked", limits.unpacked_bytes);
+            return Err(limits.broken(Bound::Unpacked));
         }
         if self.delta_depth > limits.delta_depth {
-            return too_many("deltas on top of each other", limits.delta_depth.into());
+            return Err(limits.broken(Bound::DeltaDepth));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Resource, Signal};
+use rustix::process::Resource;
 
 use crate::bulk::Bulk;
 use crate::git::{Finished, Running, bounded};
@@ -14,7 +14,9 @@ use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
 use crate::quick::{self, Quick};
 use crate::severity::{objects_argument, strict_argument};
 use crate::spool::Spooling;
-use crate::{Fault, Gathered, Incoming, Oid, Quarantine, Received, Reject, free_percent, headers};
+use crate::{
+    Bound, Fault, Gathered, Incoming, Oid, Quarantine, Received, Reject, free_percent, headers,
+};
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -58,6 +60,26 @@ impl Limits {
         let first = CPU_FIRST.max(self.cpu_seconds / CPU_PART);
         let earned = first.saturating_add(bytes / CPU_SECOND_BYTES);
         earned.min(self.cpu_seconds)
+    }
+
+    /// How much there may be of one thing.
+    #[must_use]
+    pub fn of(&self, bound: Bound) -> u64 {
+        match bound {
+            Bound::Input => self.input_bytes,
+            Bound::Objects => self.objects.into(),
+            Bound::Unpacked => self.unpacked_bytes,
+            Bound::DeltaDepth => self.delta_depth.into(),
+            Bound::ProcessorTime => self.cpu_seconds,
+            Bound::Memory => self.memory_bytes,
+        }
+    }
+
+    pub(crate) fn broken(&self, bound: Bound) -> Reject {
+        Reject::OverLimit {
+            bound,
+            limit: self.of(bound),
+        }
     }
 }
 
@@ -205,10 +227,7 @@ impl Quarantine {
             })?;
         let objects = object_count(&header)?;
         if objects > limits.objects {
-            return Err(Reject::TooMany {
-                what: "objects",
-                limit: limits.objects.into(),
-            });
+            return Err(limits.broken(Bound::Objects));
         }
         let mut tee = Tee::begin(self, limits, incoming, objects, there);
         if strict && (1..=quick::OBJECTS_MAX).contains(&objects) {
@@ -294,8 +313,8 @@ impl Indexer {
         }
     }
 
-    /// Whether the pack needs nothing that is not in it.
-    fn finish(self, limits: &Limits) -> Result<bool, Reject> {
+    /// Whether the pack, of so many bytes, needs nothing that is not in it.
+    fn finish(self, limits: &Limits, bytes: u64) -> Result<bool, Reject> {
         let Self { input, mut running } = self;
         drop(input);
         let output = running.stdout();
@@ -327,7 +346,7 @@ impl Indexer {
         if is_named && finished.status.code() == Some(1) && !complains {
             return Ok(false);
         }
-        Err(refusal(&finished, limits))
+        Err(refusal(&finished, limits, bytes))
     }
 }
 
@@ -433,9 +452,8 @@ impl<'a> Tee<'a> {
             Sink::Nowhere | Sink::Held | Sink::Bulk(_) | Sink::Indexer(_) => {}
         }
         self.spool.write(bytes)?;
-        let limit = self.limits.input_bytes;
-        if self.spool.bytes() > limit {
-            return Err(Reject::TooLarge { limit });
+        if self.spool.bytes() > self.limits.input_bytes {
+            return Err(self.limits.broken(Bound::Input));
         }
         if self.spool.bytes() >= self.next_look {
             self.next_look = self.spool.bytes().saturating_add(ROOM_EVERY);
@@ -467,13 +485,13 @@ impl<'a> Tee<'a> {
 
     /// Starts git, which gets all that is here already.
     fn hand_to_git(&self) -> Result<Indexer, Fault> {
+        let bytes = self.spool.bytes();
         let mut indexer = self.quarantine.start_indexer(self.limits, Look::Whole)?;
-        let now = self.limits.cpu_for(self.spool.bytes());
-        let most = self.limits.cpu_seconds;
+        let (now, most) = (self.limits.cpu_for(bytes), self.limits.cpu_seconds);
         indexer.running.limit_for_now(Resource::Cpu, now, most)?;
         let mut follower = self.spool.follow();
         let mut chunk = vec![0; CHUNK_BYTES];
-        let mut left = self.spool.bytes();
+        let mut left = bytes;
         while left > 0 && indexer.input.is_some() {
             let count = follower.read(&mut chunk, Duration::ZERO);
             let count = count.map_err(Fault::stream("read back a pack"))?;
@@ -493,6 +511,13 @@ impl<'a> Tee<'a> {
             self.limits.cpu_seconds,
         );
         indexer.running.limit_for_now(Resource::Cpu, now, most)
+    }
+
+    /// Has git do it, now that all is here.
+    fn indexed_by_git(&self) -> Result<Found, Reject> {
+        let indexer = self.hand_to_git()?;
+        let contained = indexer.finish(self.limits, self.spool.bytes())?;
+        Ok(Found::Indexed { contained })
     }
 
     fn look_for_room(&self) -> Result<(), Reject> {
@@ -526,10 +551,7 @@ impl<'a> Tee<'a> {
                     is_whole.then(|| Quick::look(&held, self.quarantine.repository(), self.limits));
                 match quick.flatten() {
                     Some(quick) => Found::Quick(quick),
-                    None => {
-                        let contained = self.hand_to_git()?.finish(self.limits)?;
-                        Found::Indexed { contained }
-                    }
+                    None => self.indexed_by_git()?,
                 }
             }
             Sink::Bulk(bulk) => {
@@ -542,14 +564,11 @@ impl<'a> Tee<'a> {
                 };
                 match found {
                     Some(contained) => Found::Bulk { contained },
-                    None => {
-                        let contained = self.hand_to_git()?.finish(self.limits)?;
-                        Found::Indexed { contained }
-                    }
+                    None => self.indexed_by_git()?,
                 }
             }
             Sink::Indexer(indexer) => {
-                let contained = indexer.finish(self.limits)?;
+                let contained = indexer.finish(self.limits, self.spool.bytes())?;
                 Found::Indexed { contained }
             }
         };
@@ -583,10 +602,6 @@ const CAUSES: &[(&str, Cause)] = &[
     ("object of unexpected type", Cause::BadObject),
     ("COLLISION", Cause::BadObject),
     ("exceeds maximum allowed size", Cause::TooLarge),
-    ("Out of memory", Cause::Memory),
-    ("out of memory", Cause::Memory),
-    ("unable to create thread", Cause::Memory),
-    ("mmap failed", Cause::Memory),
     ("unable to create temporary", Cause::Ours),
     ("unable to write", Cause::Ours),
     ("write error", Cause::Ours),
@@ -606,16 +621,18 @@ enum Cause {
     MissingObject,
     BadObject,
     TooLarge,
-    Memory,
     Ours,
 }
 
-/// Why the indexer ended, from how it ended and what it said.
-fn refusal(finished: &Finished, limits: &Limits) -> Reject {
-    if finished.signal() == Some(Signal::XCPU.as_raw()) {
-        return Reject::TooCostly {
-            what: "processor time",
-        };
+/// Why the indexer of a pack of so many bytes ended, from how it ended and what it said.
+fn refusal(finished: &Finished, limits: &Limits, bytes: u64) -> Reject {
+    match finished.lacked() {
+        Some(bound @ Bound::ProcessorTime) => {
+            let limit = limits.cpu_for(bytes);
+            return Reject::OverLimit { bound, limit };
+        }
+        Some(bound) => return limits.broken(bound),
+        None => {}
     }
     let last = finished.last_line();
     let cause = CAUSES
@@ -629,10 +646,7 @@ fn refusal(finished: &Finished, limits: &Limits) -> Reject {
             oid: first_oid(&last),
         },
         Some(Cause::BadObject) => bad_object(finished, last),
-        Some(Cause::TooLarge) => Reject::TooLarge {
-            limit: limits.input_bytes,
-        },
-        Some(Cause::Memory) => Reject::TooCostly { what: "memory" },
+        Some(Cause::TooLarge) => limits.broken(Bound::Input),
         Some(Cause::Ours) => finished.fault().into(),
         // Killed from outside: that says nothing about the pack.
         None if finished.signal().is_some() => finished.fault().into(),

@@ -66,7 +66,7 @@ pub use gix::ObjectId as Oid;
 pub use gix::objs::Kind;
 
 pub use blocks::{BLOCK_BYTES, BlockTree, blocks_of};
-pub use error::{Fault, OpenError, RefError, Reject};
+pub use error::{Bound, Fault, OpenError, RefError, Reject};
 pub use gather::Gathered;
 pub use graph::{Commit, Commits};
 pub use incoming::{Follower, Incoming};

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gitback_pack::fetch::{FetchError, PackReader};
-use gitback_pack::{Limits, Quarantine, Reject};
+use gitback_pack::{Bound, Limits, Quarantine, Reject};
 use gitback_peer::CallError;
 
 use super::CatchUpError;
 use super::budget::Budget;
 use crate::cell::Cell;
+use crate::config::over;
 use crate::daemon::{Envoy, chain};
 use crate::fault::{Fault, pack_fault};
 use crate::peers::Neighbour;
@@ -113,9 +114,12 @@ impl Route<'_> {
         drop(counted);
         budget.spend(bytes);
         let called = self.envoy.handle().block_on(call);
-        if let Err(reject @ Reject::TooLarge { .. }) = ingested {
-            return Err(Failed::TooMuch(self.rejected(reject)));
-        }
+        let ingested = match ingested {
+            Err(reject) if is_too_large(&reject) => {
+                return Err(Failed::TooMuch(self.rejected(reject)));
+            }
+            ingested => ingested,
+        };
         match called {
             // The sink closes when the pack is refused; then the reason is the pack's.
             Ok(Err(CallError::Local { .. })) if ingested.is_err() => {}
@@ -158,12 +162,10 @@ impl Route<'_> {
             reject @ Reject::Room { .. } => {
                 CatchUpError::Room(format!("{}: {reject}", self.envoy.name()))
             }
-            reject @ (Reject::TooMany { .. } | Reject::TooCostly { .. }) => {
-                CatchUpError::OverLimit {
-                    peer: self.neighbour.name().to_owned(),
-                    what: reject.to_string(),
-                }
-            }
+            reject if reject.is_over_limit() && !is_too_large(&reject) => CatchUpError::OverLimit {
+                peer: self.neighbour.name().to_owned(),
+                what: over(&reject, &self.envoy.pack_limits()),
+            },
             Reject::Broken(error) if FetchError::unknown(&error).is_some() => {
                 let oid = FetchError::unknown(&error).map(|oid| oid.to_string());
                 CatchUpError::Lacks {
@@ -181,6 +183,17 @@ impl Route<'_> {
     pub(super) fn ours(&self, fault: gitback_pack::Fault) -> CatchUpError {
         CatchUpError::Ours(pack_fault(*self.cell.id(), "store objects in")(fault))
     }
+}
+
+/// Whether it is larger than it was to be, which need not be the sender's fault.
+fn is_too_large(reject: &Reject) -> bool {
+    matches!(
+        reject,
+        Reject::OverLimit {
+            bound: Bound::Input,
+            ..
+        }
+    )
 }
 
 /// Counts what is read, and says so from time to time.

@@ -18,6 +18,7 @@ use gitback_peer::{
 
 use super::{CATCHES_UP, HAVES_MAX, ours, refusal};
 use crate::cell::{Admitted, Arrival, Cell, Foothold, State, Void, git};
+use crate::config::over;
 use crate::daemon::{Envoy, chain, tips_for_peer};
 use crate::fanout::{self, Fanout};
 
@@ -144,10 +145,7 @@ impl<'a> Intake<'a> {
                 return Err(refusal(RefusalKind::Disk, "disk", reason));
             }
             // Another envoy may take it: its sender is not to blame.
-            Err(reject) if reject.is_over_limit() => {
-                let reason = format!("{}: {reject}", self.envoy.name());
-                return Err(refusal(RefusalKind::Disk, "pack-limit", reason));
-            }
+            Err(reject) if reject.is_over_limit() => return Err(self.over_limit(&reject)),
             Err(reject) => return Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
         }
         Ok(())
@@ -399,6 +397,12 @@ impl<'a> Intake<'a> {
             Err(Reject::Fault(fault)) => Err(ours_pack(&fault)),
             Err(reject) => Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
         }
+    }
+
+    fn over_limit(&self, reject: &Reject) -> Refusal {
+        let why = over(reject, &self.envoy.pack_limits());
+        let reason = format!("{}: {why}", self.envoy.name());
+        refusal(RefusalKind::Disk, "pack-limit", reason)
     }
 
     /// The first update whose claim to contain another is not true in the graph.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use gitback_pack::receive::{Request, Session};
-use gitback_pack::{Expect, Limits, Oid, RefChange, Reject, Repository};
+use gitback_pack::{Bound, Expect, Limits, Oid, RefChange, Reject, Repository};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
@@ -357,6 +357,11 @@ fn feed(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let output = child.wait_with_output().expect("git ends");
     assert!(output.status.success());
     output.stdout
+}
+
+/// Whether a pack was refused for being too much of one thing.
+pub(crate) fn is_over<T>(result: &Result<T, Reject>, of: Bound) -> bool {
+    matches!(result, Err(Reject::OverLimit { bound, .. }) if *bound == of)
 }
 
 pub(crate) fn parse(hex: &str) -> Oid {
