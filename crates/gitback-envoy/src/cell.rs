@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use gitback_envelope::{Oid, Project};
 use gitback_identity::ProjectId;
 use gitback_log::Log;
-use gitback_pack::{InUse, Repository};
+use gitback_pack::{InUse, Limits, Repository};
 
 use crate::fault::{Fault, pack_fault};
 use crate::push::Ready;
@@ -145,11 +145,13 @@ impl Drop for CatchUpRight<'_> {
 }
 
 impl Cell {
-    /// Opens project `id` below the two folders, making what is missing.
+    /// Opens project `id` below the two folders, making what is missing. A walk through what is here may cost what a pack
+    /// may.
     pub(crate) fn open(
         id: ProjectId,
         repositories: &Path,
         envelopes: &Path,
+        limits: &Limits,
     ) -> Result<Self, Fault> {
         let project = id.to_string();
         let log_dir = envelopes.join(&project);
@@ -167,6 +169,7 @@ impl Cell {
         } else {
             Repository::create(&path).map_err(pack_fault(id, "create"))?
         };
+        repo.set_limits(limits);
         let (log, opened) = Log::open(&log_dir).map_err(|source| Fault::Log {
             doing: "open",
             project,
@@ -398,7 +401,8 @@ mod tests {
         let signature = founder.sign(&init.signing_bytes().expect("encodes"));
         let init = init.seal(signature).expect("the founder's");
         let id = init.statement().project;
-        let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes"));
+        let (projects, envelopes) = (dir.join("projects"), dir.join("envelopes"));
+        let cell = Cell::open(id, &projects, &envelopes, &Limits::default());
         (cell.expect("opens"), init)
     }
 
@@ -510,6 +514,7 @@ mod tests {
             id,
             &dir.path().join("projects"),
             &dir.path().join("envelopes"),
+            &Limits::default(),
         );
         let again = again.expect("opens");
         assert_eq!(again.lock().fold().verdict(&last), Verdict::Valid);

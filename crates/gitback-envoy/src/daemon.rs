@@ -362,8 +362,12 @@ pub fn run(
             what: "the runtime",
             source,
         })?;
-    let store =
-        Store::open(&layout.repositories_dir, &layout.envelopes_dir).map_err(RunError::Projects)?;
+    let store = Store::open(
+        &layout.repositories_dir,
+        &layout.envelopes_dir,
+        config.packs(),
+    )
+    .map_err(RunError::Projects)?;
     let address = config.listen();
     let bound = runtime
         .block_on(Server::bind(address))

@@ -345,16 +345,12 @@ fn unpack<R: Read, W: Write>(
     trace.step("pack");
     let wanting = verdicts.iter().filter(|verdict| verdict.wants_objects());
     let tips: Vec<_> = wanting.map(|verdict| verdict.command.new).collect();
-    if quarantine.check_connected(&tips).is_err() {
+    match quarantine.check_connected(&tips) {
+        Ok(()) => {}
+        // For each alone nothing is left.
+        Err(reject) if reject.is_over_limit() => return Err(reject),
         // Find out which: one broken branch must not stop the others.
-        for verdict in verdicts
-            .iter_mut()
-            .filter(|verdict| verdict.wants_objects())
-        {
-            if let Err(reject) = quarantine.check_connected(&[verdict.command.new]) {
-                verdict.refusal = Some(chain(&reject));
-            }
-        }
+        Err(_) => refuse_unconnected(&quarantine, verdicts)?,
     }
     for verdict in verdicts
         .iter_mut()
@@ -368,6 +364,21 @@ fn unpack<R: Read, W: Write>(
     }
     trace.step("connectivity");
     Ok(Some((quarantine, ingested.pack)))
+}
+
+/// Refuses those refs whose new values need something that is nowhere. The error is about all of them.
+fn refuse_unconnected(quarantine: &Quarantine, verdicts: &mut [Verdict]) -> Result<(), Reject> {
+    let wanting = verdicts
+        .iter_mut()
+        .filter(|verdict| verdict.wants_objects());
+    for verdict in wanting {
+        match quarantine.check_connected(&[verdict.command.new]) {
+            Ok(()) => {}
+            Err(reject) if reject.is_over_limit() => return Err(reject),
+            Err(reject) => verdict.refusal = Some(chain(&reject)),
+        }
+    }
+    Ok(())
 }
 
 /// Syncs what came, brings in what is newer elsewhere, waits for those who go first, and commits.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gitback_identity::ProjectId;
+use gitback_pack::Limits;
 
 use crate::cell::Cell;
 use crate::fault::Fault;
@@ -36,6 +37,8 @@ const PROJECTS_MAX: usize = 20_000;
 pub(crate) struct Store {
     repositories: PathBuf,
     envelopes: PathBuf,
+    /// What a walk through a repository may cost.
+    limits: Limits,
     cells: RwLock<BTreeMap<ProjectId, Arc<Cell>>>,
     /// Projects that are on the disk and could not be opened, or not be used any more, each with the reason.
     unopened: Mutex<BTreeMap<ProjectId, String>>,
@@ -48,7 +51,11 @@ pub(crate) struct Store {
 impl Store {
     /// Opens every project below the two folders. One that cannot be opened is reported and left alone; the others
     /// are served.
-    pub(crate) fn open(repositories: &Path, envelopes: &Path) -> Result<Self, Fault> {
+    pub(crate) fn open(
+        repositories: &Path,
+        envelopes: &Path,
+        limits: Limits,
+    ) -> Result<Self, Fault> {
         use std::os::unix::fs::DirBuilderExt as _;
         for path in [repositories, envelopes] {
             std::fs::DirBuilder::new()
@@ -68,6 +75,7 @@ impl Store {
         let store = Self {
             repositories: repositories.to_owned(),
             envelopes: envelopes.to_owned(),
+            limits,
             cells: RwLock::default(),
             unopened: Mutex::default(),
             given_up: Mutex::default(),
@@ -82,7 +90,7 @@ impl Store {
                 }
                 continue;
             }
-            match Cell::open(id, repositories, envelopes) {
+            match Cell::open(id, repositories, envelopes, &limits) {
                 Ok(cell) => drop(store.write().insert(id, Arc::new(cell))),
                 Err(error) => {
                     let reason = chain(&error);
@@ -185,7 +193,12 @@ impl Store {
         if held >= PROJECTS_MAX {
             return Err(Fault::TooManyProjects);
         }
-        let cell = Arc::new(Cell::open(*id, &self.repositories, &self.envelopes)?);
+        let cell = Arc::new(Cell::open(
+            *id,
+            &self.repositories,
+            &self.envelopes,
+            &self.limits,
+        )?);
         self.unopened().remove(id);
         self.write().insert(*id, Arc::clone(&cell));
         Ok(cell)

@@ -46,6 +46,14 @@ pub enum Fault {
         /// The last line it printed to stderr, bounded, or its exit status.
         message: String,
     },
+    /// A look at what is here costs more than allowed.
+    #[error("git rev-list takes more than {}", bound.amount(*limit))]
+    OverLimit {
+        /// Of what it is too much.
+        bound: Bound,
+        /// How much there may be.
+        limit: u64,
+    },
     /// The object store could not be read.
     #[error("cannot read object {oid}")]
     ReadObject {

@@ -10,7 +10,9 @@ use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, prlimit, waitid,
+};
 
 use crate::{Bound, Fault};
 
@@ -20,6 +22,8 @@ const STDERR_MAX: usize = 16 * 1024;
 const LOOK: Duration = Duration::from_millis(20);
 /// How much of one line is shown.
 const LINE_MAX: usize = 512;
+/// In what the system counts the processor time of a process: `USER_HZ`, part of its interface.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// What git says when it gets no more memory.
 const NO_MEMORY: &[&str] = &[
@@ -182,6 +186,11 @@ impl Running {
 
     /// Waits for the end.
     pub(crate) fn finish(mut self) -> Result<Finished, Fault> {
+        let taken = self.wait_and_look();
+        self.reap(taken.unwrap_or_default())
+    }
+
+    fn reap(mut self, taken: Duration) -> Result<Finished, Fault> {
         let status = self.child.wait().map_err(Fault::stream("wait for git"))?;
         self.ended = true;
         let stderr = self
@@ -192,8 +201,24 @@ impl Running {
         Ok(Finished {
             verb: self.verb,
             status,
+            taken,
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
         })
+    }
+
+    /// Waits for the end and looks how much processor time it has taken, which nobody can tell of a process that was
+    /// waited for.
+    fn wait_and_look(&mut self) -> Option<Duration> {
+        // It may wait for the end of its input.
+        drop(self.child.stdin.take());
+        let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(error) = waitid(WaitId::Pid(self.pid()), end) {
+            if error != rustix::io::Errno::INTR {
+                return None;
+            }
+        }
+        let stat = format!("/proc/{}/stat", self.child.id());
+        ticks(&std::fs::read_to_string(stat).ok()?)
     }
 
     /// The same, unless `stop` says that it is to be killed: then nothing.
@@ -204,7 +229,8 @@ impl Running {
         loop {
             let ended = self.child.try_wait();
             if ended.map_err(Fault::stream("wait for git"))?.is_some() {
-                return self.finish().map(Some);
+                // It was waited for, so that nobody can tell what it has taken.
+                return self.reap(Duration::ZERO).map(Some);
             }
             if stop() {
                 return Ok(None);
@@ -228,6 +254,23 @@ impl Drop for Running {
     }
 }
 
+/// What a process has taken, with the children that it has waited for, from what the system says of it.
+///
+/// Source: proc_pid_stat(5), fields 14 to 17.
+fn ticks(stat: &str) -> Option<Duration> {
+    // The second field is the program's name, in which anything may stand.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields = rest.split_ascii_whitespace().skip(11).take(4);
+    let ticks: Option<Vec<u64>> = fields.map(|field| field.parse().ok()).collect();
+    let ticks = ticks.filter(|fields| fields.len() == 4)?;
+    let ticks = ticks
+        .iter()
+        .fold(0_u64, |sum, one| sum.saturating_add(*one));
+    Some(Duration::from_millis(
+        ticks.saturating_mul(1000 / TICKS_PER_SECOND),
+    ))
+}
+
 /// Keeps the last [`STDERR_MAX`] bytes of a stream.
 fn tail(mut pipe: impl Read) -> Vec<u8> {
     let mut kept = Vec::new();
@@ -246,6 +289,8 @@ fn tail(mut pipe: impl Read) -> Vec<u8> {
 pub(crate) struct Finished {
     verb: &'static str,
     pub(crate) status: ExitStatus,
+    /// Processor time; nothing where the system does not tell.
+    pub(crate) taken: Duration,
     pub(crate) stderr: String,
 }
 
@@ -319,12 +364,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_ended_a_process_is_known() {
+    fn the_time_of_a_process_is_in_what_the_system_says_of_it() {
+        let stat = "7 (a) b (c) Z 1 7 7 0 -1 4 9 0 0 0 150 25 3 2 20 0 1 0 99 0 0";
+        assert_eq!(ticks(stat), Some(Duration::from_millis(1800)));
+        assert_eq!(ticks("7 (a) Z 1 7"), None);
+        assert_eq!(ticks("7"), None);
+    }
+
+    #[test]
+    fn what_a_process_has_taken_is_known_when_it_has_ended() {
         let mut command = Command::new("sh");
         command.args(["-c", "while :; do :; done"]);
         let running = Running::spawn(command, "nothing").expect("it starts");
         running.limit(Resource::Cpu, 1).expect("it runs");
         let finished = running.finish().expect("it ends");
         assert_eq!(finished.lacked(), Some(Bound::ProcessorTime));
+        // The system counts for the limit in another way.
+        let taken = finished.taken;
+        assert!(taken >= Duration::from_millis(500), "{taken:?}");
     }
 }

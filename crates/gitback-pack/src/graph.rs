@@ -10,7 +10,7 @@ use std::process::Stdio;
 use rustix::process::Resource;
 
 use crate::git::Running;
-use crate::outgoing::quarantined;
+use crate::outgoing::{quarantined, unlisted};
 use crate::{Fault, Limits, Oid, Quarantine, Reject};
 
 /// Longest line of the list: a commit and some thousand parents.
@@ -91,7 +91,7 @@ impl Quarantine {
     /// # Errors
     ///
     /// [`Reject::MissingObject`] when one of them is neither here nor in the repository;
-    /// [`Reject::TooMany`] when there are more than `limits` says; [`Reject::Fault`].
+    /// [`Reject::TooMany`] when there are more than `limits` says; [`Reject::OverLimit`]; [`Reject::Fault`].
     pub fn commits(&self, tips: &[Oid], limits: &Limits) -> Result<Commits, Reject> {
         let directory = self.repository().spool_path();
         let file =
@@ -139,7 +139,7 @@ impl Quarantine {
         let mut file = written_list.map_err(Fault::stream("write a list of commits"))?;
         let finished = running.finish()?;
         if !finished.succeeded() {
-            return Err(crate::outgoing::missing_object(&finished));
+            return Err(unlisted(&finished, limits));
         }
         written.map_err(Fault::stream("write to git rev-list"))?;
         file.rewind()

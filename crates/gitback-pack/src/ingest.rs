@@ -218,6 +218,7 @@ impl Quarantine {
         there: Option<&Path>,
     ) -> Result<Ingested, Reject> {
         self.opened.take();
+        self.limits = *limits;
         let strict = look == Look::Whole;
         let mut header = [0; PACK_HEADER_BYTES];
         pack.read_exact(&mut header)

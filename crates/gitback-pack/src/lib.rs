@@ -28,6 +28,7 @@
 mod adopt;
 mod blocks;
 mod bulk;
+mod cost;
 mod delta;
 mod difference;
 mod error;

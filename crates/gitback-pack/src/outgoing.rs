@@ -4,9 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::Resource;
+
+use crate::cost::Spent;
 use crate::git::{self, Finished, Running};
 use crate::spool::Spooling;
-use crate::{Fault, Incoming, Oid, Reject, Repository, Spool, quick};
+use crate::{Fault, Incoming, Limits, Oid, Reject, Repository, Spool, quick};
 
 /// Length of a pack's header: signature, version, count of objects.
 pub(crate) const PACK_HEADER_BYTES: usize = 12;
@@ -14,20 +17,21 @@ pub(crate) const PACK_HEADER_BYTES: usize = 12;
 impl Repository {
     /// Whether everything that `tips` lead to is here.
     ///
-    /// What the refs lead to is taken as complete.
+    /// What the refs lead to is taken as complete. A look may take what a pack may: see [`Repository::set_limits`].
     ///
     /// # Errors
     ///
-    /// [`Fault`] if git cannot tell.
+    /// [`Fault`] if git cannot tell; [`Fault::OverLimit`].
     pub fn complete(&self, tips: &[Oid]) -> Result<bool, Fault> {
         // Mostly little is new, and a look at that costs less than a process does.
         if quick::is_complete(tips, self).is_some() {
             return Ok(true);
         }
         let command = git::command(self.path(), "rev-list")?;
-        match connected(command, tips) {
+        match connected(command, tips, &self.limits(), &Spent::default()) {
             Ok(()) => Ok(true),
             Err(Reject::Fault(fault)) => Err(fault),
+            Err(Reject::OverLimit { bound, limit }) => Err(Fault::OverLimit { bound, limit }),
             Err(_) => Ok(false),
         }
     }
@@ -116,25 +120,35 @@ pub(crate) fn quarantined(
     Ok(command)
 }
 
-/// Walks everything that `tips` lead to and the refs do not.
-pub(crate) fn connected(mut command: Command, tips: &[Oid]) -> Result<(), Reject> {
+/// Walks everything that `tips` lead to and the refs do not. All walks of one account together may take the processor
+/// time of a pack.
+pub(crate) fn connected(
+    mut command: Command,
+    tips: &[Oid],
+    limits: &Limits,
+    spent: &Spent,
+) -> Result<(), Reject> {
     if tips.is_empty() {
         return Ok(());
     }
     command
         .args(["--objects", "--stdin", "--not", "--all", "--quiet"])
         .stdin(Stdio::piped());
+    let seconds = spent.left_of(limits.cpu_seconds)?;
     let mut running = Running::spawn(command, "rev-list")?;
+    running.limit(Resource::Cpu, seconds)?;
+    running.limit(Resource::Data, limits.memory_bytes)?;
     let list: String = tips.iter().map(|oid| format!("{oid}\n")).collect();
     // When it ends before it has read everything, how it ends says why.
     let written = running.stdin().write_all(list.as_bytes());
     let finished = running.finish()?;
+    spent.add(finished.taken);
     if finished.succeeded() {
         return written
             .map_err(Fault::stream("write to git rev-list"))
             .map_err(Reject::from);
     }
-    Err(missing_object(&finished))
+    Err(unlisted(&finished, limits))
 }
 
 /// What rev-list prints when it meets a gap, as of git 2.30 to 2.50.
@@ -147,6 +161,14 @@ const GAPS: &[&str] = &[
     "unable to read",
     "not a valid object",
 ];
+
+/// Why rev-list has failed: for want of an object, or of what it may take.
+pub(crate) fn unlisted(finished: &Finished, limits: &Limits) -> Reject {
+    match finished.lacked() {
+        Some(bound) => limits.broken(bound),
+        None => missing_object(finished),
+    }
+}
 
 pub(crate) fn missing_object(finished: &Finished) -> Reject {
     let line = finished

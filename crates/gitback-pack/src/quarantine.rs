@@ -8,11 +8,12 @@ use std::sync::OnceLock;
 use gix::objs::Kind;
 use tempfile::TempDir;
 
+use crate::cost::Spent;
 use crate::objects::{Change, Objects, Opened, stems};
 use crate::outgoing::{connected, quarantined};
 use crate::quick::Quick;
 use crate::written::Written;
-use crate::{Fault, Oid, Reject, Repository};
+use crate::{Fault, Limits, Oid, Reject, Repository};
 
 /// Suffixes of the files of a pack, in the order in which they enter the repository.
 /// The index is last: git takes a pack for there only when it sees that.
@@ -36,6 +37,10 @@ pub struct Quarantine {
     /// Its one pack, where that was indexed in this process.
     pub(crate) quick: Option<Quick>,
     settled: Option<Settled>,
+    /// What its last pack might cost, and what walks from its tips may.
+    pub(crate) limits: Limits,
+    /// What these walks have taken.
+    walked: Spent,
 }
 
 /// Packs that are durable, but for their names.
@@ -68,16 +73,19 @@ impl Repository {
             contained: false,
             quick: None,
             settled: None,
+            limits: self.limits(),
+            walked: Spent::default(),
         }
     }
 }
 
 impl Quarantine {
-    /// Checks that everything `tips` lead to is here or in the repository.
+    /// Checks that everything `tips` lead to is here or in the repository. All such walks together may take as much
+    /// processor time as the pack, and each as much memory.
     ///
     /// # Errors
     ///
-    /// [`Reject::MissingObject`]; [`Reject::Fault`] if git cannot tell.
+    /// [`Reject::MissingObject`]; [`Reject::OverLimit`]; [`Reject::Fault`] if git cannot tell.
     pub fn check_connected(&self, tips: &[Oid]) -> Result<(), Reject> {
         if let Some(quick) = &self.quick {
             let connected = quick.is_connected(tips, &self.repository);
@@ -89,7 +97,7 @@ impl Quarantine {
             return Ok(());
         }
         let command = quarantined(self.repository.path(), self.path()?, "rev-list")?;
-        connected(command, tips)
+        connected(command, tips, &self.limits, &self.walked)
     }
 
     /// Whether all of these are among its own objects.

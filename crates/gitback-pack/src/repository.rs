@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use gix::objs::Kind;
@@ -18,7 +18,7 @@ use crate::objects::{Change, Kept, Objects, Opened};
 use crate::offered::Trees;
 use crate::recover::{self, Recovered};
 use crate::unreachable::Users;
-use crate::{Fault, Oid, OpenError};
+use crate::{Fault, Limits, Oid, OpenError};
 
 /// The configuration of every repository, whole. Opening one writes it anew when it differs.
 const CONFIG: &str = "\
@@ -65,6 +65,8 @@ struct Inner {
     /// Whoever takes packs away, or reads all of them, does so alone.
     upkeep: Mutex<()>,
     users: Mutex<Users>,
+    /// What a walk through what is here may cost.
+    limits: OnceLock<Limits>,
     objects: Kept,
     /// A sync of the names of packs has failed.
     unsynced: AtomicBool,
@@ -170,10 +172,21 @@ impl Repository {
                 damaged: Mutex::default(),
                 upkeep: Mutex::default(),
                 users: Mutex::default(),
+                limits: OnceLock::new(),
                 trees: Trees::default(),
                 _lock: lock,
             }),
         }
+    }
+
+    /// Says, once, what a walk through what is here may cost; else it is what a pack may by default.
+    pub fn set_limits(&self, limits: &Limits) {
+        // Whoever comes later has opened a repository that is open already.
+        let _ = self.inner.limits.set(*limits);
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.inner.limits.get().copied().unwrap_or_default()
     }
 
     /// Its directory, absolute.

@@ -251,7 +251,9 @@ mod tests {
         let handle: Handle = "notes".parse().expect("valid");
         let init = seal(Statement::init(&puddle, &handle), &founder);
         let id = init.statement().project;
-        let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes")).expect("opens");
+        let (projects, envelopes) = (dir.join("projects"), dir.join("envelopes"));
+        let limits = gitback_pack::Limits::default();
+        let cell = Cell::open(id, &projects, &envelopes, &limits).expect("opens");
         let tip = tip(cell.repo().path());
         let envoy = EnvoyKey::new(SecretKey::from_seed(&[5; 32]).public());
         let life = Incarnation::from_bytes(&[1; 16]);

@@ -191,7 +191,9 @@ mod tests {
         let handle: Handle = "notes".parse().expect("valid");
         let init = seal(vec![Statement::init(&puddle, &handle)], &founder);
         let id = ProjectId::derive(&puddle, &handle);
-        let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes")).expect("opens");
+        let (projects, envelopes) = (dir.join("projects"), dir.join("envelopes"));
+        let limits = gitback_pack::Limits::default();
+        let cell = Cell::open(id, &projects, &envelopes, &limits).expect("opens");
         let mut state = cell.lock();
         let own = EnvoyKey::new(key(254).public());
         let mut batch = init.clone();

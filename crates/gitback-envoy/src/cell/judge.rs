@@ -298,7 +298,9 @@ mod tests {
         let handle: Handle = "notes".parse().expect("valid");
         let init = seal(Statement::init(&puddle, &handle), &founder);
         let id = ProjectId::derive(&puddle, &handle);
-        let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes")).expect("opens");
+        let (projects, envelopes) = (dir.join("projects"), dir.join("envelopes"));
+        let limits = gitback_pack::Limits::default();
+        let cell = Cell::open(id, &projects, &envelopes, &limits).expect("opens");
         let envoy = EnvoyKey::new(SecretKey::from_seed(&[254; 32]).public());
         let life = Incarnation::from_bytes(&[1; 16]);
         let mut drafting = Drafting::outside(id, puddle, envoy, life, *init.id());
@@ -410,6 +412,7 @@ mod tests {
             id,
             &dir.path().join("projects"),
             &dir.path().join("envelopes"),
+            &gitback_pack::Limits::default(),
         )
         .expect("opens");
         let init = seal(Statement::init(&puddle, &handle), &founder);

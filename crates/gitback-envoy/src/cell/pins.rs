@@ -119,7 +119,8 @@ mod tests {
         let (second, first) = (delegations.remove(1), delegations.remove(0));
         let id = init.statement().project;
         let folder = |name| dir.path().join(name);
-        let open = || Cell::open(id, &folder("projects"), &folder("envelopes"));
+        let limits = gitback_pack::Limits::default();
+        let open = || Cell::open(id, &folder("projects"), &folder("envelopes"), &limits);
         let cell = open().expect("opens");
         let mut state = cell.lock();
         state.admit(vec![init]).expect("the disk works");

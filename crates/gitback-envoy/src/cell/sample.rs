@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use gitback_envelope::{Act, Change, EnvelopeId, Oid, RefName, Statement, Update, Verified};
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey};
+use gitback_pack::Limits;
 use tempfile::TempDir;
 
 use super::{Cell, Drafting};
@@ -137,7 +138,8 @@ impl Sample {
 fn open(dir: &Path) -> Cell {
     let handle: Handle = "notes".parse().expect("valid");
     let id = ProjectId::derive(&puddle(), &handle);
-    Cell::open(id, &dir.join("projects"), &dir.join("envelopes")).expect("opens")
+    let (projects, envelopes) = (dir.join("projects"), dir.join("envelopes"));
+    Cell::open(id, &projects, &envelopes, &Limits::default()).expect("opens")
 }
 
 fn founder() -> SecretKey {

@@ -404,7 +404,9 @@ mod tests {
         let init = seal(Statement::init(&puddle, &handle), &key);
         let id = init.statement().project;
         let folder = |name| dir.path().join(name);
-        let cell = Cell::open(id, &folder("projects"), &folder("envelopes")).expect("opens");
+        let (projects, envelopes) = (folder("projects"), folder("envelopes"));
+        let limits = gitback_pack::Limits::default();
+        let cell = Cell::open(id, &projects, &envelopes, &limits).expect("opens");
         let me = EnvoyKey::new(SecretKey::from_seed(&[5; 32]).public());
         let life = Incarnation::from_bytes(&[1; 16]);
         let mut drafting = Drafting::outside(id, puddle, me, life, *init.id());

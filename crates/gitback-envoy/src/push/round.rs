@@ -282,6 +282,7 @@ fn follow(envoy: &Envoy, cell: &Cell, state: &mut State, round: &mut [Ready]) {
 mod tests {
     use gitback_envelope::{Act, Incarnation, Statement};
     use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey};
+    use gitback_pack::Limits;
 
     use super::*;
     use crate::cell::Drafting;
@@ -334,7 +335,7 @@ mod tests {
         let init = seal(Statement::init(&puddle, &handle));
         let (first, id) = (*init.id(), ProjectId::derive(&puddle, &handle));
         let (projects, envelopes) = (dir.path().join("projects"), dir.path().join("envelopes"));
-        let cell = Cell::open(id, &projects, &envelopes).expect("opens");
+        let cell = Cell::open(id, &projects, &envelopes, &Limits::default()).expect("opens");
         let mut state = cell.lock();
         state.admit(vec![init]).expect("the disk works");
         let before = state.fold().digest();

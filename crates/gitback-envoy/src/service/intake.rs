@@ -395,6 +395,7 @@ impl<'a> Intake<'a> {
             Ok(()) => Ok(true),
             Err(Reject::MissingObject { .. }) => Ok(false),
             Err(Reject::Fault(fault)) => Err(ours_pack(&fault)),
+            Err(reject) if reject.is_over_limit() => Err(self.over_limit(&reject)),
             Err(reject) => Err(refusal(RefusalKind::Bad, "bad-pack", chain(&reject))),
         }
     }

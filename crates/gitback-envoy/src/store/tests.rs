@@ -23,7 +23,8 @@ impl Place {
 
     fn open(&self) -> Store {
         let folder = |name| self.0.path().join(name);
-        Store::open(&folder("projects"), &folder("envelopes")).expect("opens")
+        let limits = Limits::default();
+        Store::open(&folder("projects"), &folder("envelopes"), limits).expect("opens")
     }
 
     fn repositories(&self) -> Vec<String> {

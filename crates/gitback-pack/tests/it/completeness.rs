@@ -4,9 +4,9 @@ use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use gitback_pack::{Oid, Repository};
+use gitback_pack::{Bound, Fault, Limits, Oid, Reject, Repository};
 
-use crate::support::{Clone, World, git_command, parse};
+use crate::support::{Clone, World, git_command, is_over, parse};
 
 /// Twelve commits on what `main` points to: files in folders that come, change, move and go, two merges.
 fn grow(clone: &Clone) -> Oid {
@@ -117,4 +117,47 @@ fn what_a_ref_leads_to_counts_as_complete_and_nothing_else_does() {
     assert!(complete(&[long]));
     assert!(complete(&[tag]));
     assert!(complete(&[clone.oid("HEAD:end"), clone.oid("HEAD^{tree}")]));
+}
+
+#[test]
+fn a_walk_may_take_what_a_pack_may() {
+    let world = World::new();
+    let clone = world.clone_with_commit("clone");
+    // A folder whose list of files takes twenty mebibytes, which only git looks at.
+    let blob = clone.object("blob", b"one");
+    let file = |n| [format!("100644 {n:06}\0").as_bytes(), blob.as_slice()].concat();
+    let tree: Vec<u8> = (0..600_000).flat_map(file).collect();
+    let tree = clone.object("tree", &tree);
+    let commit = parse(&clone.git(&["commit-tree", "-m", "much", &tree.to_string()]));
+    put(&world.repository, &clone.pack_of(&[blob, tree]));
+    let pack = clone.pack_of(&[commit]);
+    let usual = Limits::default();
+    let walk = |limits: Limits| -> Result<(), Reject> {
+        let mut quarantine = world.repository.quarantine();
+        quarantine.ingest(&pack[..], &limits)?;
+        quarantine.check_connected(&[commit])
+    };
+    walk(usual).expect("all is there");
+    let little = Limits {
+        memory_bytes: 16 << 20,
+        ..usual
+    };
+    let refused = walk(little);
+    assert!(is_over(&refused, Bound::Memory), "{refused:?}");
+    let said = refused.expect_err("too much").to_string();
+    assert_eq!(said, "the pack takes more than 16777216 bytes of memory");
+    let refused = walk(Limits {
+        cpu_seconds: 0,
+        ..usual
+    });
+    assert!(is_over(&refused, Bound::ProcessorTime), "{refused:?}");
+    // The same of what is here.
+    put(&world.repository, &pack);
+    world.repository.set_limits(&little);
+    let looked = world.repository.complete(&[commit]);
+    let memory = Bound::Memory;
+    assert!(
+        matches!(&looked, Err(Fault::OverLimit { bound, .. }) if *bound == memory),
+        "{looked:?}"
+    );
 }

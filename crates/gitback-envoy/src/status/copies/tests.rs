@@ -27,7 +27,9 @@ fn seal(statement: Statement, key: &SecretKey) -> Verified {
 }
 
 fn open(dir: &Path, id: ProjectId, envelopes: &[Verified]) -> Cell {
-    let cell = Cell::open(id, &dir.join("projects"), &dir.join("envelopes")).expect("opens");
+    let (projects, logs) = (dir.join("projects"), dir.join("envelopes"));
+    let limits = gitback_pack::Limits::default();
+    let cell = Cell::open(id, &projects, &logs, &limits).expect("opens");
     cell.lock()
         .admit(envelopes.to_vec())
         .expect("the disk works");
