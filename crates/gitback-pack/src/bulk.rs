@@ -26,6 +26,7 @@ use gix::objs::Kind;
 use tempfile::TempPath;
 
 use crate::adopt::adopt;
+use crate::cost::Spent;
 use crate::headers::Extent;
 use crate::index::{Row, index};
 use crate::quick::rules::OBEYED_MAX;
@@ -144,12 +145,19 @@ impl Drop for Bulk {
 
 impl Bulk {
     /// Begins, unless it is git's from the beginning. The pack has to end, or to break off, before this is dropped.
-    pub(crate) fn begin(follower: Follower, objects: u32, limits: &Limits) -> Option<Self> {
+    ///
+    /// Whatever it takes of the processors is added to `spent`, which may not come to more than the pack may take.
+    pub(crate) fn begin(
+        follower: Follower,
+        objects: u32,
+        limits: &Limits,
+        spent: Arc<Spent>,
+    ) -> Option<Self> {
         if objects > OBJECTS_MAX || limits.memory_bytes < MEMORY_MAX {
             return None;
         }
         let turn = Turn::take()?;
-        let bounds = Arc::new(Bounds::new(limits, objects));
+        let bounds = Arc::new(Bounds::new(limits, objects, spent));
         let own = Arc::clone(&bounds);
         let see = move || {
             let seen = entries::see(follower, objects, &own);
@@ -183,12 +191,15 @@ impl Bulk {
     ) -> Option<bool> {
         let seen = self.seeing.take()?.join().ok()??;
         let file = File::open(pack).ok()?;
+        let mut clock = Clock::begin(&self.bounds);
         let mut checked = Checked::of(seen, &file, &self.bounds)?;
         let contained = checked.links_are_there(quarantine)?;
-        checked.look_at_files(quarantine, &file, &self.bounds)?;
+        checked.look_at_files(quarantine, &file, &self.bounds, &mut clock)?;
         let directory = quarantine.path().ok()?.join("pack");
         let placed = Placed::put(pack, &checked.index(sum)?, &directory, sum)?;
-        doubts::are_good(&checked.judge.doubtful, quarantine, &self.bounds.limits)?;
+        drop(clock);
+        let (doubtful, bytes) = (&checked.judge.doubtful, checked.spots.end);
+        doubts::are_good(doubtful, quarantine, &self.bounds, bytes)?;
         placed.keep();
         Some(contained)
     }
@@ -284,9 +295,9 @@ impl Checked {
         quarantine: &Quarantine,
         file: &File,
         bounds: &Bounds,
+        clock: &mut Clock<'_>,
     ) -> Option<()> {
         let here = quarantine.repository().small_objects().ok()?;
-        let mut clock = Clock::begin(bounds);
         let mut left = AGAIN_MAX;
         let mut trees = BTreeSet::new();
         let pack = Pack {
@@ -297,7 +308,7 @@ impl Checked {
             let bytes = match self.names.binary_search_by(|(name, _)| name.cmp(oid)) {
                 Ok(at) => {
                     let (_, index) = self.names.get(at)?;
-                    pack.read(*index, OBEYED_MAX, &mut left, &mut clock)
+                    pack.read(*index, OBEYED_MAX, &mut left, clock)
                 }
                 Err(_) => here.read_within(oid, Kind::Blob, OBEYED_MAX),
             };
@@ -310,7 +321,7 @@ impl Checked {
             trees.remove(&doubt.index);
         }
         for tree in trees {
-            let bytes = pack.read(tree, OBJECT_MAX, &mut left, &mut clock)?;
+            let bytes = pack.read(tree, OBJECT_MAX, &mut left, clock)?;
             self.judge.doubt(bounds, tree, Kind::Tree, &bytes)?;
         }
         Some(())

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::{Bound, Reject};
 
 /// What was taken so far, in microseconds.
@@ -33,6 +35,12 @@ impl Spent {
             left => Ok(left),
         }
     }
+}
+
+/// What this thread has taken of a processor since it began.
+pub(crate) fn of_this_thread() -> Duration {
+    let taken = clock_gettime(ClockId::ThreadCPUTime);
+    taken.try_into().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 use std::io::{ErrorKind, Read, Write as _};
 use std::path::Path;
 use std::process::{ChildStdin, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Resource;
 
 use crate::bulk::Bulk;
+use crate::cost::{self, Spent};
 use crate::git::{Finished, Running, bounded};
 use crate::objects::Objects;
 use crate::outgoing::{PACK_HEADER_BYTES, first_oid, quarantined};
@@ -45,7 +47,7 @@ pub struct Limits {
     pub unpacked_bytes: u64,
     /// Deltas that build on each other.
     pub delta_depth: u32,
-    /// Processor time of the indexer, in seconds over all of its threads. Of a small pack it gets less: a
+    /// Processor time in seconds, of all threads and processes that index it. Of a small pack they get less: a
     /// fifteenth of that, at least a minute, and a second more for every 256 KiB.
     pub cpu_seconds: u64,
     /// Memory of the indexer in bytes, mapped files not counted.
@@ -236,7 +238,7 @@ impl Quarantine {
         } else if strict && objects > 0 {
             tee.index()?;
         } else if objects > 0 {
-            tee.sink = Sink::Indexer(self.start_indexer(limits, look)?);
+            tee.sink = Sink::Indexer(self.start_indexer(limits, look, 0, &tee.spent)?);
         }
         tee.write(&header)?;
         tee.copy(&mut pack)?;
@@ -263,7 +265,16 @@ impl Quarantine {
         Objects::of_packs(&self.path()?.join("pack"))?.look_at_headers()
     }
 
-    fn start_indexer(&self, limits: &Limits, look: Look) -> Result<Indexer, Fault> {
+    /// Starts git for a pack of which so many bytes are here; it gets what others have left of the time for these.
+    fn start_indexer(
+        &self,
+        limits: &Limits,
+        look: Look,
+        bytes: u64,
+        spent: &Spent,
+    ) -> Result<Indexer, Reject> {
+        let now = spent.left_of(limits.cpu_for(bytes))?;
+        let most = spent.left_of(limits.cpu_seconds)?;
         let mut command = quarantined(self.repository().path(), self.path()?, "index-pack")?;
         command.args(["--stdin", "--fix-thin"]);
         match look {
@@ -279,7 +290,7 @@ impl Quarantine {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running::spawn(command, "index-pack")?;
         // It has read nothing yet, so that nothing can be used up before the limits hold.
-        running.limit_for_now(Resource::Cpu, limits.cpu_for(0), limits.cpu_seconds)?;
+        running.limit_for_now(Resource::Cpu, now, most)?;
         running.limit(Resource::Data, limits.memory_bytes)?;
         Ok(Indexer {
             input: Some(running.stdin()),
@@ -388,6 +399,8 @@ struct Tee<'a> {
     /// Before the sink: it breaks off when it is dropped, and then nobody waits for more.
     spool: Spooling,
     sum: gix::hash::Hasher,
+    /// What all that index it have taken.
+    spent: Arc<Spent>,
     /// How many bytes have come when it is looked whether there is room.
     next_look: u64,
     /// The last bytes, which are the checksum if the stream ends here.
@@ -415,6 +428,7 @@ impl<'a> Tee<'a> {
             objects,
             spool,
             sum: gix::hash::hasher(gix::hash::Kind::Sha1),
+            spent: Arc::default(),
             next_look: ROOM_EVERY,
             tail: Vec::with_capacity(CHUNK_BYTES + TRAILER_BYTES),
             sink: Sink::Nowhere,
@@ -473,10 +487,11 @@ impl<'a> Tee<'a> {
     }
 
     /// Begins to index a pack that is not small, here if that is possible.
-    fn index(&mut self) -> Result<(), Fault> {
+    fn index(&mut self) -> Result<(), Reject> {
         // It becomes the pack.
         self.spool.spill()?;
-        let bulk = Bulk::begin(self.spool.follow(), self.objects, self.limits);
+        let spent = Arc::clone(&self.spent);
+        let bulk = Bulk::begin(self.spool.follow(), self.objects, self.limits, spent);
         self.sink = match bulk {
             Some(bulk) => Sink::Bulk(bulk),
             None => Sink::Indexer(self.hand_to_git()?),
@@ -484,12 +499,12 @@ impl<'a> Tee<'a> {
         Ok(())
     }
 
-    /// Starts git, which gets all that is here already.
-    fn hand_to_git(&self) -> Result<Indexer, Fault> {
+    /// Starts git, which gets all that is here already, and what is left of the time for it.
+    fn hand_to_git(&self) -> Result<Indexer, Reject> {
         let bytes = self.spool.bytes();
-        let mut indexer = self.quarantine.start_indexer(self.limits, Look::Whole)?;
-        let (now, most) = (self.limits.cpu_for(bytes), self.limits.cpu_seconds);
-        indexer.running.limit_for_now(Resource::Cpu, now, most)?;
+        let mut indexer =
+            self.quarantine
+                .start_indexer(self.limits, Look::Whole, bytes, &self.spent)?;
         let mut follower = self.spool.follow();
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut left = bytes;
@@ -503,15 +518,15 @@ impl<'a> Tee<'a> {
     }
 
     /// Lets the indexer work as long as what it was given may take.
-    fn grant_time(&self) -> Result<(), Fault> {
+    fn grant_time(&self) -> Result<(), Reject> {
         let Sink::Indexer(indexer) = &self.sink else {
             return Ok(());
         };
-        let (now, most) = (
-            self.limits.cpu_for(self.spool.bytes()),
-            self.limits.cpu_seconds,
-        );
-        indexer.running.limit_for_now(Resource::Cpu, now, most)
+        let now = self.limits.cpu_for(self.spool.bytes());
+        let now = self.spent.left_of(now)?;
+        let most = self.spent.left_of(self.limits.cpu_seconds)?;
+        indexer.running.limit_for_now(Resource::Cpu, now, most)?;
+        Ok(())
     }
 
     /// Has git do it, now that all is here.
@@ -548,8 +563,10 @@ impl<'a> Tee<'a> {
             Sink::Held => {
                 let held = self.spool.held().unwrap_or_default();
                 let is_whole = is_sound && self.spool.bytes() >= least;
+                let begun = cost::of_this_thread();
                 let quick =
                     is_whole.then(|| Quick::look(&held, self.quarantine.repository(), self.limits));
+                self.spent.add(cost::of_this_thread().saturating_sub(begun));
                 match quick.flatten() {
                     Some(quick) => Found::Quick(quick),
                     None => self.indexed_by_git()?,

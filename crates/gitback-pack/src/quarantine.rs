@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use gix::objs::Kind;
 use tempfile::TempDir;
 
-use crate::cost::Spent;
+use crate::cost::{Spent, of_this_thread};
 use crate::objects::{Change, Objects, Opened, stems};
 use crate::outgoing::{connected, quarantined};
 use crate::quick::Quick;
@@ -88,7 +88,11 @@ impl Quarantine {
     /// [`Reject::MissingObject`]; [`Reject::OverLimit`]; [`Reject::Fault`] if git cannot tell.
     pub fn check_connected(&self, tips: &[Oid]) -> Result<(), Reject> {
         if let Some(quick) = &self.quick {
+            // Whoever hands in many tips one by one has this done as often.
+            self.walked.left_of(self.limits.cpu_seconds)?;
+            let begun = of_this_thread();
             let connected = quick.is_connected(tips, &self.repository);
+            self.walked.add(of_this_thread().saturating_sub(begun));
             if connected.is_some() {
                 return Ok(());
             }

@@ -1,12 +1,12 @@
 //! What a look at a large pack must keep to.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::DOUBTS_MAX;
 use crate::Limits;
+use crate::cost::{Spent, of_this_thread};
 
 /// Names that a pack may have beside those of its objects. Each takes some eighty bytes.
 const NAMES_MORE: u64 = 200_000;
@@ -22,18 +22,18 @@ const LOOK_EVERY: u64 = 4 << 20;
 pub(super) struct Bounds {
     pub(super) limits: Limits,
     given_up: AtomicBool,
-    /// Processor time of all threads, in microseconds.
-    spent: AtomicU64,
+    /// Processor time of all that index the pack.
+    pub(super) spent: Arc<Spent>,
     names_left: AtomicU64,
     doubts_left: AtomicU64,
 }
 
 impl Bounds {
-    pub(super) fn new(limits: &Limits, objects: u32) -> Self {
+    pub(super) fn new(limits: &Limits, objects: u32, spent: Arc<Spent>) -> Self {
         Self {
             limits: *limits,
             given_up: AtomicBool::new(false),
-            spent: AtomicU64::new(0),
+            spent,
             names_left: AtomicU64::new(NAMES_MORE + NAMES_FACTOR * u64::from(objects)),
             doubts_left: AtomicU64::new(DOUBTS_MAX),
         }
@@ -69,7 +69,7 @@ fn take(left: &AtomicU64, count: u64) -> Option<()> {
     taken.is_ok().then_some(())
 }
 
-/// The processor time of one thread.
+/// The processor time of one thread. What has not been added yet is added on drop, by the same thread.
 #[derive(Debug)]
 pub(super) struct Clock<'a> {
     bounds: &'a Bounds,
@@ -82,7 +82,7 @@ impl<'a> Clock<'a> {
     pub(super) fn begin(bounds: &'a Bounds) -> Self {
         Self {
             bounds,
-            told: now(),
+            told: of_this_thread(),
             bytes: 0,
         }
     }
@@ -96,20 +96,23 @@ impl<'a> Clock<'a> {
             return Some(());
         }
         self.bytes = 0;
-        let now = now();
-        let more = now.saturating_sub(self.told).as_micros();
-        self.told = now;
-        let more = u64::try_from(more).unwrap_or(u64::MAX);
-        let before = self.bounds.spent.fetch_add(more, Ordering::Relaxed);
-        let spent = Duration::from_micros(before.saturating_add(more));
+        let spent = self.tell();
         let allowed = self.bounds.limits.cpu_for(pack_bytes);
         (spent <= Duration::from_secs(allowed)).then_some(())?;
         self.bounds.go_on()
     }
+
+    /// Adds what was taken since the last time; returns what all have taken.
+    fn tell(&mut self) -> Duration {
+        let now = of_this_thread();
+        let more = now.saturating_sub(self.told);
+        self.told = now;
+        self.bounds.spent.add(more)
+    }
 }
 
-/// What this thread has taken of a processor since it began.
-fn now() -> Duration {
-    let taken = clock_gettime(ClockId::ThreadCPUTime);
-    taken.try_into().unwrap_or_default()
+impl Drop for Clock<'_> {
+    fn drop(&mut self) {
+        self.tell();
+    }
 }

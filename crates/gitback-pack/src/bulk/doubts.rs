@@ -5,15 +5,21 @@ use std::process::Stdio;
 
 use rustix::process::Resource;
 
+use super::bounds::Bounds;
 use super::judge::Doubt;
+use crate::Quarantine;
 use crate::git::Running;
 use crate::outgoing::quarantined;
 use crate::quick::store::{deflate, entry_header};
 use crate::severity::objects_argument;
-use crate::{Limits, Quarantine};
 
-/// Whether git's rules allow all of these; `None` as well when that cannot be told.
-pub(super) fn are_good(doubtful: &[Doubt], quarantine: &Quarantine, limits: &Limits) -> Option<()> {
+/// Whether git's rules allow all of these objects of a pack of so many bytes; `None` as well when that cannot be told.
+pub(super) fn are_good(
+    doubtful: &[Doubt],
+    quarantine: &Quarantine,
+    bounds: &Bounds,
+    pack_bytes: u64,
+) -> Option<()> {
     if doubtful.is_empty() {
         return Some(());
     }
@@ -25,14 +31,16 @@ pub(super) fn are_good(doubtful: &[Doubt], quarantine: &Quarantine, limits: &Lim
         .args(["--stdin", &objects_argument()])
         .arg(path.join("doubts.pack"))
         .stdin(Stdio::piped());
+    let Bounds { limits, spent, .. } = bounds;
+    let seconds = spent.left_of(limits.cpu_for(pack_bytes)).ok()?;
     let mut running = Running::spawn(command, "index-pack").ok()?;
-    let bytes = u64::try_from(pack.len()).ok()?;
     running
-        .limit(Resource::Cpu, limits.cpu_for(bytes))
+        .limit(Resource::Cpu, seconds)
         .and_then(|()| running.limit(Resource::Data, limits.memory_bytes))
         .ok()?;
     let written = running.stdin().write_all(&pack);
     let finished = running.finish().ok()?;
+    spent.add(finished.taken);
     (written.is_ok() && finished.succeeded()).then_some(())
 }
 

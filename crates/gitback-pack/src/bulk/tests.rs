@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::time::Duration;
 
 use super::*;
 use crate::quick::store::{deflate, entry_header};
@@ -12,11 +13,23 @@ use crate::{Incoming, Repository};
 
 /// What became of a pack: whether it needs nothing else, and its index.
 fn take(repository: &Repository, pack: &[u8], limits: &Limits) -> Option<(bool, Vec<u8>)> {
+    take_after(repository, pack, limits, Duration::ZERO)
+}
+
+/// The same after others have spent so much time on it.
+fn take_after(
+    repository: &Repository,
+    pack: &[u8],
+    limits: &Limits,
+    before: Duration,
+) -> Option<(bool, Vec<u8>)> {
+    let spent = Arc::new(Spent::default());
+    spent.add(before);
     let incoming = Incoming::new();
     let mut spool = Spooling::begin(repository.spool_path(), incoming.clone(), 0);
     let objects = u32::from_be_bytes(*pack.get(8..)?.first_chunk()?);
     let mut quarantine = repository.quarantine();
-    let bulk = Bulk::begin(incoming.follow(), objects, limits);
+    let bulk = Bulk::begin(incoming.follow(), objects, limits, spent);
     for chunk in pack.chunks(1000) {
         spool.write(chunk).expect("room");
     }
@@ -404,9 +417,9 @@ fn names_of_what_is_nowhere_are_bounded() {
     let mut spool = Spooling::begin(world.repository.spool_path(), incoming.clone(), 0);
     spool.write(&pack).expect("room");
     spool.complete();
-    let bounds = Bounds::new(&Limits::default(), objects);
+    let bounds = Bounds::new(&Limits::default(), objects, Arc::default());
     assert!(entries::see(incoming.follow(), objects, &bounds).is_none());
-    let fewer = Bounds::new(&Limits::default(), 20_000);
+    let fewer = Bounds::new(&Limits::default(), 20_000, Arc::default());
     assert!(entries::see(incoming.follow(), objects, &fewer).is_some());
 }
 
@@ -419,4 +432,10 @@ fn what_takes_too_long_is_left_to_git() {
     let world = World::new();
     let large = [(Kind::Blob, vec![0; 64 << 20])];
     assert!(take(&world.repository, &pack(&large), &limits).is_none());
+    // What is little is not timed here, and what is shown to git gets what is left.
+    let usual = Limits::default();
+    let doubtful = pack(&names("100644", b"odd~name", b"text"));
+    let all = Duration::from_secs(usual.cpu_for(0));
+    assert!(take_after(&world.repository, &doubtful, &usual, all).is_none());
+    assert!(take_after(&world.repository, &doubtful, &usual, all / 2).is_some());
 }

@@ -151,7 +151,19 @@ fn a_walk_may_take_what_a_pack_may() {
         ..usual
     });
     assert!(is_over(&refused, Bound::ProcessorTime), "{refused:?}");
+    // Where no git has to look it is the same.
+    let first = clone.oid("HEAD");
+    let mut quarantine = world.repository.quarantine();
+    let none = Limits {
+        cpu_seconds: 0,
+        ..usual
+    };
+    let pack = clone.pack(&["HEAD"], &[]);
+    quarantine.ingest(&pack[..], &none).expect("it is small");
+    let refused = quarantine.check_connected(&[first]);
+    assert!(is_over(&refused, Bound::ProcessorTime), "{refused:?}");
     // The same of what is here.
+    let pack = clone.pack_of(&[commit]);
     put(&world.repository, &pack);
     world.repository.set_limits(&little);
     let looked = world.repository.complete(&[commit]);
