@@ -4,8 +4,8 @@
 //! as soon as there is anything that it does not do, git does all of it, with its own rules and its own words. Single
 //! objects that are not plainly good are shown to git afterwards, by themselves.
 //!
-//! What it takes is bounded: a number of bytes for each object of the pack, the objects that deltas still build on, and one
-//! large object for each thread.
+//! What it takes is bounded, and counted for all packs together: a number of bytes for each object of the pack and each name
+//! in it, the objects that deltas still build on, and a few large ones for each thread.
 //!
 //! Source: docs/spec/pack.md §3; gitformat-pack(5).
 
@@ -14,6 +14,7 @@ mod deltas;
 mod doubts;
 mod entries;
 mod judge;
+mod memory;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -82,8 +83,8 @@ struct Spots {
 
 impl Spots {
     fn with_capacity(count: u32) -> Self {
-        // The count may be a lie.
-        let count = usize::try_from(count.min(OBJECTS_MAX / 8)).unwrap_or(0);
+        // The count may be a lie, and what nobody writes to takes no room.
+        let count = usize::try_from(count.min(OBJECTS_MAX)).unwrap_or(0);
         Self {
             all: Vec::with_capacity(count),
             end: 0,
@@ -157,7 +158,7 @@ impl Bulk {
             return None;
         }
         let turn = Turn::take()?;
-        let bounds = Arc::new(Bounds::new(limits, objects, spent));
+        let bounds = Arc::new(Bounds::new(limits, objects, spent)?);
         let own = Arc::clone(&bounds);
         let see = move || {
             let seen = entries::see(follower, objects, &own);
@@ -277,15 +278,16 @@ impl Checked {
     }
 
     fn index(&self, sum: &Oid) -> Option<Vec<u8>> {
-        let rows = self.names.iter().map(|(_, index)| {
+        let mut rows = Vec::with_capacity(self.names.len());
+        for (_, index) in &self.names {
             let spot = self.spots.get(*index)?;
-            Some(Row {
+            rows.push(Row {
                 oid: spot.oid,
                 crc32: spot.crc32,
                 offset: spot.offset,
-            })
-        });
-        index(&rows.collect::<Option<Vec<Row>>>()?, sum.as_slice())
+            });
+        }
+        index(&rows, sum.as_slice())
     }
 
     /// Looks at the files that git obeys, which could not be judged before all objects had names. What is not plainly

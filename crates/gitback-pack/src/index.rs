@@ -20,7 +20,9 @@ pub(crate) struct Row {
 
 /// The index of a pack below 2 GiB whose checksum is `pack_sum`. The rows are in order.
 pub(crate) fn index(rows: &[Row], pack_sum: &[u8]) -> Option<Vec<u8>> {
-    let mut index = INDEX_SIGNATURE.to_vec();
+    let bytes = ROWS_AT + rows.len().checked_mul(ROW_BYTES)? + 2 * SUM_BYTES;
+    let mut index = Vec::with_capacity(bytes);
+    index.extend_from_slice(INDEX_SIGNATURE);
     for first in 0..=u8::MAX {
         let below = rows.partition_point(|row| row.oid.first_byte() <= first);
         index.extend_from_slice(&u32::try_from(below).ok()?.to_be_bytes());

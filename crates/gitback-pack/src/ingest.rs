@@ -50,7 +50,7 @@ pub struct Limits {
     /// Processor time in seconds, of all threads and processes that index it. Of a small pack they get less: a
     /// fifteenth of that, at least a minute, and a second more for every 256 KiB.
     pub cpu_seconds: u64,
-    /// Memory of the indexer in bytes, mapped files not counted.
+    /// Memory of the indexer in bytes, mapped files not counted; of all packs together that are indexed in this process.
     pub memory_bytes: u64,
     /// More of the disk than this has to be free all the time, in percent; with 0 nobody looks.
     pub min_free_percent: u8,

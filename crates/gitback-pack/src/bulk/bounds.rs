@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::DOUBTS_MAX;
+use super::memory::Memory;
 use crate::Limits;
 use crate::cost::{Spent, of_this_thread};
 
-/// Names that a pack may have beside those of its objects. Each takes some eighty bytes.
+/// Names that a pack may have beside those of its objects.
 const NAMES_MORE: u64 = 200_000;
 /// How many threads may each meet the name of every object.
 const NAMES_FACTOR: u64 = 5;
@@ -26,17 +27,20 @@ pub(super) struct Bounds {
     pub(super) spent: Arc<Spent>,
     names_left: AtomicU64,
     doubts_left: AtomicU64,
+    memory: Memory,
 }
 
 impl Bounds {
-    pub(super) fn new(limits: &Limits, objects: u32, spent: Arc<Spent>) -> Self {
-        Self {
+    /// `None` when there is no memory for it.
+    pub(super) fn new(limits: &Limits, objects: u32, spent: Arc<Spent>) -> Option<Self> {
+        Some(Self {
+            memory: Memory::take(limits.memory_bytes, objects)?,
             limits: *limits,
             given_up: AtomicBool::new(false),
             spent,
             names_left: AtomicU64::new(NAMES_MORE + NAMES_FACTOR * u64::from(objects)),
             doubts_left: AtomicU64::new(DOUBTS_MAX),
-        }
+        })
     }
 
     pub(super) fn give_up(&self) {
@@ -54,12 +58,15 @@ impl Bounds {
 
     /// Takes room for a name.
     pub(super) fn take_name(&self) -> Option<()> {
-        take(&self.names_left, 1)
+        take(&self.names_left, 1)?;
+        self.memory.add_name()
     }
 
     /// Takes room for the bytes of an object that git is to see.
     pub(super) fn take_doubt(&self, bytes: usize) -> Option<()> {
-        take(&self.doubts_left, u64::try_from(bytes).ok()?)
+        let bytes = u64::try_from(bytes).ok()?;
+        take(&self.doubts_left, bytes)?;
+        self.memory.add_doubt(bytes)
     }
 }
 

@@ -10,12 +10,12 @@ use gix::zlib::{Inflate, Status};
 
 use super::bounds::{Bounds, Clock};
 use super::judge::Judge;
-use super::{OBJECT_MAX, Spots, TOGETHER_MAX, WHOLE};
+use super::{OBJECT_MAX, Spot, Spots, TOGETHER_MAX, WHOLE};
 use crate::Oid;
 use crate::delta::apply;
 
 /// Longest entry that is read at once, in bytes. What does not compress is a little longer than its object.
-const ENTRY_MAX: usize = 32 << 20;
+pub(super) const ENTRY_MAX: usize = 32 << 20;
 
 /// What each entry counts that is read for one object alone, beside its bytes.
 const READ_COST: u64 = 4096;
@@ -66,9 +66,11 @@ struct Work<'a> {
 /// Makes all deltas, in so many threads; `None` when git has to.
 pub(super) fn make(pack: Pack<'_>, bounds: &Bounds, threads: usize) -> Option<Made> {
     let spots = pack.spots;
+    let is_delta = |spot: &&Spot| spot.base != WHOLE;
+    let mut deltas = Vec::with_capacity(spots.all.iter().filter(is_delta).count());
     let numbered = (0_u32..).zip(&spots.all);
-    let deltas = numbered.filter(|(_, spot)| spot.base != WHOLE);
-    let mut deltas: Vec<(u32, u32)> = deltas.map(|(index, spot)| (spot.base, index)).collect();
+    let numbered = numbered.filter(|(_, spot)| is_delta(spot));
+    deltas.extend(numbered.map(|(index, spot)| (spot.base, index)));
     deltas.sort_unstable();
     let mut roots: Vec<u32> = deltas.iter().map(|(base, _)| *base).collect();
     roots.dedup();
@@ -222,6 +224,9 @@ impl Pack<'_> {
         if length > ENTRY_MAX {
             return None;
         }
+        // No more than it needs: doubling would not be counted.
+        reader.entry.clear();
+        reader.entry.reserve_exact(length);
         reader.entry.resize(length, 0);
         self.file.read_exact_at(&mut reader.entry, begin).ok()?;
         let size = size(&reader.entry)?;

@@ -144,7 +144,14 @@ impl Judge {
     }
 
     /// Adds what another thread has seen.
-    pub(super) fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, mut other: Self) {
+        // The smaller ones move: both are there until all have.
+        if self.named.len() < other.named.len() {
+            std::mem::swap(&mut self.named, &mut other.named);
+        }
+        if self.obeyed.len() < other.obeyed.len() {
+            std::mem::swap(&mut self.obeyed, &mut other.obeyed);
+        }
         for (oid, kinds) in other.named {
             *self.named.entry(oid).or_insert(0) |= kinds;
         }

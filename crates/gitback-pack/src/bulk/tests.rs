@@ -417,10 +417,44 @@ fn names_of_what_is_nowhere_are_bounded() {
     let mut spool = Spooling::begin(world.repository.spool_path(), incoming.clone(), 0);
     spool.write(&pack).expect("room");
     spool.complete();
-    let bounds = Bounds::new(&Limits::default(), objects, Arc::default());
-    assert!(entries::see(incoming.follow(), objects, &bounds).is_none());
-    let fewer = Bounds::new(&Limits::default(), 20_000, Arc::default());
-    assert!(entries::see(incoming.follow(), objects, &fewer).is_some());
+    // As if the pack had so many objects, and so much memory might be taken.
+    let is_seen = |counted, memory_bytes| {
+        let limits = Limits {
+            memory_bytes,
+            ..Limits::default()
+        };
+        let bounds = Bounds::new(&limits, counted, Arc::default()).expect("room for the objects");
+        entries::see(incoming.follow(), objects, &bounds).is_some()
+    };
+    let usual = Limits::default().memory_bytes;
+    assert!(!is_seen(objects, usual));
+    assert!(is_seen(20_000, usual));
+    // Each of 240,000 names takes memory.
+    assert!(!is_seen(20_000, MEMORY_MAX - (170 << 20)));
+    assert!(is_seen(20_000, MEMORY_MAX));
+}
+
+#[test]
+fn what_has_no_room_in_the_process_is_left_to_git() {
+    let world = World::new();
+    let (_, whole) = history(world.home.path(), 60);
+    let limits = Limits {
+        memory_bytes: MEMORY_MAX,
+        ..Limits::default()
+    };
+    let begins = |objects| {
+        let incoming = Incoming::new();
+        let bulk = Bulk::begin(incoming.follow(), objects, &limits, Arc::default());
+        incoming.break_off();
+        bulk.is_some()
+    };
+    assert!(begins(100_000));
+    assert!(!begins(OBJECTS_MAX), "not so many at once");
+    // Another pack takes most of it.
+    let other = Bounds::new(&limits, 100_000, Arc::default()).expect("room");
+    assert!(take(&world.repository, &whole, &limits).is_none());
+    drop(other);
+    assert!(take(&world.repository, &whole, &limits).is_some());
 }
 
 #[test]
