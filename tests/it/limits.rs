@@ -90,6 +90,33 @@ fn a_push_over_a_limit_is_refused_with_the_limit_and_the_next_one_is_taken() {
     assert_ne!(snapshot(mars), before);
 }
 
+#[test]
+fn what_a_large_pack_takes_of_the_daemon_is_bounded_by_default() {
+    let fleet = Fleet::start(options(1).more_settings("pack_max_unpacked_bytes = 67108864\n"));
+    let mut fleet = fleet.expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    let mars = fleet.person(0);
+    push_all(mars, &work);
+    let before = snapshot(mars);
+    let daemon = fleet.envoy(0);
+    // With that, the pack is not small; and no thin one is indexed in the daemon.
+    commit_noise(mars, &work, "noise", 2048);
+    commit_zeroes(mars, &work, 96);
+    let push = || mars.git(&work, ["push", "--no-thin", "gitback", "main"]);
+    let said = fails(push(), 1);
+    let why = "more than 67108864 bytes when it is unpacked (pack_max_unpacked_bytes = 67108864)";
+    says(&said, &[why]);
+    assert_eq!(snapshot(mars), before);
+    assert_eq!(left_behind(daemon.root()), Vec::<String>::new());
+    done(mars.git(&work, ["reset", "--quiet", "--hard", "HEAD^"]));
+    commit_zeroes(mars, &work, 48);
+    done(push());
+    assert_ne!(snapshot(mars), before);
+    let peak = peak_mebibytes(daemon.pid().expect("it runs"));
+    assert!(peak < 48, "{peak} MiB for what is 48 MiB unpacked");
+}
+
 /// Commits a file of so many kibibytes that do not compress, others for each name.
 pub(crate) fn commit_noise(person: &Person, work: &Path, name: &str, kibibytes: usize) {
     let mut noise = vec![0; kibibytes << 10];
