@@ -13,13 +13,18 @@ const DEPTH_MAX: usize = 600;
 /// Longest content of a loose ref: a symbolic one to a name of the greatest length.
 const REF_FILE_MAX: u64 = 8192;
 
+/// How much of a `.keep` file is looked at.
+const KEEP_FILE_MAX: u64 = 64;
+/// How the `.keep` files begin that git makes for itself: who takes the pack in, with its number and its host.
+const KEEPERS: [&[u8]; 2] = [b"receive-pack ", b"fetch-pack "];
+
 /// What was cleared away when a repository was opened.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovered {
     /// Lock files of an interrupted change.
     pub locks: u32,
-    /// `.keep` files that would keep packs for ever.
+    /// `.keep` files of a git that was killed, which would keep packs for ever.
     pub keeps: u32,
     /// Quarantines and half-written packs; what was in them was never acknowledged.
     pub quarantines: u32,
@@ -58,7 +63,9 @@ pub(crate) fn recover(repository: &Path) -> Result<Recovered, Fault> {
         if repack::clear_retired(&entry)? {
             recovered.retired = recovered.retired.saturating_add(1);
         } else if has_extension(&entry, "keep") {
-            remove(&entry, &mut recovered.keeps)?;
+            if is_left_by_git(&entry)? {
+                remove(&entry, &mut recovered.keeps)?;
+            }
         } else if name(&entry).starts_with("tmp_") {
             remove(&entry, &mut recovered.quarantines)?;
         } else if has_extension(&entry, "lock") {
@@ -108,6 +115,22 @@ fn is_damaged_ref(path: &Path) -> Result<bool, Fault> {
         .map_err(Fault::io("read", path))?;
     let text = content.trim_ascii();
     Ok(!text.starts_with(b"ref: ") && crate::Oid::from_hex(text).is_err())
+}
+
+/// Whether a `.keep` file is one that git makes while it takes a pack in. Any other one somebody has put there.
+fn is_left_by_git(path: &Path) -> Result<bool, Fault> {
+    let is_file = path
+        .symlink_metadata()
+        .map_err(Fault::io("inspect", path))?;
+    if !is_file.is_file() {
+        return Ok(false);
+    }
+    let mut content = Vec::new();
+    let file = fs::File::open(path).map_err(Fault::io("open", path))?;
+    file.take(KEEP_FILE_MAX)
+        .read_to_end(&mut content)
+        .map_err(Fault::io("read", path))?;
+    Ok(KEEPERS.iter().any(|keeper| content.starts_with(keeper)))
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {

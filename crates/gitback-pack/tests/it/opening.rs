@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use gitback_pack::{Fault, Limits, OpenError, Repository};
 
@@ -99,13 +100,14 @@ fn clears_away_what_a_kill_leaves() {
             "HEAD.lock",
             "packed-refs.lock",
             "refs/heads/main.lock",
-            "objects/pack/pack-1.keep",
             "objects/pack/tmp_pack_x",
             "objects/tmp_objdir-incoming-x/pack/tmp_pack_y",
             "gitback-spool/pack-z",
         ] {
             fs::write(path.join(file), b"").expect("a file");
         }
+        let keep = path.join("objects/pack/pack-1.keep");
+        fs::write(keep, "receive-pack 7 on mars\n").expect("a file");
     });
     assert_eq!(
         (
@@ -125,6 +127,23 @@ fn clears_away_what_a_kill_leaves() {
     for part in [".lock", ".keep", "tmp_", "pack-z"] {
         assert!(world.files(part).is_empty(), "{part}");
     }
+}
+
+#[test]
+fn leaves_alone_what_a_person_wants_to_keep() {
+    let (world, recovered) = reopen(World::new(), |path| {
+        let packs = path.join("objects/pack");
+        for (name, text) in [
+            ("empty", ""),
+            ("words", "the release of May, do not repack\n"),
+            ("fetched", "fetch-pack 7 on mars\n"),
+        ] {
+            fs::write(packs.join(format!("pack-{name}.keep")), text).expect("a file");
+        }
+    });
+    assert_eq!(recovered.keeps, 1);
+    assert_eq!(world.files("pack-fetched"), Vec::<PathBuf>::new());
+    assert_eq!(world.files(".keep").len(), 2);
 }
 
 #[test]
