@@ -118,8 +118,18 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         if let Some(text) = text.strip_suffix(" <unfinished ...>") {
+            // Another thread may get the same number before the call has ended.
+            if let Some(number) = text.strip_prefix("close(") {
+                let process = self.process_of(thread);
+                let table = self.tables.entry(process).or_default();
+                table.remove(&descriptor(number.trim_end_matches(')'))?);
+            }
             let begun = (text.to_owned(), self.steps.len());
             self.unfinished.insert(thread, begun);
+            return Ok(());
+        }
+        if text.starts_with("<... close resumed>") {
+            self.unfinished.remove(&thread);
             return Ok(());
         }
         let mut begun = self.steps.len();
@@ -150,7 +160,7 @@ impl<'a> Reader<'a> {
     }
 
     fn call(&mut self, call: &Call<'_>) -> Result<()> {
-        let process = *self.process.entry(call.thread).or_insert(call.thread);
+        let process = self.process_of(call.thread);
         let number = call.result.split(['<', ' ']).next().unwrap_or_default();
         let Ok(result) = number.parse::<i64>() else {
             return Ok(());
@@ -291,6 +301,23 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// The process of a thread. One that nobody has begun yet may be of a call that has not ended.
+    fn process_of(&mut self, thread: u64) -> u64 {
+        if let Some(process) = self.process.get(&thread) {
+            return *process;
+        }
+        let mut beginning = self
+            .unfinished
+            .iter()
+            .filter(|(_, (text, _))| text.starts_with("clone") && text.contains("CLONE_THREAD"));
+        let above = beginning
+            .next()
+            .and_then(|(above, _)| self.process.get(above));
+        let process = above.copied().unwrap_or(thread);
+        self.process.insert(thread, process);
+        process
+    }
+
     fn open(
         &mut self,
         call: &Call<'_>,
@@ -406,4 +433,61 @@ fn bytes_of(argument: &str) -> Result<Vec<u8>> {
 fn unescaped(text: &str) -> Result<Vec<u8>> {
     let hex = |part: &str| u8::from_str_radix(part, 16).context("no hexadecimal digits");
     text.split("\\x").skip(1).map(hex).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> String {
+        text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
+    }
+
+    /// What is written to which file, in a trace where `{a}` and `{b}` are files.
+    fn written(trace: &[&str]) -> Vec<(PathBuf, Vec<u8>)> {
+        let (a, b) = (hex("/root/a"), hex("/root/b"));
+        let whole: String = trace
+            .iter()
+            .map(|line| line.replace("{a}", &a).replace("{b}", &b) + "\n")
+            .collect();
+        let reader = Reader::new(Path::new("/root"), Disk::default());
+        let steps = reader.read(&whole).expect("it can be followed");
+        let mut names = HashMap::new();
+        let mut written = Vec::new();
+        for step in steps {
+            match step.act {
+                Act::Name { path, file } => drop(names.insert(file, path)),
+                Act::Write { file, bytes, .. } => written.push((names[&file].clone(), bytes)),
+                _ => {}
+            }
+        }
+        written
+    }
+
+    const THREAD: &str = "7 0.1 clone3({flags=CLONE_VM|CLONE_THREAD}, 88) = 8";
+    const OPEN_A: &str = r#"7 0.2 openat(AT_FDCWD</>, "{a}", O_WRONLY|O_CREAT, 0600) = 4<{a}>"#;
+
+    #[test]
+    fn a_number_may_be_given_anew_before_the_end_of_its_close_is_seen() {
+        let trace = [
+            THREAD,
+            OPEN_A,
+            "7 0.3 close(4<{a}> <unfinished ...>",
+            r#"8 0.4 openat(AT_FDCWD</>, "{b}", O_WRONLY|O_CREAT, 0600) = 4<{b}>"#,
+            "7 0.5 <... close resumed>) = 0",
+            r#"8 0.6 write(4<{b}>, "\x78", 1) = 1"#,
+        ];
+        assert_eq!(written(&trace), [("/root/b".into(), b"x".to_vec())]);
+    }
+
+    #[test]
+    fn a_thread_may_be_seen_before_the_end_of_the_call_that_begins_it() {
+        let trace = [
+            OPEN_A,
+            "7 0.3 clone3({flags=CLONE_VM|CLONE_THREAD} <unfinished ...>",
+            r#"8 0.4 write(4<{a}>, "\x78", 1) = 1"#,
+            "7 0.5 <... clone3 resumed>, 88) = 8",
+        ];
+        assert_eq!(written(&trace), [("/root/a".into(), b"x".to_vec())]);
+    }
 }
