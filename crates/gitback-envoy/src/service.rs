@@ -204,7 +204,7 @@ impl Service for Surface {
             }
             answer
         };
-        if matches!(answer, Ok(PushAnswer::Durable)) {
+        if matches!(answer, Ok(PushAnswer::Durable { .. })) {
             envoy.heal().changed(&cell);
         }
         envoy.store().discard_if_unfounded(cell);

@@ -243,11 +243,12 @@ impl Client {
         pack: Option<PackFile>,
     ) -> Result<PushAnswer, CallError> {
         let nothing = Handoff::default();
-        self.push_handing_on(to, project, envelopes, pack, nothing)
+        self.push_handing_on(to, project, envelopes, pack, nothing, false)
             .await
     }
 
-    /// Sends a push as [`Self::push`] does, and asks the peer to hand it on.
+    /// Sends a push as [`Self::push`] does, and asks the peer to hand it on. `whole` says whether
+    /// nothing of the project is lacking here.
     ///
     /// # Errors
     ///
@@ -259,9 +260,10 @@ impl Client {
         envelopes: Vec<Vec<u8>>,
         pack: Option<PackFile>,
         handoff: Handoff,
+        whole: bool,
     ) -> Result<PushAnswer, CallError> {
         sendable(&envelopes).map_err(unsendable)?;
-        let source = Settled::new(envelopes, pack, handoff);
+        let source = Settled::new(envelopes, pack, handoff, whole);
         self.push_from(to, project, source).await
     }
 

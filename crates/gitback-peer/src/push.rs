@@ -92,6 +92,12 @@ impl PushBody {
         &self.header.handoff
     }
 
+    /// Whether the sender says that it lacks nothing of the project, this push aside.
+    #[must_use]
+    pub fn sender_is_whole(&self) -> bool {
+        self.header.whole
+    }
+
     /// Who is told where the push is durable, beside the sender.
     #[must_use]
     pub fn origin(&self) -> Option<&EnvoyKey> {

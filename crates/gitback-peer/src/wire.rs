@@ -78,7 +78,10 @@ pub struct SyncAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PushAnswer {
     /// Everything that the updates reach, and the envelopes, are synced to disk there. Refs follow from the envelopes.
-    Durable,
+    Durable {
+        /// Nothing else of the project is lacking there either.
+        whole: bool,
+    },
     /// The peer lacks ancestors or bases. Push again with what it says it has in mind.
     Need {
         /// The envelopes it holds.
@@ -108,8 +111,14 @@ struct SyncAnswerHead {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 enum PushAnswerBody {
-    Durable,
-    Need { tips: Vec<Tip>, haves: Vec<Hex<20>> },
+    Durable {
+        #[serde(default)]
+        whole: bool,
+    },
+    Need {
+        tips: Vec<Tip>,
+        haves: Vec<Hex<20>>,
+    },
 }
 
 impl SyncRequest {
@@ -168,7 +177,7 @@ impl SyncAnswer {
 impl PushAnswer {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Reject> {
         let body = match self {
-            Self::Durable => PushAnswerBody::Durable,
+            Self::Durable { whole } => PushAnswerBody::Durable { whole: *whole },
             Self::Need { tips, haves } => {
                 at_most(tips.len(), TIPS_MAX, "tips")?;
                 at_most(haves.len(), HAVES_MAX, "haves")?;
@@ -183,7 +192,7 @@ impl PushAnswer {
 
     pub(crate) fn decode(json: &[u8]) -> Result<Self, Reject> {
         Ok(match from_json(json, "the push answer", PUSH_ANSWER_MAX)? {
-            PushAnswerBody::Durable => Self::Durable,
+            PushAnswerBody::Durable { whole } => Self::Durable { whole },
             PushAnswerBody::Need { tips, haves } => {
                 at_most(tips.len(), TIPS_MAX, "tips")?;
                 at_most(haves.len(), HAVES_MAX, "haves")?;

@@ -141,7 +141,8 @@ impl Job {
             }
         };
         tokio::select! {
-            () = receipt.all(&stored) => self.durable(&stored).await,
+            // Whoever lacks anything gives none.
+            () = receipt.all(&stored) => self.durable(&stored, true).await,
             () = given_up => self.send_again(&stored).await,
         }
     }
@@ -219,7 +220,7 @@ impl Job {
         drop((own, all));
         let stored = self.stored().await?;
         match first {
-            Ok(PushAnswer::Durable) => self.durable(&stored).await,
+            Ok(PushAnswer::Durable { whole }) => self.durable(&stored, whole).await,
             Ok(PushAnswer::Need { tips, haves }) => self.send_rest(&stored, tips, haves).await,
             // Let go by us, not by the peer: it has not seen the whole.
             Err(CallError::Local { .. }) => self.send_again(&stored).await,
@@ -253,7 +254,7 @@ impl Job {
     /// Sends the envelopes alone, so that the peer says what it lacks, and then that.
     pub(super) async fn send_again(&self, stored: &[EnvelopeId]) -> Result<(), SendError> {
         match self.offer(stored).await? {
-            PushAnswer::Durable => self.durable(stored).await,
+            PushAnswer::Durable { whole } => self.durable(stored, whole).await,
             PushAnswer::Need { tips, haves } => self.send_rest(stored, tips, haves).await,
         }
     }
@@ -265,10 +266,11 @@ impl Job {
             let state = cell.lock();
             let stored = ids.iter().filter_map(|id| state.fold().get(id));
             let stored = stored.cloned().collect();
-            bounded(access::tellable(&envoy, &state, &to, stored)).0
+            let envelopes = bounded(access::tellable(&envoy, &state, &to, stored)).0;
+            (envelopes, state.has_all())
         };
-        let envelopes = self.envoy.handle().spawn_blocking(work).await;
-        let envelopes = envelopes.map_err(|_| SendError::Unmet)?;
+        let told = self.envoy.handle().spawn_blocking(work).await;
+        let (envelopes, whole) = told.map_err(|_| SendError::Unmet)?;
         if envelopes.is_empty() {
             // It may not be told of any of them any more.
             return Err(SendError::Dropped);
@@ -280,6 +282,7 @@ impl Job {
             envelopes,
             None,
             self.handoff(),
+            whole,
         );
         call.await.map_err(SendError::Call)
     }
@@ -295,12 +298,14 @@ impl Job {
         let _permit = sends.map_err(|_| SendError::Unmet)?;
         for _ in 0..PARTS_MAX {
             match self.send_whole(stored, &tips, haves).await? {
-                (PushAnswer::Durable, Extent::Whole) => return self.durable(stored).await,
-                (PushAnswer::Durable, Extent::Part) => {}
+                (PushAnswer::Durable { whole }, Extent::Whole) => {
+                    return self.durable(stored, whole).await;
+                }
+                (PushAnswer::Durable { .. }, Extent::Part) => {}
                 (PushAnswer::Need { .. }, _) => return Err(SendError::Unmet),
             }
             match self.offer(stored).await? {
-                PushAnswer::Durable => return self.durable(stored).await,
+                PushAnswer::Durable { whole } => return self.durable(stored, whole).await,
                 PushAnswer::Need {
                     tips: now,
                     haves: here,
@@ -323,7 +328,7 @@ impl Job {
         let (to, stored) = (*self.neighbour.key(), stored.to_vec());
         // The project's lock may be held by a push that syncs, so not on the runtime's own threads.
         let work = move || {
-            let (envelopes, named) = {
+            let (envelopes, named, whole) = {
                 let state = cell.lock();
                 let mut lacking = state.lacking_for(&tips);
                 let is_sent = |id: &EnvelopeId| lacking.iter().any(|one| one.id() == id);
@@ -336,7 +341,11 @@ impl Job {
                 let envelopes = access::tellable(&envoy, &state, &to, lacking);
                 let is_partner = access::partner(&envoy, &state, &to) == Partner::Full;
                 let named = is_partner.then(|| named_objects(&state, &envelopes));
-                (bounded(envelopes), named.unwrap_or_default())
+                (
+                    bounded(envelopes),
+                    named.unwrap_or_default(),
+                    state.has_all(),
+                )
             };
             let fault = pack_fault(*cell.id(), "make a pack from");
             let mut wants = Vec::with_capacity(named.len());
@@ -356,12 +365,13 @@ impl Job {
                     .build_pack(wants, &haves, true)
                     .map_err(&fault)?,
             };
-            Ok((envelopes, pack))
+            Ok((envelopes, pack, whole))
         };
         let done = self.envoy.handle().spawn_blocking(work).await;
-        let ((envelopes, extent), pack): ((Vec<Vec<u8>>, Extent), Option<Spool>) = done
+        let sent: ((Vec<Vec<u8>>, Extent), Option<Spool>, bool) = done
             .map_err(|_| SendError::Unmet)?
             .map_err(SendError::Ours)?;
+        let ((envelopes, extent), pack, whole) = sent;
         if envelopes.is_empty() {
             return Err(SendError::Dropped);
         }
@@ -381,13 +391,15 @@ impl Job {
             envelopes,
             file,
             self.handoff(),
+            whole,
         );
         let answer = call.await.map_err(SendError::Call)?;
         Ok((answer, extent))
     }
 
-    /// The peer holds what it was sent. If that was all of what is stored, it holds what we hold: notes it.
-    async fn durable(&self, stored: &[EnvelopeId]) -> Result<(), SendError> {
+    /// The peer holds what it was sent. If that was all of what is stored, and it says that nothing is lacking there, it
+    /// holds what we hold: notes it.
+    async fn durable(&self, stored: &[EnvelopeId], whole: bool) -> Result<(), SendError> {
         let (envoy, cell) = (Arc::clone(&self.envoy), Arc::clone(&self.cell));
         let (to, stored) = (*self.neighbour.key(), stored.to_vec());
         let work = move || {
@@ -400,7 +412,7 @@ impl Job {
             }
             // Envelopes that came after this push may not be there yet, so only a project without any is the same.
             let newest = state.fold().heads();
-            let same = newest.iter().all(|head| stored.contains(head));
+            let same = whole && newest.iter().all(|head| stored.contains(head));
             Ok(same.then(|| (state.fold().digest(), state.fold().tips())))
         };
         let held = self.envoy.handle().spawn_blocking(work).await;

@@ -84,6 +84,10 @@ impl PushSource for Relay {
         self.follower.is_some()
     }
 
+    fn is_whole(&self) -> bool {
+        self.cell.lock().has_all()
+    }
+
     fn handoff(&self) -> Handoff {
         self.handoff.clone()
     }

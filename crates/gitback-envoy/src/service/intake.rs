@@ -45,6 +45,8 @@ pub(super) struct Intake<'a> {
     bases_missing: bool,
     /// Digest and tips of the project, if the sender holds all of it.
     pub(super) same: Option<([u8; 32], Vec<Tip>)>,
+    /// Whether the sender says that it lacks nothing, what it pushes aside.
+    sender_is_whole: bool,
     envelopes: Vec<Verified>,
     sent: Vec<EnvelopeId>,
 }
@@ -60,6 +62,7 @@ impl<'a> Intake<'a> {
             pack: None,
             bases_missing: false,
             same: None,
+            sender_is_whole: false,
             envelopes: Vec::new(),
             sent: Vec::new(),
         }
@@ -71,7 +74,10 @@ impl<'a> Intake<'a> {
             .map_err(|error| refusal(RefusalKind::Bad, "malformed-push", error.to_string()))?
         {
             match part {
-                Part::Header(header) => self.hand_on(&header),
+                Part::Header(header) => {
+                    self.sender_is_whole = header.whole;
+                    self.hand_on(&header);
+                }
                 Part::Pack(reader) => self.take_pack(reader)?,
                 Part::PackEnd(info) => self.check_pack(&info)?,
                 Part::Envelope(bytes) => {
@@ -84,11 +90,12 @@ impl<'a> Intake<'a> {
         let origin = body.handoff().origin;
         let answer = self.answer();
         match (&answer, self.handing_on.take()) {
-            (Ok(PushAnswer::Durable), Some((fanout, _))) => drop(fanout.stored(&self.sent)),
+            (Ok(PushAnswer::Durable { .. }), Some((fanout, _))) => drop(fanout.stored(&self.sent)),
             (_, Some((fanout, _))) => fanout.dropped(),
             (_, None) => {}
         }
-        if let (Ok(PushAnswer::Durable), Some(origin)) = (&answer, origin) {
+        // Of what is not whole nobody is given a receipt: it is asked, and answers.
+        if let (Ok(PushAnswer::Durable { whole: true }), Some(origin)) = (&answer, origin) {
             self.send_receipt(&origin);
         }
         answer
@@ -198,7 +205,7 @@ impl<'a> Intake<'a> {
         let answer = self.finish();
         let is_lacking = match &answer {
             Ok(PushAnswer::Need { .. }) => true,
-            Ok(PushAnswer::Durable) => false,
+            Ok(PushAnswer::Durable { .. }) => false,
             Err(refusal) => refusal.code == CATCHES_UP,
         };
         if !is_lacking || self.cell.may_ask(&mut self.arrival) {
@@ -297,11 +304,13 @@ impl<'a> Intake<'a> {
                 need(cell)
             };
         }
-        // The sender holds what it sent; it holds all that is here when nothing here is newer.
-        if state.fold().heads().iter().all(|head| sent.contains(head)) {
+        // The sender holds what it sent; it holds all that is here when nothing here is newer, if it says that it lacks
+        // nothing itself: it may have the envelopes, and not the objects.
+        if self.sender_is_whole && state.fold().heads().iter().all(|head| sent.contains(head)) {
             self.same = Some((state.fold().digest(), state.fold().tips()));
         }
         let void = sent.last().and_then(|last| state.void(last));
+        let whole = state.has_all();
         drop(state);
         // What a push is about comes last in it; whatever came before, its past or beside it, is only made whole.
         if let Some(void) = void {
@@ -311,7 +320,7 @@ impl<'a> Intake<'a> {
             // What was here before may have come a moment ago, by a catch-up that has not come to its sync yet.
             self.sync_objects()?;
         }
-        Ok(PushAnswer::Durable)
+        Ok(PushAnswer::Durable { whole })
     }
 
     /// Decides, once a batch is folded and before it is stored, whether it may be, and makes the objects durable that

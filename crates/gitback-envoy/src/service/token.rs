@@ -89,7 +89,8 @@ pub(super) fn accept_push(
         }
     }
     match accept(cell, caller, &token) {
-        Ok(()) => Ok(PushAnswer::Durable),
+        // Of what else is here it says nothing.
+        Ok(()) => Ok(PushAnswer::Durable { whole: false }),
         // It proved nothing, and most likely did not mean to.
         Err(refused) if refused.code == NO_GRANT => Err(denial),
         Err(refused) => Err(refused),

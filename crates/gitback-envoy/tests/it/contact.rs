@@ -160,7 +160,10 @@ impl Cage {
         let pushed = self
             .world
             .push(&self.world.peer, &[&init, &grant, &first], Some(&packs[0]));
-        assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+        assert!(
+            matches!(pushed, Ok(PushAnswer::Durable { .. })),
+            "{pushed:?}"
+        );
         (init, grant)
     }
 }
@@ -276,7 +279,10 @@ fn envelopes_without_their_objects_are_not_durable() {
     let first = main_at(oids[0], &[], Some(&packs[0]));
     let first = world.update(&world.peer, 0, &[&grant], first);
     let pushed = world.push(&world.peer, &[&init, &grant, &first], Some(&packs[0]));
-    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    assert!(
+        matches!(pushed, Ok(PushAnswer::Durable { .. })),
+        "{pushed:?}"
+    );
     let second = main_at(oids[1], &[&first], Some(&packs[1]));
     let second = world.update(&world.peer, 1, &[&first], second);
     // The parrot tells of the update and gives no objects.
@@ -296,11 +302,14 @@ fn envelopes_without_their_objects_are_not_durable() {
         );
     }
     let alone = world.push(&world.peer, &[&second], None);
-    assert!(!matches!(alone, Ok(PushAnswer::Durable)), "{alone:?}");
+    assert!(
+        !matches!(alone, Ok(PushAnswer::Durable { .. })),
+        "{alone:?}"
+    );
     let whole = world.push(&world.peer, &[&second], Some(&packs[1]));
-    assert!(matches!(whole, Ok(PushAnswer::Durable)), "{whole:?}");
+    assert!(matches!(whole, Ok(PushAnswer::Durable { .. })), "{whole:?}");
     let alone = world.push(&world.peer, &[&second], None);
-    assert!(matches!(alone, Ok(PushAnswer::Durable)), "{alone:?}");
+    assert!(matches!(alone, Ok(PushAnswer::Durable { .. })), "{alone:?}");
 }
 
 #[test]
@@ -315,6 +324,39 @@ fn a_push_of_nothing_leaves_nothing() {
         !cage.world.repository().exists(),
         "no repository is kept for it"
     );
+}
+
+#[test]
+fn who_has_the_newest_statement_and_lacks_objects_is_no_copy() {
+    let cage = Cage::new();
+    let world = &cage.world;
+    let (oids, packs) = world.history(1);
+    let init = world.init();
+    let grant = world.grant(&init, &world.peer);
+    let first = main_at(oids[0], &[], Some(&packs[0]));
+    let first = world.update(&world.peer, 0, &[&grant], first);
+    let mut fold = Project::new(world.project);
+    for one in [&init, &grant, &first] {
+        fold.insert(one.clone()).expect("it counts");
+    }
+    cage.show(fold.digest().map(|byte| !byte), &[]);
+    let sent: Vec<_> = [&init, &grant, &first]
+        .map(|one| one.bytes().to_vec())
+        .into();
+    let state = || {
+        let status = world.status().expect("the project");
+        let peer = world.peer.public().to_string();
+        let copy = status.envoys.into_iter().find(|copy| copy.key == peer);
+        copy.expect("the peer's copy").state
+    };
+    for (whole, is_copy) in [(false, false), (true, true)] {
+        let pushed = world.push_holding(&world.peer, sent.clone(), Some(&packs[0]), whole);
+        assert!(
+            matches!(pushed, Ok(PushAnswer::Durable { whole: true })),
+            "{pushed:?}"
+        );
+        assert_eq!(state() == "current", is_copy, "{}", state());
+    }
 }
 
 #[test]
@@ -340,9 +382,15 @@ fn what_a_peer_showed_before_it_confirmed_the_newest_says_nothing_of_it() {
     // Whenever it is asked, it has the newest.
     cage.show(after, &[]);
     let pushed = world.push(&world.peer, &[&init, &grant, &first], Some(&packs[0]));
-    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    assert!(
+        matches!(pushed, Ok(PushAnswer::Durable { .. })),
+        "{pushed:?}"
+    );
     let pushed = world.push(&world.peer, &[&second], Some(&packs[1]));
-    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    assert!(
+        matches!(pushed, Ok(PushAnswer::Durable { .. })),
+        "{pushed:?}"
+    );
     // What it sent before that was longer under way.
     for late in [before, before.map(|byte| !byte)] {
         world.show_digest(late);

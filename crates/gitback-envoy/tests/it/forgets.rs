@@ -21,7 +21,10 @@ fn with_a_commit(world: &World) -> (Verified, Verified, Vec<Oid>, Vec<Pack>) {
         main_at(oids[0], &[], Some(&packs[0])),
     );
     let answer = world.push(&world.peer, &[&init, &grant, &first], Some(&packs[0]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     (init, first, oids, packs)
 }
 
@@ -57,7 +60,10 @@ fn a_lost_log_leaves_the_refs_alone_and_serves_nothing() {
     // A part of what was known comes back by a push: still nobody has told the rest.
     let grant = world.grant(&init, &world.peer);
     let answer = world.push(&world.peer, &[&init, &grant], None);
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     assert_eq!(world.refs(), refs, "objects and refs stay");
     assert_eq!(world.status().expect("founded").state, "catching up");
     world.fulfil(&world.founder, Wish::Grant);
@@ -85,7 +91,10 @@ fn a_lost_repository_is_told_as_such_and_takes_a_push_of_the_rest() {
         main_at(oids[1], &[&first], Some(&packs[1])),
     );
     let answer = world.push(&world.peer, &[&second], Some(&packs[1]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     assert_eq!(world.status().expect("founded").state, "current");
 }
 
@@ -186,7 +195,10 @@ fn the_first_heir_is_pinned_and_a_thief_with_the_old_key_convinces_nobody() {
         world.grant(&init, &world.peer).statement().act.clone(),
     );
     let answer = world.push(&world.peer, &[&grant], None);
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     let answer = world.push(&world.peer, &[&rival], None);
     assert!(answer.is_err(), "it has no effect here: {answer:?}");
     assert_eq!(line(&world), expected);

@@ -37,7 +37,10 @@ fn many_pushes_leave_few_packs() {
         let update = world.update(&world.peer, at, &[previous], update);
         let envelopes = [&init, &grant, &update];
         let pushed = world.push(&world.peer, &envelopes, Some(pack));
-        assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+        assert!(
+            matches!(pushed, Ok(PushAnswer::Durable { .. })),
+            "{pushed:?}"
+        );
         before = Some(update);
     }
     let begun = Instant::now();
@@ -69,14 +72,20 @@ fn a_ref_moves_as_soon_as_nothing_stands_in_its_way() {
     let init = world.init();
     let grant = world.grant(&init, &world.peer);
     let pushed = world.push(&world.peer, &[&init, &grant], None);
-    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    assert!(
+        matches!(pushed, Ok(PushAnswer::Durable { .. })),
+        "{pushed:?}"
+    );
     let main = world.repository().join("refs/heads/main");
     std::fs::create_dir(&main).expect("nothing is there");
     std::fs::write(main.join("left.lock"), b"").expect("written");
     let update = main_at(oids[0], &[], Some(&packs[0]));
     let update = world.update(&world.peer, 0, &[&grant], update);
     let pushed = world.push(&world.peer, &[&update], Some(&packs[0]));
-    assert!(matches!(pushed, Ok(PushAnswer::Durable)), "{pushed:?}");
+    assert!(
+        matches!(pushed, Ok(PushAnswer::Durable { .. })),
+        "{pushed:?}"
+    );
     assert_eq!(world.refs(), Vec::<String>::new());
     let status = world.status().expect("founded");
     assert_eq!(status.state, "catching up");

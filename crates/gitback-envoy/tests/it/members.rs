@@ -183,7 +183,10 @@ fn what_follows_a_revocation_is_kept_and_neither_moves_refs_nor_brings_objects()
         main_at(oids[0], &[], Some(&packs[0])),
     );
     let answer = world.push(&world.peer, &[&grant, &first], Some(&packs[0]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     world.fulfil(&world.founder, revoke(&alice()));
     let second = world.update_for(
         &alice(),
@@ -276,7 +279,10 @@ fn undone(world: &World) -> (Verified, Vec<gitback_envelope::Oid>) {
         main_at(oids[0], &[], Some(&packs[0])),
     );
     let answer = world.push(&world.peer, &[&grant, &first], Some(&packs[0]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     let ended = world.draft(&world.founder, revoke(&alice()));
     let second = world.update_for(
         &alice(),
@@ -286,7 +292,10 @@ fn undone(world: &World) -> (Verified, Vec<gitback_envelope::Oid>) {
         main_at(oids[1], &[&first], Some(&packs[1])),
     );
     let answer = world.push(&world.peer, &[&second], Some(&packs[1]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     world.submit(&ended.iter().collect::<Vec<_>>());
     (second, oids)
 }
@@ -404,7 +413,10 @@ fn an_envoy_whose_part_has_ended_may_bring_the_request_to_come_back() {
     assert_eq!(request.statement().envoy, Some(key));
     for _ in 0..2 {
         let answer = world.push(&laptop, &[&request], None);
-        assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+        assert!(
+            matches!(answer, Ok(PushAnswer::Durable { .. })),
+            "{answer:?}"
+        );
     }
     assert!(world.status().expect("founded").member_list[0].asks_back);
     // It is no more than before by it, and others cannot bring it.

@@ -36,7 +36,10 @@ fn with_first_commit(world: &World) -> (Verified, Verified, Verified, Vec<Oid>, 
         main_at(oids[0], &[], Some(&packs[0])),
     );
     let answer = world.push(&world.peer, &[&init, &grant, &first], Some(&packs[0]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     assert_eq!(main_of(world), Some(oids[0].to_string()));
     (init, grant, first, oids, packs)
 }
@@ -52,11 +55,14 @@ fn a_push_from_a_peer_makes_the_project_and_moves_its_refs() {
         main_at(oids[1], &[&first], Some(&packs[1])),
     );
     let answer = world.push(&world.peer, &[&second], Some(&packs[1]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     assert_eq!(main_of(&world), Some(oids[1].to_string()));
     let again = world.push(&world.peer, &[&second], Some(&packs[1]));
     assert!(
-        matches!(again, Ok(PushAnswer::Durable)),
+        matches!(again, Ok(PushAnswer::Durable { .. })),
         "the same push again changes nothing: {again:?}"
     );
 }
@@ -67,7 +73,10 @@ fn what_is_here_already_is_durable_only_if_the_disk_confirms_it() {
     let (init, grant, first, _, packs) = with_first_commit(&world);
     let envelopes = [&init, &grant, &first];
     let answer = world.push(&world.peer, &envelopes, None);
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     // The objects stay, in files of their own, and there is nothing left to sync.
     let directory = world.repository().join("objects/pack");
     std::fs::rename(&directory, world.path().join("aside")).expect("moved");
@@ -195,7 +204,10 @@ fn an_update_that_lies_about_what_it_contains_is_refused() {
         main_at(oids[2], &[&first], Some(&packs[2])),
     );
     let answer = world.push(&world.peer, &[&second], Some(&packs[2]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     // The older commit does not contain the newer one.
     let back = world.update(
         &world.peer,
@@ -257,7 +269,10 @@ fn a_push_whose_past_is_not_here_is_asked_for_it() {
     assert_eq!(haves, [*oids[0].as_bytes()]);
     assert_eq!(main_of(&world), Some(oids[0].to_string()));
     let answer = world.push(&world.peer, &[&second, &third], Some(&packs[2]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     assert_eq!(main_of(&world), Some(oids[2].to_string()));
 }
 
@@ -324,7 +339,10 @@ fn two_updates_that_know_nothing_of_each_other_are_both_served() {
         main_at(oids[2], &[&first], Some(&packs[2])),
     );
     let answer = world.push(&world.peer, &[&ours, &theirs], Some(&packs[2]));
-    assert!(matches!(answer, Ok(PushAnswer::Durable)), "{answer:?}");
+    assert!(
+        matches!(answer, Ok(PushAnswer::Durable { .. })),
+        "{answer:?}"
+    );
     let status = world.status().expect("founded");
     assert_eq!(status.diverged, ["refs/heads/main"]);
     assert_eq!(status.state, "diverged");

@@ -17,7 +17,7 @@ use gitback_helper::{
 };
 use gitback_identity::{EnvoyKey, Handle, ProjectId, PuddleKey, SecretKey, hex};
 use gitback_peer::{
-    CallError, Client, Digests, PackFile, PackInfo, PeerAddress, PushAnswer, PushSource,
+    CallError, Client, Digests, Handoff, PackFile, PackInfo, PeerAddress, PushAnswer, PushSource,
     SyncAnswer, SyncRequest,
 };
 use tempfile::TempDir;
@@ -476,6 +476,17 @@ impl World {
         envelopes: Vec<Vec<u8>>,
         pack: Option<&Pack>,
     ) -> Result<PushAnswer, CallError> {
+        self.push_holding(from, envelopes, pack, true)
+    }
+
+    /// A push of whoever says that it lacks nothing of the project, or that it may.
+    pub(crate) fn push_holding(
+        &self,
+        from: &SecretKey,
+        envelopes: Vec<Vec<u8>>,
+        pack: Option<&Pack>,
+        whole: bool,
+    ) -> Result<PushAnswer, CallError> {
         let client = Client::new(from).expect("a client");
         let to = PeerAddress {
             key: self.envoy,
@@ -486,8 +497,9 @@ impl World {
             bytes: pack.hint.bytes,
             blake3: pack.hint.blake3,
         });
-        self.runtime
-            .block_on(client.push(&to, &self.project, envelopes, pack))
+        let handoff = Handoff::default();
+        let push = client.push_handing_on(&to, &self.project, envelopes, pack, handoff, whole);
+        self.runtime.block_on(push)
     }
 
     /// Sends a pack and then breaks off, as a sender does whose own checks refused the push.

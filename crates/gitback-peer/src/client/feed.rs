@@ -75,6 +75,7 @@ impl<S: PushSource> Feeder<S> {
     fn run(&mut self) -> Result<(), Stop> {
         let header = PushHeader {
             pack: self.source.has_pack(),
+            whole: self.source.is_whole(),
             handoff: self.source.handoff(),
         };
         let json = header.encode()?;

@@ -18,6 +18,12 @@ pub trait PushSource: Send + 'static {
     /// Whether the push carries a pack. Asked first, once.
     fn has_pack(&self) -> bool;
 
+    /// Whether the sender lacks nothing of the project, what is being pushed aside. Asked once,
+    /// after [`Self::has_pack`].
+    fn is_whole(&self) -> bool {
+        false
+    }
+
     /// What the receiver is asked to do beside taking the push. Asked once, after
     /// [`Self::has_pack`].
     fn handoff(&self) -> Handoff {
@@ -81,16 +87,23 @@ pub(super) struct Settled {
     envelopes: Vec<Vec<u8>>,
     pack: Option<PackFile>,
     handoff: Handoff,
+    whole: bool,
     file: Option<File>,
     read: u64,
 }
 
 impl Settled {
-    pub(super) fn new(envelopes: Vec<Vec<u8>>, pack: Option<PackFile>, handoff: Handoff) -> Self {
+    pub(super) fn new(
+        envelopes: Vec<Vec<u8>>,
+        pack: Option<PackFile>,
+        handoff: Handoff,
+        whole: bool,
+    ) -> Self {
         Self {
             envelopes,
             pack,
             handoff,
+            whole,
             file: None,
             read: 0,
         }
@@ -100,6 +113,10 @@ impl Settled {
 impl PushSource for Settled {
     fn has_pack(&self) -> bool {
         self.pack.is_some()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.whole
     }
 
     fn handoff(&self) -> Handoff {

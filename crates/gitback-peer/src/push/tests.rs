@@ -9,6 +9,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn header(pack: bool) -> Vec<u8> {
     let json = PushHeader {
         pack,
+        whole: false,
         handoff: Handoff::default(),
     }
     .encode()

@@ -24,6 +24,8 @@ pub struct PackInfo {
 pub struct PushHeader {
     /// Whether a pack follows.
     pub pack: bool,
+    /// Whether the sender lacks nothing of the project, what is being pushed aside.
+    pub whole: bool,
     /// To whom the receiver hands the push on.
     pub handoff: Handoff,
 }
@@ -40,6 +42,8 @@ pub struct Handoff {
 #[derive(Serialize, Deserialize)]
 struct PushHeaderBody {
     pack: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    whole: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<Hex<32>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -52,6 +56,7 @@ impl PushHeader {
         at_most(forward.len(), FORWARD_MAX, "envoys to forward to")?;
         let body = PushHeaderBody {
             pack: self.pack,
+            whole: self.whole,
             origin: origin.as_ref().map(|key| Hex(*key.as_bytes())),
             forward: forward.iter().map(|key| Hex(*key.as_bytes())).collect(),
         };
@@ -64,6 +69,7 @@ impl PushHeader {
         let forward = body.forward.iter().map(envoy);
         Ok(Self {
             pack: body.pack,
+            whole: body.whole,
             handoff: Handoff {
                 origin: body.origin.as_ref().map(envoy).transpose()?,
                 forward: forward.collect::<Result<_, _>>()?,
@@ -115,6 +121,7 @@ mod tests {
     fn a_header_with_a_handoff_round_trips() {
         let header = PushHeader {
             pack: true,
+            whole: true,
             handoff: Handoff {
                 origin: Some(key(1)),
                 forward: vec![key(2); FORWARD_MAX],
@@ -128,6 +135,7 @@ mod tests {
     fn a_header_without_looks_as_it_always_did() {
         let header = PushHeader {
             pack: false,
+            whole: false,
             handoff: Handoff::default(),
         };
         assert_eq!(header.encode().expect("fits"), br#"{"pack":false}"#);

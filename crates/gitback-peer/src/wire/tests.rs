@@ -101,8 +101,10 @@ fn every_cut_and_every_addition_is_refused() {
 
 #[test]
 fn push_messages_look_as_specified() {
-    let json = PushAnswer::Durable.encode().expect("small");
-    assert_eq!(json, br#"{"answer":"durable"}"#);
+    let json = PushAnswer::Durable { whole: true }.encode().expect("small");
+    assert_eq!(json, br#"{"answer":"durable","whole":true}"#);
+    let older = PushAnswer::decode(br#"{"answer":"durable"}"#).expect("well formed");
+    assert_eq!(older, PushAnswer::Durable { whole: false });
     let need = PushAnswer::Need {
         tips: Vec::new(),
         haves: vec![[0x0f; 20]],
@@ -114,6 +116,7 @@ fn push_messages_look_as_specified() {
     assert_eq!(need.encode().expect("small"), expected.as_bytes());
     let header = PushHeader {
         pack: true,
+        whole: false,
         handoff: Handoff::default(),
     };
     assert_eq!(header.encode().expect("small"), br#"{"pack":true}"#);

@@ -339,17 +339,21 @@ async fn a_push_says_to_whom_it_is_handed_on() {
         push: Box::new(move |_, body| {
             assert_eq!(*body.handoff(), expected);
             assert_eq!(body.origin(), Some(&envoy(7)));
+            assert!(body.sender_is_whole());
             assert_eq!(body.forward().len(), 190);
-            read_all(body).map(|_| PushAnswer::Durable)
+            read_all(body).map(|_| PushAnswer::Durable { whole: true })
         }),
         ..Script::default()
     };
     let stage = Stage::open(script).await;
     let envelopes = vec![b"one".to_vec()];
     let answer = client()
-        .push_handing_on(&stage.address(), &project(), envelopes, None, handoff)
+        .push_handing_on(&stage.address(), &project(), envelopes, None, handoff, true)
         .await;
-    assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+    assert_eq!(
+        answer.expect("an answer"),
+        PushAnswer::Durable { whole: true }
+    );
     stage.close().await;
 }
 

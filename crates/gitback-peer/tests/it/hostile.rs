@@ -207,7 +207,7 @@ async fn a_caller_that_vanishes_mid_push_is_told_to_the_service() {
             let outcome = crate::stage::read_all(body);
             told.send(outcome.clone().map_err(|refusal| refusal.code))
                 .expect("the test listens");
-            outcome.map(|_| gitback_peer::PushAnswer::Durable)
+            outcome.map(|_| gitback_peer::PushAnswer::Durable { whole: true })
         }),
         ..Script::default()
     };

@@ -52,7 +52,10 @@ async fn the_client_finds_a_restarted_server() {
         let answer = client.digests(&to, &digests("venus")).await;
         assert!(answer.is_ok(), "{answer:?}");
         let answer = client.push(&to, &project(), Vec::new(), None).await;
-        assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+        assert_eq!(
+            answer.expect("an answer"),
+            PushAnswer::Durable { whole: true }
+        );
         stage.close().await;
     }
 }
@@ -297,7 +300,10 @@ async fn a_push_that_was_begun_is_not_repeated_by_itself() {
     assert!(matches!(lost, Err(CallError::Lost { .. })), "{lost:?}");
     assert_eq!(links.lock().expect("no panic").len(), 1);
     let answer = push().await;
-    assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+    assert_eq!(
+        answer.expect("an answer"),
+        PushAnswer::Durable { whole: true }
+    );
     assert_eq!(links.lock().expect("no panic").len(), 2);
     drop(client);
     stage.close().await;

@@ -54,7 +54,7 @@ async fn a_pack_arrives_as_it_is() {
             }
             assert_eq!(seen.len(), 200_000);
             assert!(seen.starts_with(b"PACK\0"));
-            Ok(PushAnswer::Durable)
+            Ok(PushAnswer::Durable { whole: true })
         }),
         ..Script::default()
     };
@@ -64,7 +64,10 @@ async fn a_pack_arrives_as_it_is() {
     let answer = client()
         .push(&stage.address(), &project(), vec![vec![5; 100_000]], pack)
         .await;
-    assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+    assert_eq!(
+        answer.expect("an answer"),
+        PushAnswer::Durable { whole: true }
+    );
     stage.close().await;
 }
 
@@ -149,7 +152,7 @@ async fn a_large_push_streams_in_bounded_memory() {
                     }
                 }
                 assert_eq!(read, 64 * MIB);
-                Ok(PushAnswer::Durable)
+                Ok(PushAnswer::Durable { whole: true })
             })
         },
         ..Script::default()
@@ -165,7 +168,10 @@ async fn a_large_push_streams_in_bounded_memory() {
     let answer = client
         .push(&stage.address(), &project(), Vec::new(), pack)
         .await;
-    assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+    assert_eq!(
+        answer.expect("an answer"),
+        PushAnswer::Durable { whole: true }
+    );
     assert!(sent.load(Ordering::SeqCst) > 64 * MIB, "it was counted");
     let lag = lag.load(Ordering::SeqCst);
     assert!(lag < 2 * MIB, "{lag} bytes were held between the two");
@@ -183,7 +189,7 @@ async fn a_refusal_while_the_pack_is_sent_is_reported_as_such() {
                     return Err(full());
                 }
             }
-            Ok(PushAnswer::Durable)
+            Ok(PushAnswer::Durable { whole: true })
         }),
         ..Script::default()
     };
@@ -246,7 +252,7 @@ async fn a_pack_larger_than_the_servers_limit_is_refused_while_it_comes() {
 #[tokio::test]
 async fn a_pack_that_cannot_be_read_is_our_own_fault() {
     let script = Script {
-        push: Box::new(|_, body| read_all(body).map(|_| PushAnswer::Durable)),
+        push: Box::new(|_, body| read_all(body).map(|_| PushAnswer::Durable { whole: true })),
         ..Script::default()
     };
     let stage = Stage::open(script).await;

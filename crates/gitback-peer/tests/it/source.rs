@@ -112,7 +112,7 @@ fn telling() -> (mpsc::UnboundedReceiver<String>, Script) {
                     Ok(Some(Part::Envelope(bytes))) => say(format!("envelope {}", bytes.len())),
                     Ok(None) => {
                         say("end".to_owned());
-                        return Ok(PushAnswer::Durable);
+                        return Ok(PushAnswer::Durable { whole: true });
                     }
                     Err(reject) => {
                         say("failed".to_owned());
@@ -160,7 +160,10 @@ async fn a_push_is_sent_while_its_source_is_still_getting_it() {
         give(Step::Envelopes(vec![vec![1; 10], vec![2; 100_000]]));
         hear(&mut told, &["envelope 10", "envelope 100000", "end"]).await;
         let answer = push.await.expect("no panic");
-        assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+        assert_eq!(
+            answer.expect("an answer"),
+            PushAnswer::Durable { whole: true }
+        );
         stage.close().await;
     }
 }
@@ -177,7 +180,10 @@ async fn a_push_without_a_pack_waits_for_its_envelopes() {
     give.send(envelopes).expect("the source lives");
     hear(&mut told, &["envelope 10", "end"]).await;
     let answer = push.await.expect("no panic");
-    assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+    assert_eq!(
+        answer.expect("an answer"),
+        PushAnswer::Durable { whole: true }
+    );
     stage.close().await;
 }
 
@@ -324,7 +330,10 @@ async fn a_source_is_not_lost_with_a_connection_that_died_while_idle() {
             give.send(step).expect("the source lives");
         }
         let answer = client.push_from(&to, &project(), source).await;
-        assert_eq!(answer.expect("an answer"), PushAnswer::Durable);
+        assert_eq!(
+            answer.expect("an answer"),
+            PushAnswer::Durable { whole: true }
+        );
         assert_eq!(stage.script.calls(), 1);
         dropped.await.expect_err("the source is dropped");
         stage.close().await;

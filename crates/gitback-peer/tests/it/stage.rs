@@ -108,7 +108,7 @@ impl Default for Script {
             calls: AtomicUsize::new(0),
             digests: Box::new(|_, _| Ok(digests("mars"))),
             sync: Box::new(|_, _| Err(forbidden())),
-            push: Box::new(|_, body| read_all(body).map(|_| PushAnswer::Durable)),
+            push: Box::new(|_, body| read_all(body).map(|_| PushAnswer::Durable { whole: true })),
             upload_pack: Box::new(|_, _| Err(forbidden())),
             known: Vec::new(),
             listed: Box::new(|_| Ok(None)),
