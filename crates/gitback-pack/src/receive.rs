@@ -70,6 +70,9 @@ pub struct Session<R, W> {
     chosen: Chosen,
 }
 
+/// What is read, in bytes, from a client that pushes nothing.
+const REST_MAX: u64 = 1 << 20;
+
 /// What the client chose of our capabilities.
 #[derive(Debug, Default, Clone, Copy)]
 struct Chosen {
@@ -191,6 +194,10 @@ impl<R: Read, W: Write> Session<R, W> {
             commands.push(command);
         }
         if commands.is_empty() {
+            // git says its push options also when it has nothing to push. Cut off while it does, it dies without a word.
+            let mut rest = (&mut self.reader).take(REST_MAX);
+            // Whatever becomes of it, nobody asks for anything.
+            let _ = io::copy(&mut rest, &mut io::sink());
             return Ok(None);
         }
         let options = if self.chosen.options {

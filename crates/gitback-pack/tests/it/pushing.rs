@@ -245,6 +245,18 @@ fn refuses_shallow_clones_with_words() {
 }
 
 #[test]
+fn whoever_pushes_nothing_is_heard_to_the_end() {
+    let world = World::new();
+    // git sends its options after a list of commands that is empty.
+    let mut options = Cursor::new(format!("{}0000", line("gitback.wait=0")));
+    let input = Cursor::new("0000").chain(&mut options);
+    let session = Session::advertise(&world.repository, input, Vec::new(), "test/1");
+    let request = session.expect("a greeting").request();
+    assert!(matches!(request, Ok(None)), "{request:?}");
+    assert_eq!(options.position(), options.get_ref().len() as u64);
+}
+
+#[test]
 fn hears_a_client_that_hangs_up() {
     let world = World::new();
     let (old, new) = ("0".repeat(40), "1".repeat(40));
