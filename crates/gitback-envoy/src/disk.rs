@@ -1,14 +1,40 @@
 //! Small questions to the file system.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Makes the entries of the folder `path` durable.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Makes a folder and those above it that are missing, mode 0700, each of them durably.
+pub(crate) fn make_dirs(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        // One that is relative is in the present folder.
+        if dir.as_os_str().is_empty() {
+            continue;
+        }
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        sync_above(dir)?;
+    }
+    Ok(())
+}
+
+/// Makes the name of a folder durable, in the one that it is in. That one may be another user's, whose names we may not list.
+pub(crate) fn sync_above(dir: &Path) -> io::Result<()> {
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    match above.map_or(Ok(()), sync_dir) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Replaces the file at `path` by `bytes`, durably and at once: a reader sees the old text or the new.

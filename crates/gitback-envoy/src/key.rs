@@ -1,11 +1,13 @@
 //! The envoy's key on disk.
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use gitback_identity::{SecretKey, hex};
 use zeroize::Zeroizing;
+
+use crate::disk;
 
 /// Why the envoy has no usable key.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +91,7 @@ pub(crate) fn keep_authority_key(identity_dir: &Path, secret: &SecretKey) -> Res
         let _ = std::fs::remove_file(&fresh);
     }
     kept?;
-    crate::disk::sync_dir(identity_dir).map_err(io("sync", identity_dir))
+    disk::sync_dir(identity_dir).map_err(io("sync", identity_dir))
 }
 
 /// Removes what a crash has left of keeping a key.
@@ -118,10 +120,8 @@ fn load_or_make(identity_dir: &Path, name: &str) -> Result<SecretKey, KeyError> 
         Err(KeyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
         other => return other,
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(identity_dir)
+    disk::make_dirs(identity_dir)
+        .and_then(|()| disk::sync_above(identity_dir))
         .map_err(io("create", identity_dir))?;
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).map_err(|_| KeyError::Randomness)?;
@@ -144,7 +144,7 @@ fn load_or_make(identity_dir: &Path, name: &str) -> Result<SecretKey, KeyError> 
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(io("create", &path)(error));
         }
-        _ => crate::disk::sync_dir(identity_dir).map_err(io("sync", identity_dir))?,
+        _ => disk::sync_dir(identity_dir).map_err(io("sync", identity_dir))?,
     }
     read(&path)
 }

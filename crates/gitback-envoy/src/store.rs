@@ -12,8 +12,8 @@ use crate::fault::Fault;
 use crate::given_up::{self, GivenUp};
 use crate::{daemon::chain, disk};
 
-/// How many folders above the projects' may be new: `gitback`, `swarm` and the state folder itself.
-const DEPTH: usize = 3;
+/// How many folders there are from that of the projects up to the state folder: `projects`, `gitback`, `swarm` and that one.
+const DEPTH: usize = 4;
 
 /// What is put behind the name of a repository that is to be deleted. Start-up deletes what is left of such ones.
 const GONE: &str = ".gone";
@@ -56,21 +56,17 @@ impl Store {
         envelopes: &Path,
         limits: Limits,
     ) -> Result<Self, Fault> {
-        use std::os::unix::fs::DirBuilderExt as _;
         for path in [repositories, envelopes] {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .and_then(|()| {
-                    let above = path.ancestors().skip(1).take(DEPTH);
-                    above.into_iter().try_for_each(disk::sync_dir)
-                })
-                .map_err(|source| Fault::File {
-                    doing: "create",
-                    path: path.to_owned(),
-                    source,
-                })?;
+            // Whoever made them may have been killed before their names were durable.
+            let made = disk::make_dirs(path).and_then(|()| {
+                let mut new = path.ancestors().take(DEPTH);
+                new.try_for_each(disk::sync_above)
+            });
+            made.map_err(|source| Fault::File {
+                doing: "create",
+                path: path.to_owned(),
+                source,
+            })?;
         }
         let store = Self {
             repositories: repositories.to_owned(),

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::io::Read as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use gitback_envelope::VerifiedClaim;
@@ -55,10 +54,8 @@ pub(super) fn read(dir: &Path) -> io::Result<Found> {
 
 /// Replaces the file, durably.
 pub(super) fn write(dir: &Path, book: &Book) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)?;
+    disk::make_dirs(dir)?;
+    disk::sync_above(dir)?;
     let mut text = format!("{HEADER}\n");
     for known in book.from(None) {
         text.push_str(&line(known));
