@@ -121,7 +121,11 @@ pub(crate) fn catch_up(
         trace.step("reconcile");
     }
     let mut budget = Budget::new(envoy.config().catch_up_max_bytes());
-    let more = bring_objects(route, &mut budget, &mut trace, progress)?;
+    let mut progress = |text: String| {
+        cell.tell(&text);
+        progress(text);
+    };
+    let more = bring_objects(route, &mut budget, &mut trace, &mut progress)?;
     tracing::debug!(peer = neighbour.name(), project = %cell.id(), bytes = budget.moved(), "caught up in {trace}");
     let state = cell.lock();
     Ok(CaughtUp {

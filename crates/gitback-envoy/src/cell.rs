@@ -57,6 +57,16 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(600);
 /// How long a push that is arriving, and may be about to be stored where it comes from, is waited for.
 const STORED_SOON: Duration = Duration::from_millis(20);
 
+/// The one catch-up of a project that may run at a time.
+#[derive(Debug, Default)]
+struct CatchingUp {
+    runs: bool,
+    /// How far it is, for people; empty before it tells anything.
+    told: String,
+    /// How often any has told something.
+    times: u64,
+}
+
 /// A project's handle for every thread of the daemon.
 #[derive(Debug)]
 pub(crate) struct Cell {
@@ -66,9 +76,9 @@ pub(crate) struct Cell {
     state: Mutex<State>,
     /// Pushes that are ready to be stored.
     pushes: Rounds<Ready>,
-    /// Whether the one catch-up that may run at a time does.
-    catching_up: Mutex<bool>,
-    /// Fires when it has ended.
+    /// The one catch-up that may run at a time.
+    catching_up: Mutex<CatchingUp>,
+    /// Fires when it has ended or has told how far it is.
     caught_up: Condvar,
     /// Forwarded pushes that are being taken in.
     arriving: Mutex<Arriving>,
@@ -138,7 +148,10 @@ pub(crate) struct CatchUpRight<'a> {
 
 impl Drop for CatchUpRight<'_> {
     fn drop(&mut self) {
-        *self.cell.catching_up() = false;
+        let mut catching_up = self.cell.catching_up();
+        catching_up.runs = false;
+        catching_up.told.clear();
+        drop(catching_up);
         // Not all who wait want the right.
         self.cell.caught_up.notify_all();
     }
@@ -201,7 +214,7 @@ impl Cell {
             log_dir,
             state: Mutex::new(state),
             pushes: Rounds::default(),
-            catching_up: Mutex::new(false),
+            catching_up: Mutex::default(),
             caught_up: Condvar::new(),
             arriving: Mutex::default(),
             compared: Compared::default(),
@@ -292,20 +305,42 @@ impl Cell {
             return None;
         }
         let mut catching_up = self.catching_up();
-        if *catching_up {
+        if catching_up.runs {
             return None;
         }
-        *catching_up = true;
+        catching_up.runs = true;
         Some(self.catch_up_right())
     }
 
-    /// Waits for the right to catch up.
-    pub(crate) fn wait_catch_up(&self) -> CatchUpRight<'_> {
-        let waited = self
-            .caught_up
-            .wait_while(self.catching_up(), |taken| *taken);
-        *waited.expect("no thread panics with a flag") = true;
+    /// Waits for the right to catch up, and passes on what the catch-up that runs until then tells.
+    pub(crate) fn wait_catch_up(&self, progress: &mut dyn FnMut(String)) -> CatchUpRight<'_> {
+        let mut heard = 0;
+        let mut catching_up = self.catching_up();
+        while catching_up.runs {
+            if catching_up.times == heard || catching_up.told.is_empty() {
+                let waited = self.caught_up.wait(catching_up);
+                catching_up = waited.expect("no thread panics with a flag");
+                continue;
+            }
+            heard = catching_up.times;
+            let told = catching_up.told.clone();
+            // Whoever listens may be slow.
+            drop(catching_up);
+            progress(told);
+            catching_up = self.catching_up();
+        }
+        catching_up.runs = true;
+        drop(catching_up);
         self.catch_up_right()
+    }
+
+    /// Tells those who wait for the catch-up that runs how far it is.
+    pub(crate) fn tell(&self, text: &str) {
+        let mut catching_up = self.catching_up();
+        text.clone_into(&mut catching_up.told);
+        catching_up.times += 1;
+        drop(catching_up);
+        self.caught_up.notify_all();
     }
 
     /// Whoever has set the flag has the right.
@@ -331,12 +366,12 @@ impl Cell {
         wait(left(), |arriving| arriving.stored > 0);
         let waited = self
             .caught_up
-            .wait_timeout_while(self.catching_up(), left(), |taken| *taken);
+            .wait_timeout_while(self.catching_up(), left(), |one| one.runs);
         let (mut catching_up, waited) = waited.expect("no thread panics with a flag");
-        if waited.timed_out() && *catching_up {
+        if waited.timed_out() && catching_up.runs {
             return None;
         }
-        *catching_up = true;
+        catching_up.runs = true;
         Some(self.catch_up_right())
     }
 
@@ -344,7 +379,7 @@ impl Cell {
     /// None begins then before that one had time to bring it.
     pub(crate) fn may_ask(&self, arrival: &mut Arrival<'_>) -> bool {
         let arriving = self.arriving();
-        let free = !*self.catching_up();
+        let free = !self.is_catching_up();
         drop(arriving);
         arrival.asks |= free;
         free
@@ -354,16 +389,16 @@ impl Cell {
     pub(crate) fn wait_caught_up(&self, limit: Duration) {
         let waited = self
             .caught_up
-            .wait_timeout_while(self.catching_up(), limit, |taken| *taken);
+            .wait_timeout_while(self.catching_up(), limit, |one| one.runs);
         drop(waited.expect("no thread panics with a flag"));
     }
 
     /// Whether a catch-up runs.
     pub(crate) fn is_catching_up(&self) -> bool {
-        *self.catching_up()
+        self.catching_up().runs
     }
 
-    fn catching_up(&self) -> MutexGuard<'_, bool> {
+    fn catching_up(&self) -> MutexGuard<'_, CatchingUp> {
         self.catching_up
             .lock()
             .expect("no thread panics with a flag")
@@ -560,6 +595,39 @@ mod tests {
         drop(offer);
         cell.arriving().asked = Instant::now().checked_sub(ASKED_MAX);
         assert!(cell.try_catch_up().is_some());
+    }
+
+    #[test]
+    fn whoever_waits_for_a_catch_up_hears_how_far_it_is() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (cell, _) = cell(dir.path());
+        let right = cell.try_catch_up().expect("nobody else has it");
+        cell.tell("1.0 of 3.0 MiB from mars");
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let mut progress = |text| tell.send(text).expect("somebody listens");
+                drop(cell.wait_catch_up(&mut progress));
+            });
+            // What was told before it came, and everything after that.
+            assert_eq!(told.recv().expect("told"), "1.0 of 3.0 MiB from mars");
+            cell.tell("2.0 of 3.0 MiB from mars");
+            assert_eq!(told.recv().expect("told"), "2.0 of 3.0 MiB from mars");
+            drop(right);
+            waiting.join().expect("no panic");
+        });
+        // Of one that has ended nobody hears any more.
+        let right = cell.try_catch_up().expect("nobody else has it");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let mut progress = |text| tell.send(text).expect("somebody listens");
+                drop(cell.wait_catch_up(&mut progress));
+            });
+            cell.tell("another one");
+            drop(right);
+            waiting.join().expect("no panic");
+        });
+        assert!(told.try_iter().all(|text| text == "another one"));
     }
 
     #[test]

@@ -189,7 +189,7 @@ pub(super) fn make_complete(
     let only_one = match cell.try_catch_up() {
         Some(only_one) => only_one,
         None if serves_older() => return Ok(()),
-        None => cell.wait_catch_up(),
+        None => cell.wait_catch_up(progress),
     };
     let mut reasons = Vec::new();
     for neighbour in envoy.partners(cell) {

@@ -121,7 +121,7 @@ fn bring(
     token: &[Verified],
     progress: &mut dyn FnMut(String),
 ) -> Vec<Failed> {
-    let _only_one = cell.wait_catch_up();
+    let _only_one = cell.wait_catch_up(progress);
     let mut failures = Vec::new();
     for neighbour in envoy.neighbours().iter() {
         let error = match catch_up_wholly(envoy, cell, neighbour, token, progress) {

@@ -260,7 +260,7 @@ impl Reading<'_> {
             return Ok(lacking);
         }
         let mut denied: Option<BTreeSet<Oid>> = None;
-        let _only_one = self.cell.wait_catch_up();
+        let _only_one = self.cell.wait_catch_up(&mut |_| {});
         let stop = || self.envoy.maintenance().stops();
         for neighbour in self.envoy.partners(self.cell) {
             if stop() {
