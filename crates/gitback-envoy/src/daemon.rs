@@ -278,14 +278,14 @@ impl Envoy {
         self.port
     }
 
-    pub(crate) fn state_dir(&self) -> &Path {
-        &self.layout.state_dir
+    pub(crate) fn repositories_dir(&self) -> &Path {
+        &self.layout.repositories_dir
     }
 
     /// Whether there is room for more; if not, why.
     pub(crate) fn room(&self) -> Result<(), String> {
         let needed = self.config.min_free_percent();
-        let free = gitback_pack::free_percent(self.state_dir()).unwrap_or(100);
+        let free = gitback_pack::free_percent(self.repositories_dir()).unwrap_or(100);
         if needed == 0 || free > needed {
             return Ok(());
         }
