@@ -475,6 +475,11 @@ impl State {
         self.lacking.is_empty() && !self.unsettled && self.foothold == Foothold::Known
     }
 
+    /// Whether others may count this copy as one that has everything.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.has_all() && !self.leaving && !self.damaged
+    }
+
     /// Whether everything is here and judged.
     pub(crate) fn is_whole(&self) -> bool {
         self.has_all() && self.open_claims(None).next().is_none()
@@ -504,7 +509,7 @@ impl State {
     /// The digest that others are shown: never that of a whole copy while objects are lacking here.
     pub(crate) fn shown_digest(&self) -> [u8; 32] {
         let digest = self.fold.digest();
-        if self.has_all() && !self.leaving && !self.damaged {
+        if self.is_copy() {
             digest
         } else {
             digest.map(|byte| !byte)

@@ -215,6 +215,7 @@ impl Job {
             fate: self.fate.clone(),
             idle_since: Instant::now(),
             unchecked: 0,
+            said_whole: false,
         };
         let first = self.envoy.client().push_from(&to, id, relay).await;
         drop((own, all));
@@ -267,7 +268,7 @@ impl Job {
             let stored = ids.iter().filter_map(|id| state.fold().get(id));
             let stored = stored.cloned().collect();
             let envelopes = bounded(access::tellable(&envoy, &state, &to, stored)).0;
-            (envelopes, state.has_all())
+            (envelopes, state.is_copy())
         };
         let told = self.envoy.handle().spawn_blocking(work).await;
         let (envelopes, whole) = told.map_err(|_| SendError::Unmet)?;
@@ -344,7 +345,7 @@ impl Job {
                 (
                     bounded(envelopes),
                     named.unwrap_or_default(),
-                    state.has_all(),
+                    state.is_copy(),
                 )
             };
             let fault = pack_fault(*cell.id(), "make a pack from");

@@ -45,6 +45,8 @@ pub(super) struct Relay {
     pub(super) idle_since: Instant,
     /// Bytes sent since it was asked whether the peer may have them.
     pub(super) unchecked: usize,
+    /// The peer was told that nothing of the project is lacking here.
+    pub(super) said_whole: bool,
 }
 
 impl Relay {
@@ -61,6 +63,10 @@ impl Relay {
 
     fn lacking(&self, stored: &[EnvelopeId]) -> Vec<Vec<u8>> {
         let state = self.cell.lock();
+        if self.said_whole && !state.is_copy() {
+            // Statements have come whose objects have not, since it was said.
+            return Vec::new();
+        }
         let lacking = state.lacking_for(&self.known);
         let envelopes = access::tellable(&self.envoy, &state, &self.to, lacking);
         drop(state);
@@ -84,8 +90,11 @@ impl PushSource for Relay {
         self.follower.is_some()
     }
 
-    fn is_whole(&self) -> bool {
-        self.cell.lock().has_all()
+    fn is_whole(&mut self) -> bool {
+        // The peer waits for it, and whoever has the lock may walk through a whole history.
+        let state = self.cell.try_lock();
+        self.said_whole = state.is_some_and(|state| state.is_copy());
+        self.said_whole
     }
 
     fn handoff(&self) -> Handoff {
@@ -136,7 +145,7 @@ impl PushSource for Relay {
         match decided {
             Ok(Ok(Fate::Stored(new))) => {
                 let lacking = self.lacking(&new);
-                // What it may not be told of any more it is not sent.
+                // What it may not be told of any more it is not sent; nor is what was said of this copy taken back.
                 if lacking.is_empty() {
                     return Err(ErrorKind::BrokenPipe.into());
                 }

@@ -310,7 +310,7 @@ impl<'a> Intake<'a> {
             self.same = Some((state.fold().digest(), state.fold().tips()));
         }
         let void = sent.last().and_then(|last| state.void(last));
-        let whole = state.has_all();
+        let whole = state.is_copy();
         drop(state);
         // What a push is about comes last in it; whatever came before, its past or beside it, is only made whole.
         if let Some(void) = void {

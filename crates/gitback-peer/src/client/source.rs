@@ -20,7 +20,7 @@ pub trait PushSource: Send + 'static {
 
     /// Whether the sender lacks nothing of the project, what is being pushed aside. Asked once,
     /// after [`Self::has_pack`].
-    fn is_whole(&self) -> bool {
+    fn is_whole(&mut self) -> bool {
         false
     }
 
@@ -115,7 +115,7 @@ impl PushSource for Settled {
         self.pack.is_some()
     }
 
-    fn is_whole(&self) -> bool {
+    fn is_whole(&mut self) -> bool {
         self.whole
     }
 
