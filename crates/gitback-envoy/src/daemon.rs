@@ -32,7 +32,7 @@ use crate::peers::Neighbour;
 use crate::receipts::Receipts;
 use crate::service::Surface;
 use crate::store::Store;
-use crate::{access, clock, fanout, key, lan, leave, local, maintenance, whereabouts};
+use crate::{access, clock, disk, fanout, key, lan, leave, local, maintenance, whereabouts};
 
 /// How long a stopping daemon waits for transfers in progress.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -278,14 +278,18 @@ impl Envoy {
         self.port
     }
 
-    pub(crate) fn repositories_dir(&self) -> &Path {
-        &self.layout.repositories_dir
+    /// How much of its file system is free to a user, in per cent: where objects are stored, or where envelopes are, if
+    /// that is less.
+    pub(crate) fn free_percent(&self) -> Option<u8> {
+        let places = [&self.layout.repositories_dir, &self.layout.envelopes_dir];
+        let free = places.map(|path| gitback_pack::free_percent(path).ok());
+        free.into_iter().flatten().min()
     }
 
     /// Whether there is room for more; if not, why.
     pub(crate) fn room(&self) -> Result<(), String> {
         let needed = self.config.min_free_percent();
-        let free = gitback_pack::free_percent(self.repositories_dir()).unwrap_or(100);
+        let free = self.free_percent().unwrap_or(100);
         if needed == 0 || free > needed {
             return Ok(());
         }
@@ -418,16 +422,12 @@ pub fn run(
 
 /// One daemon for one state folder.
 fn lock(state_dir: &Path) -> Result<std::fs::File, RunError> {
-    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    use std::os::unix::fs::OpenOptionsExt as _;
     let prepare = |source| RunError::Prepare {
         path: state_dir.to_owned(),
         source,
     };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .map_err(prepare)?;
+    disk::make_dirs(state_dir).map_err(prepare)?;
     let file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)

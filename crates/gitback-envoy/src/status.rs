@@ -46,7 +46,7 @@ pub(crate) fn envoy(envoy: &Envoy) -> EnvoyStatus {
         listen: envoy.config().listen().to_string(),
         started_ms: envoy.started_ms(),
         now_ms: clock::now_ms(),
-        free_percent: gitback_pack::free_percent(envoy.repositories_dir()).unwrap_or(0),
+        free_percent: envoy.free_percent().unwrap_or(0),
         projects: u32::try_from(envoy.store().all().len()).unwrap_or(u32::MAX),
         peers: envoy
             .neighbours()

@@ -60,7 +60,8 @@ impl Store {
             // Whoever made them may have been killed before their names were durable.
             let made = disk::make_dirs(path).and_then(|()| {
                 let mut new = path.ancestors().take(DEPTH);
-                new.try_for_each(disk::sync_above)
+                new.try_for_each(disk::sync_above)?;
+                disk::sync_dir(path)
             });
             made.map_err(|source| Fault::File {
                 doing: "create",
