@@ -240,7 +240,7 @@ impl Quarantine {
                 let repository = &self.repository;
                 repository.change_packs(|| {
                     // One of that name has the same content, unless it is damaged. Who has it open keeps it.
-                    written.replace(&to, &stem)?;
+                    written.install(&to, &stem)?;
                     repository.forget_damaged(&stem);
                     Ok(Change::come(vec![stem]))
                 })?;

@@ -116,6 +116,7 @@ impl Repository {
         let (written, stem, bytes) = write(&self.spool_path(), &sources, &kept)?;
         self.change_packs(|| {
             written.install(&directory, &stem)?;
+            self.forget_damaged(&stem);
             Ok(Change::come(vec![stem.clone()]))
         })?;
         // From here on the old ones may go.

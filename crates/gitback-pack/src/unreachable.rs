@@ -331,6 +331,7 @@ impl Unreachable<'_> {
         if let Some((written, stem)) = self.rest {
             repository.change_packs(|| {
                 written.install(&directory, &stem)?;
+                repository.forget_damaged(&stem);
                 Ok(Change::come(vec![stem.clone()]))
             })?;
             repository.sync_packs()?;

@@ -59,18 +59,8 @@ impl Written {
 
     /// Gives them the names by which they are found, the index last.
     ///
-    /// The name is the hash of the content: a pack that is there already stays as it is.
+    /// The name is the hash of the content. What has it already is replaced, for it may be damaged.
     pub(crate) fn install(self, directory: &Path, stem: &str) -> Result<(), Fault> {
-        let named = |suffix| directory.join(format!("{stem}.{suffix}"));
-        let (pack, index) = (named("pack"), named("idx"));
-        if pack.exists() && index.exists() {
-            return Ok(());
-        }
-        self.replace(directory, stem)
-    }
-
-    /// The same, also where others have these names: those may be damaged.
-    pub(crate) fn replace(self, directory: &Path, stem: &str) -> Result<(), Fault> {
         let named = |suffix| directory.join(format!("{stem}.{suffix}"));
         let (pack, index) = (named("pack"), named("idx"));
         for (file, path) in [(self.pack, pack), (self.index, index)] {

@@ -163,13 +163,54 @@ fn a_pack_that_comes_again_stays() {
     assert_eq!(left, 4, "nothing else is left");
 }
 
+/// When each index was written.
+fn times(directory: &Path) -> Vec<(PathBuf, SystemTime)> {
+    let indexes = stems(directory).expect("no fault").into_iter();
+    let timed = indexes.map(|stem| {
+        let path = directory.join(format!("{stem}.idx"));
+        let time = path.metadata().and_then(|found| found.modified());
+        (path, time.expect("a time"))
+    });
+    timed.collect()
+}
+
 /// Gives all retired indexes their names back, as if a crash had come before they lost them.
-fn undo_retiring(directory: &Path) {
+fn undo_retiring(directory: &Path, times: &[(PathBuf, SystemTime)]) {
     for entry in fs::read_dir(directory).expect("ours") {
         let path = entry.expect("ours").path();
         if let Some(stem) = retired_stem(&path) {
             fs::rename(&path, path.with_file_name(format!("{stem}.idx"))).expect("ours");
         }
+    }
+    for (path, time) in times {
+        let file = File::open(path).expect("ours");
+        file.set_modified(*time).expect("ours");
+    }
+}
+
+#[test]
+fn what_has_become_unreadable_is_put_together_anew() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (repository, blobs) = repository(home.path(), 9);
+    let directory = repository.objects_path().join("pack");
+    let times = times(&directory);
+    repository.repack_small().expect("no fault").expect("many");
+    let one = stems(&directory).expect("no fault");
+    let [stem] = one.as_slice() else {
+        panic!("{one:?}");
+    };
+    undo_retiring(&directory, &times);
+    let index = directory.join(format!("{stem}.idx"));
+    fs::remove_file(&index).expect("ours");
+    fs::write(&index, b"").expect("ours");
+    // The same packs in the same order give the same pack, and nobody can read the one that is there.
+    let again = repository.repack_small().expect("no fault").expect("many");
+    assert_eq!(again.packs, 9);
+    repository.clear_retired(Duration::ZERO).expect("no fault");
+    assert_eq!(&stems(&directory).expect("no fault"), &one);
+    let objects = repository.objects().expect("no fault");
+    for blob in &blobs {
+        assert_eq!(objects.read(blob).expect("it is there").len(), 100);
     }
 }
 
@@ -178,17 +219,7 @@ fn what_is_one_of_the_packs_it_came_of_stays() {
     let home = tempfile::tempdir().expect("a directory");
     let (repository, blobs) = repository(home.path(), 9);
     let directory = repository.objects_path().join("pack");
-    let times: Vec<(PathBuf, SystemTime)> = stems(&directory)
-        .expect("no fault")
-        .iter()
-        .map(|stem| directory.join(format!("{stem}.idx")))
-        .map(|path| {
-            (
-                path.clone(),
-                path.metadata().expect("there").modified().expect("a time"),
-            )
-        })
-        .collect();
+    let times = times(&directory);
     assert_eq!(
         repository
             .repack_small()
@@ -197,11 +228,7 @@ fn what_is_one_of_the_packs_it_came_of_stays() {
             .packs,
         9
     );
-    undo_retiring(&directory);
-    for (path, time) in &times {
-        let file = File::open(path).expect("ours");
-        file.set_modified(*time).expect("ours");
-    }
+    undo_retiring(&directory, &times);
     // The same packs in the same order give the same pack, which is there already.
     let again = repository.repack_small().expect("no fault").expect("many");
     assert_eq!(again.packs, 10);

@@ -57,7 +57,7 @@ impl Repository {
             // Where only the checksum or the header was damaged, it is the same pack again.
             replaced = new == stem;
             self.change_packs(|| {
-                written.replace(&directory, &new)?;
+                written.install(&directory, &new)?;
                 Ok(Change::come(vec![new]))
             })?;
             self.sync_packs()?;
