@@ -126,7 +126,11 @@ fn is_left_by_git(path: &Path) -> Result<bool, Fault> {
         return Ok(false);
     }
     let mut content = Vec::new();
-    let file = fs::File::open(path).map_err(Fault::io("open", path))?;
+    let file = match fs::File::open(path) {
+        // git's would be ours.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
+        opened => opened.map_err(Fault::io("open", path))?,
+    };
     file.take(KEEP_FILE_MAX)
         .read_to_end(&mut content)
         .map_err(Fault::io("read", path))?;
