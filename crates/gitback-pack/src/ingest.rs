@@ -219,6 +219,8 @@ impl Quarantine {
         look: Look,
         there: Option<&Path>,
     ) -> Result<Ingested, Reject> {
+        // Before much is sent in vain.
+        self.repository().check_synced()?;
         self.opened.take();
         self.limits = *limits;
         let strict = look == Look::Whole;

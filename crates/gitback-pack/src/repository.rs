@@ -68,7 +68,9 @@ struct Inner {
     /// What a walk through what is here may cost.
     limits: OnceLock<Limits>,
     objects: Kept,
-    /// A sync of the names of packs has failed.
+    /// Whoever syncs the names of packs does so alone.
+    syncs: Mutex<()>,
+    /// That has failed.
     unsynced: AtomicBool,
     /// What was found out of the packs that are given in blocks.
     trees: Trees,
@@ -165,6 +167,7 @@ impl Repository {
         Self {
             inner: Arc::new(Inner {
                 objects: Kept::new(path.join("objects")),
+                syncs: Mutex::default(),
                 unsynced: AtomicBool::new(false),
                 path,
                 refs: Mutex::new(()),
@@ -288,6 +291,12 @@ impl Repository {
     /// names, the kernel may call them clean all the same, so that another sync would say nothing of them: it is
     /// [`Fault::Unsynced`] until the repository is opened anew.
     pub fn sync_packs(&self) -> Result<(), Fault> {
+        // A failure is reported once: nobody else may ask meanwhile.
+        let _only_one = self
+            .inner
+            .syncs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.check_synced()?;
         let path = self.packs_path();
         let directory = File::open(&path).map_err(Fault::io("open", &path))?;
@@ -298,7 +307,11 @@ impl Repository {
     }
 
     /// Whether the disk has confirmed the names of packs each time.
-    pub(crate) fn check_synced(&self) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Unsynced`].
+    pub fn check_synced(&self) -> Result<(), Fault> {
         match self.inner.unsynced.load(Ordering::SeqCst) {
             false => Ok(()),
             true => Err(Fault::Unsynced {

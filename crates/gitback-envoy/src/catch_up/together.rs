@@ -396,7 +396,11 @@ impl Round<'_> {
             // Whatever is in it, nobody can tell what it is for.
             return Ok(Came::Unfit("nothing that is lacking is in it".to_owned()));
         }
-        quarantine.migrate().map_err(|fault| route.ours(fault))?;
+        if let Err(fault) = quarantine.migrate() {
+            // The kernel may call clean what the disk has not confirmed.
+            forget_blocks(route).map_err(CatchUpError::Ours)?;
+            return Err(route.ours(fault));
+        }
         route.cell.note_came_back().map_err(CatchUpError::Ours)?;
         route.envoy.maintenance().note_pack(route.cell.id());
         budget.bring();

@@ -210,6 +210,31 @@ mod tests {
     }
 
     #[test]
+    fn what_the_disk_did_not_confirm_is_not_shown() {
+        let sample = Sample::new();
+        let one = sample.commit("one", &[]);
+        sample.update("refs/heads/main", one, &[]);
+        // A device that has nothing to sync refuses to.
+        let packs = sample.cell.repo().path().join("objects/pack");
+        let aside = packs.with_file_name("aside");
+        std::fs::rename(&packs, &aside).expect("ours");
+        std::os::unix::fs::symlink("/dev/null", &packs).expect("ours");
+        let failed = sample.cell.repo().sync_packs();
+        failed.expect_err("no directory");
+        std::fs::remove_file(&packs).expect("ours");
+        std::fs::rename(&aside, &packs).expect("ours");
+        let mut state = sample.cell.lock();
+        sample.cell.follow(&mut state, &[]);
+        assert_eq!(sample.at("refs/heads/main"), None);
+        assert!(!state.has_all() && !state.is_copy());
+        assert!(
+            state
+                .hindrance()
+                .is_some_and(|why| why.contains("after a failed sync"))
+        );
+    }
+
+    #[test]
     fn a_value_that_cannot_be_kept_stays_where_it_is() {
         let sample = Sample::new();
         let (one, other) = (sample.commit("one", &[]), sample.commit("other", &[]));

@@ -110,6 +110,9 @@ impl Cell {
     }
 
     fn settle_now(&self, state: &mut State, trusted: &[Oid]) -> Result<Result<(), Fault>, Fault> {
+        // What nobody knows to be on the disk is not shown.
+        let synced = self.repo.check_synced();
+        synced.map_err(pack_fault(self.id, "store objects in"))?;
         let served = state.fold.served();
         let (hidden, on_disk): (BTreeMap<_, _>, BTreeMap<_, _>) = self
             .refs_on_disk()?
@@ -260,8 +263,18 @@ impl Cell {
             }
         }
         let all: Vec<_> = here.iter().map(|oid| git(*oid)).collect();
-        if all.is_empty() || matches!(self.repo.complete(&all), Ok(true)) {
+        if all.is_empty() {
             return Ok(seen);
+        }
+        match self.repo.complete(&all) {
+            Ok(true) => return Ok(seen),
+            // Each alone would take as long again.
+            Err(error @ gitback_pack::Fault::OverLimit { .. }) => {
+                seen.unknown.extend(here);
+                seen.failed = Some(fault(error));
+                return Ok(seen);
+            }
+            Ok(false) | Err(_) => {}
         }
         for oid in here {
             match self.repo.complete(&[git(oid)]) {

@@ -165,6 +165,7 @@ fn after_a_failed_sync_nothing_is_stored_before_the_repository_is_opened_anew() 
         ingested.expect("a good pack");
         quarantine
     };
+    let (entering, migrating) = (bring("HEAD"), bring("HEAD"));
     let packs = world.path().join("objects/pack");
     // What cannot even be opened was not synced, and nothing is in doubt.
     fs::remove_dir(&packs).expect("empty");
@@ -180,10 +181,20 @@ fn after_a_failed_sync_nothing_is_stored_before_the_repository_is_opened_anew() 
     fs::create_dir(&packs).expect("room");
     let again = world.repository.sync_packs().expect_err("who knows");
     assert!(matches!(again, Fault::Unsynced { .. }), "{again}");
-    let entered = bring("HEAD").enter().expect_err("who knows");
+    let entered = entering.enter().expect_err("who knows");
     assert!(matches!(entered, Fault::Unsynced { .. }), "{entered}");
-    let migrated = bring("HEAD").migrate().expect_err("who knows");
+    let migrated = migrating.migrate().expect_err("who knows");
     assert!(matches!(migrated, Fault::Unsynced { .. }), "{migrated}");
+    // Nor does anybody send a pack in vain.
+    let mut refused = io::repeat(0);
+    let ingested = world
+        .repository
+        .quarantine()
+        .ingest(&mut refused, &Limits::default());
+    assert!(
+        matches!(&ingested, Err(Reject::Fault(Fault::Unsynced { .. }))),
+        "{ingested:?}"
+    );
     assert!(world.files("pack-").is_empty());
     let World { home, repository } = world;
     drop(repository);
