@@ -115,7 +115,7 @@ impl Route<'_> {
         budget.spend(bytes);
         let called = self.envoy.handle().block_on(call);
         let ingested = match ingested {
-            Err(reject) if is_too_large(&reject) => {
+            Err(reject) if is_too_large(&reject) || is_too_many(&reject) => {
                 return Err(Failed::TooMuch(self.rejected(reject)));
             }
             ingested => ingested,
@@ -191,6 +191,17 @@ fn is_too_large(reject: &Reject) -> bool {
         reject,
         Reject::OverLimit {
             bound: Bound::Input,
+            ..
+        }
+    )
+}
+
+/// Whether it has more objects than one pack may, which parts of it need not have.
+fn is_too_many(reject: &Reject) -> bool {
+    matches!(
+        reject,
+        Reject::OverLimit {
+            bound: Bound::Objects,
             ..
         }
     )
