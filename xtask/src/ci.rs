@@ -78,7 +78,8 @@ fn crashes(stop: &Stop) -> Result<()> {
     if !crash::can_trace() {
         return show::line("skipped: strace is not installed, or may not trace here");
     }
-    crash::run(&crash::Arguments::as_check(), stop)
+    crash::run(&crash::Arguments::as_check(), stop)?;
+    crash::run(&crash::Arguments::as_receiver_check(), stop)
 }
 
 /// The demo from end to end on a repository made for it, with the programs that the tests have built.

@@ -62,6 +62,14 @@ impl Arguments {
             dev: true,
         }
     }
+
+    /// A few steps of an envoy that receives them.
+    pub(crate) const fn as_receiver_check() -> Self {
+        Self {
+            receiver: Some(Receiver::All),
+            ..Self::as_check()
+        }
+    }
 }
 
 /// How an envoy comes to hold what another one does.
