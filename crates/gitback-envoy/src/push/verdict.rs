@@ -103,17 +103,22 @@ pub(super) fn check_current(
         .iter_mut()
         .filter(|verdict| verdict.refusal.is_none())
     {
-        let Command { name, old, new } = &verdict.command;
+        let Command { name, old, new } = &mut verdict.command;
         let now = shown.get(name);
         let to_be = served.get(name);
-        if now != to_be && to_be.is_none_or(|oid| !state.lacking().contains(oid)) {
+        let is_here = to_be.is_none_or(|oid| !state.lacking().contains(oid));
+        if is_here && to_be.copied() == value(new) {
+            // It is stored, perhaps by this very push, of which somebody has not heard the end: there is nothing to do.
+            *old = *new;
+            continue;
+        }
+        if now != to_be && is_here {
             // Another push has moved it already, and nobody could see that.
             let why = "try again: what was stored of it before cannot be shown yet";
             verdict.refusal = Some(why.to_owned());
             continue;
         }
-        let expected = if old.is_null() { None } else { Some(own(old)) };
-        if now.copied() != expected {
+        if now.copied() != value(old) {
             let at = now.map_or_else(|| "gone".to_owned(), |oid| format!("at {}", short(oid)));
             verdict.refusal = Some(format!("fetch first: it is {at} here now"));
         } else if let Some(other) = (!new.is_null()).then(|| clash(name, &after)).flatten() {
@@ -123,6 +128,11 @@ pub(super) fn check_current(
             ));
         }
     }
+}
+
+/// What a ref is at; `None` where it is gone.
+fn value(oid: &gitback_pack::Oid) -> Option<Oid> {
+    (!oid.is_null()).then(|| own(oid))
 }
 
 /// A living ref that is a folder of `name`, or below it.
@@ -174,25 +184,34 @@ mod tests {
         sample.obstruct("refs/heads/main");
         let mut state = sample.cell.lock();
         sample.cell.follow(&mut state, &[]);
-        let check = |name: &str, state: &State| {
+        let judged = |name: &str, new: Oid, state: &State| {
             let shown = sample.cell.shown_refs().expect("readable");
             let command = Command {
                 name: name.into(),
                 old: git(Oid::zero()),
-                new: git(other),
+                new: git(new),
             };
             let mut verdicts = open(vec![command]);
             check_current(&shown, state, &mut verdicts);
-            verdicts.remove(0).refusal
+            verdicts.remove(0)
+        };
+        let check = |name: &str, state: &State| judged(name, other, state).refusal;
+        let is_done = |name: &str, new: Oid, state: &State| {
+            let Verdict { command, refusal } = judged(name, new, state);
+            refusal.is_none() && command.old == command.new
         };
         let refusal = check("refs/heads/main", &state);
         assert!(refusal.is_some_and(|why| why.starts_with("try again")));
+        // The same push once more has nothing to do.
+        assert!(is_done("refs/heads/main", one, &state));
         // Of what has not arrived nobody knows.
+        assert!(!is_done("refs/heads/away", absent, &state));
         assert_eq!(check("refs/heads/away", &state), None);
         assert_eq!(check("refs/heads/new", &state), None);
         sample.clear("refs/heads/main");
         sample.cell.follow_again(&mut state);
         let refusal = check("refs/heads/main", &state);
         assert!(refusal.is_some_and(|why| why.starts_with("fetch first")));
+        assert!(is_done("refs/heads/main", one, &state));
     }
 }
