@@ -1,15 +1,35 @@
 //! Pushes that cost more than an envoy allows.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gitback_tests::{Fleet, Person};
 
 use crate::world::{
-    commit, done, fails, notes, options, push_all, says, served, snapshot, wait_for_copies,
+    SOON, clone, commit, done, fails, local, notes, options, push_all, says, served, snapshot,
+    wait_for_copies,
 };
 
 const NOTES: &str = "gitback://dan/notes";
+
+/// Mars alone, with these settings and a small history that is pushed.
+fn limited(settings: &str) -> (Fleet, PathBuf) {
+    let fleet = Fleet::start(options(1).more_settings(settings));
+    let mut fleet = fleet.expect("the fleet starts");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    push_all(fleet.person(0), &work);
+    (fleet, work)
+}
+
+/// Gives an envoy settings of its own, and starts its daemon anew.
+fn allow_less(fleet: &mut Fleet, index: usize, settings: &str) {
+    let file = fleet.envoy(index).config_file();
+    let config = fs::read_to_string(&file).expect("its configuration");
+    fs::write(&file, format!("{settings}{config}")).expect("it is written");
+    fleet.envoy_mut(index).end().expect("it ends");
+    fleet.restart(index).expect("it starts");
+}
 
 /// Commits a file of zeroes, of so many mebibytes.
 fn commit_zeroes(person: &Person, work: &Path, mebibytes: usize) {
@@ -52,15 +72,9 @@ fn peak_mebibytes(pid: u32) -> u64 {
 
 #[test]
 fn a_push_over_a_limit_is_refused_with_the_limit_and_the_next_one_is_taken() {
-    let fleet =
-        Fleet::start(options(1).more_settings(
-            "pack_max_memory_bytes = 67108864\npack_max_unpacked_bytes = 33554432\n",
-        ));
-    let mut fleet = fleet.expect("the fleet starts");
-    fleet.make_puddle("dan").expect("dan's puddle");
-    let work = notes(&fleet);
+    let (fleet, work) =
+        limited("pack_max_memory_bytes = 67108864\npack_max_unpacked_bytes = 33554432\n");
     let mars = fleet.person(0);
-    push_all(mars, &work);
     let before = snapshot(mars);
     let daemon = fleet.envoy(0);
     for (mebibytes, why, field) in [
@@ -92,12 +106,8 @@ fn a_push_over_a_limit_is_refused_with_the_limit_and_the_next_one_is_taken() {
 
 #[test]
 fn what_a_large_pack_takes_of_the_daemon_is_bounded_by_default() {
-    let fleet = Fleet::start(options(1).more_settings("pack_max_unpacked_bytes = 67108864\n"));
-    let mut fleet = fleet.expect("the fleet starts");
-    fleet.make_puddle("dan").expect("dan's puddle");
-    let work = notes(&fleet);
+    let (fleet, work) = limited("pack_max_unpacked_bytes = 67108864\n");
     let mars = fleet.person(0);
-    push_all(mars, &work);
     let before = snapshot(mars);
     let daemon = fleet.envoy(0);
     // With that, the pack is not small; and no thin one is indexed in the daemon.
@@ -135,12 +145,8 @@ pub(crate) fn commit_noise(person: &Person, work: &Path, name: &str, kibibytes: 
 
 #[test]
 fn a_member_brings_in_as_much_as_it_may() {
-    let fleet = Fleet::start(options(1).more_settings("member_max_bytes = 400000\n"));
-    let mut fleet = fleet.expect("the fleet starts");
-    fleet.make_puddle("dan").expect("dan's puddle");
-    let work = notes(&fleet);
+    let (mut fleet, work) = limited("member_max_bytes = 400000\n");
     let mars = fleet.person(0);
-    push_all(mars, &work);
     commit_noise(mars, &work, "first", 200);
     done(mars.git(&work, ["push", "gitback", "main"]));
     let before = snapshot(mars);
@@ -176,12 +182,7 @@ fn a_member_brings_in_as_much_as_it_may() {
 #[test]
 fn an_envoy_that_allows_less_refuses_for_itself_alone() {
     let mut fleet = Fleet::start(options(3)).expect("the fleet starts");
-    let venus = fleet.envoy(1).config_file();
-    let config = fs::read_to_string(&venus).expect("its configuration");
-    let less = format!("pack_max_unpacked_bytes = 33554432\n{config}");
-    fs::write(&venus, less).expect("it is written");
-    fleet.envoy_mut(1).end().expect("venus ends");
-    fleet.restart(1).expect("venus starts");
+    allow_less(&mut fleet, 1, "pack_max_unpacked_bytes = 33554432\n");
     fleet.make_puddle("dan").expect("dan's puddle");
     let work = notes(&fleet);
     let mars = fleet.person(0).clone();
@@ -198,4 +199,50 @@ fn an_envoy_that_allows_less_refuses_for_itself_alone() {
     );
     assert_eq!(served(fleet.person(2), NOTES), served(&mars, NOTES));
     assert_ne!(served(fleet.person(1), NOTES), served(&mars, NOTES));
+}
+
+#[test]
+fn a_project_of_more_objects_than_one_pack_may_have_comes_in_parts() {
+    let mut fleet = Fleet::start(options(2)).expect("the fleet starts");
+    allow_less(&mut fleet, 1, "pack_max_objects = 100\n");
+    fleet.make_puddle("dan").expect("dan's puddle");
+    let work = notes(&fleet);
+    let (mars, venus) = (fleet.person(0), fleet.person(1));
+    let counted = done(mars.git(&work, ["rev-list", "--all", "--objects", "--count"]));
+    let objects: u32 = counted.stdout.trim().parse().expect("a number");
+    assert!(objects > 200, "{objects} objects");
+    let pushed = push_all(mars, &work);
+    says(&pushed.stderr, &["venus refused", "pack_max_objects = 100"]);
+    wait_for_copies(mars, 2);
+    assert_eq!(served(venus, NOTES), local(mars, &work));
+    let log = fleet.envoy(1).log();
+    says(&log, &["bringing a project in by parts"]);
+    clone(venus, "clone");
+    // One commit that has too many of them is left out, as the limit here says, and keeps nothing else back.
+    for file in 0..120 {
+        fs::write(work.join(format!("{file}.new")), file.to_string()).expect("a file");
+    }
+    done(mars.git(&work, ["checkout", "--quiet", "-b", "many"]));
+    done(mars.git(&work, ["add", "."]));
+    done(mars.git(&work, ["commit", "--quiet", "-m", "many"]));
+    let many = done(mars.git(&work, ["rev-parse", "many"])).stdout;
+    done(mars.git(&work, ["checkout", "--quiet", "main"]));
+    commit(mars, &work, "few");
+    done(mars.git(&work, ["push", "gitback", "many", "main"]));
+    let why = format!(
+        "mars sent a pack that is too much here: more than 100 objects (pack_max_objects = 100), for commit {} alone",
+        many.trim()
+    );
+    let mut expected = local(mars, &work);
+    expected.remove("refs/heads/many");
+    let told = gitback_tests::until(
+        SOON,
+        "venus has the rest, and says what it leaves out",
+        || {
+            let log = fleet.envoy(1).log();
+            let is_there = log.contains(&why) && served(venus, NOTES) == expected;
+            Ok(if is_there { Ok(()) } else { Err(log) })
+        },
+    );
+    told.expect("what may come has come");
 }

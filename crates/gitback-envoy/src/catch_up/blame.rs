@@ -89,6 +89,13 @@ mod tests {
         };
         let said = "venus sent an envelope of another project".to_owned();
         assert_eq!(classify(&sent), Failure::Lied(said));
+        // Who sends more than is allowed here has not lied.
+        let too_much = CatchUpError::OverLimit {
+            peer: "venus".to_owned(),
+            what: "more than 100 objects".to_owned(),
+        };
+        let said = "venus sent a pack that is too much here: more than 100 objects".to_owned();
+        assert_eq!(classify(&too_much), Failure::Refused(said));
         let short = CatchUpError::Short {
             peer: "venus".to_owned(),
         };

@@ -79,12 +79,16 @@ impl<'a> Slices<'a> {
             self.route.envoy.room().map_err(CatchUpError::Room)?;
             let part: Vec<Commit> = ahead.iter().take(pace.commits).cloned().collect();
             let before = budget.moved();
-            if !self.part(&part, pace.most(&part), budget, progress)? {
-                if part.len() == 1 {
-                    return Err(self.too_large(&part));
+            match self.part(&part, pace.most(&part), budget, progress) {
+                Ok(()) => {}
+                Err(Failed::TooMuch(why)) => {
+                    if let [commit] = part.as_slice() {
+                        return Err(self.too_much(Some(commit), why));
+                    }
+                    pace.overrun(part.len());
+                    continue;
                 }
-                pace.overrun(part.len());
-                continue;
+                Err(failed) => return Err(failed.into()),
             }
             pace.took(part.len(), budget.moved() - before);
             ahead.drain(..part.len());
@@ -96,10 +100,10 @@ impl<'a> Slices<'a> {
             ));
         }
         // Tags and trees are no commits.
-        let most = budget.left().max(pace.target).min(ONE_MAX);
-        match self.transfer(wants, most, budget, progress)? {
-            true => Ok(Moved::All),
-            false => Err(self.too_large(&[])),
+        match self.transfer(wants, ONE_MAX, budget, progress) {
+            Ok(()) => Ok(Moved::All),
+            Err(Failed::TooMuch(why)) => Err(self.too_much(None, why)),
+            Err(failed) => Err(failed.into()),
         }
     }
 
@@ -142,24 +146,22 @@ impl<'a> Slices<'a> {
         Ok(())
     }
 
-    /// Brings one part in; false: it is too large.
+    /// Brings one part in.
     fn part(
         &mut self,
         part: &[Commit],
         most: u64,
         budget: &mut Budget,
         progress: &mut dyn FnMut(String),
-    ) -> Result<bool, CatchUpError> {
+    ) -> Result<(), Failed> {
         let followed: BTreeSet<Oid> = part.iter().flat_map(parents).collect();
         let ends = part.iter().map(|commit| own(&commit.oid));
         let ends: Vec<Oid> = ends.filter(|oid| !followed.contains(oid)).collect();
         if ends.len() > WANTS_MAX {
-            return Ok(false);
+            return Err(Failed::TooMuch(self.too_large(None)));
         }
         let wants: Vec<_> = ends.iter().map(|oid| git(*oid)).collect();
-        if !self.transfer(&wants, most, budget, progress)? {
-            return Ok(false);
-        }
+        self.transfer(&wants, most, budget, progress)?;
         let behind: Vec<Oid> = self.ends.intersection(&followed).copied().collect();
         for oid in &behind {
             self.ends.remove(oid);
@@ -168,8 +170,8 @@ impl<'a> Slices<'a> {
         let ends = ends.get(..room.min(ends.len())).unwrap_or_default();
         self.ends.extend(ends);
         let cell = self.route.cell;
-        cell.keep_part(ends, &behind).map_err(CatchUpError::Ours)?;
-        Ok(true)
+        let kept = cell.keep_part(ends, &behind);
+        kept.map_err(|fault| Failed::Other(CatchUpError::Ours(fault)))
     }
 
     fn transfer(
@@ -178,15 +180,10 @@ impl<'a> Slices<'a> {
         most: u64,
         budget: &mut Budget,
         progress: &mut dyn FnMut(String),
-    ) -> Result<bool, CatchUpError> {
-        let fetched = self
-            .route
-            .fetch(wants, &self.haves()?, most, budget, progress);
-        match fetched {
-            Ok(_) => Ok(true),
-            Err(Failed::TooMuch(_)) => Ok(false),
-            Err(failed) => Err(failed.into()),
-        }
+    ) -> Result<(), Failed> {
+        let haves = self.haves().map_err(Failed::Other)?;
+        let fetched = self.route.fetch(wants, &haves, most, budget, progress);
+        fetched.map(drop)
     }
 
     fn haves(&self) -> Result<Vec<gitback_pack::Oid>, CatchUpError> {
@@ -195,8 +192,20 @@ impl<'a> Slices<'a> {
         Ok(all)
     }
 
-    fn too_large(&self, part: &[Commit]) -> CatchUpError {
-        let what = part.first().map_or_else(
+    /// Why what cannot be parted any further does not come: a limit that is set here, or more than anybody may send at once.
+    fn too_much(&self, commit: Option<&Commit>, why: CatchUpError) -> CatchUpError {
+        match (why, commit) {
+            (CatchUpError::OverLimit { peer, what }, Some(commit)) => CatchUpError::OverLimit {
+                peer,
+                what: format!("{what}, for commit {} alone", commit.oid),
+            },
+            (why @ CatchUpError::OverLimit { .. }, None) => why,
+            _ => self.too_large(commit),
+        }
+    }
+
+    fn too_large(&self, commit: Option<&Commit>) -> CatchUpError {
+        let what = commit.map_or_else(
             || "more than one transfer may take".to_owned(),
             |commit| format!("a commit, {}, of more than {ONE_MAX} bytes", commit.oid),
         );
