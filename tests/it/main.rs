@@ -36,5 +36,6 @@ mod survive;
 mod takeover;
 mod together;
 mod tree;
+mod unsynced;
 mod up;
 mod world;

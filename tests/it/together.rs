@@ -26,7 +26,7 @@ const BLOCK: usize = 1 << 20;
 const BROUGHT: &str = "brought a pack in from several envoys";
 
 /// A history with so many mebibytes that do not compress, founded as `notes` and pushed from mars.
-fn large(fleet: &Fleet) -> PathBuf {
+pub(crate) fn large(fleet: &Fleet) -> PathBuf {
     let work = notes(fleet);
     for file in 0..BLOCKS {
         let mut bytes = Vec::with_capacity(BLOCK);
@@ -45,7 +45,7 @@ fn large(fleet: &Fleet) -> PathBuf {
 }
 
 /// Takes the project from a daemon that does not run: its repository and its log.
-fn take_away(fleet: &Fleet, index: usize) -> PathBuf {
+pub(crate) fn take_away(fleet: &Fleet, index: usize) -> PathBuf {
     let root = fleet.envoy(index).root().join("var/lib/vigo/swarm/gitback");
     let bare = only(&root.join("projects"));
     fs::remove_dir_all(&bare).expect("removed");
@@ -53,13 +53,13 @@ fn take_away(fleet: &Fleet, index: usize) -> PathBuf {
     bare
 }
 
-fn only(dir: &Path) -> PathBuf {
+pub(crate) fn only(dir: &Path) -> PathBuf {
     let mut entries = fs::read_dir(dir).expect("a folder").flatten();
     entries.next().expect("one project").path()
 }
 
 /// The line with which an envoy tells what came from whom.
-fn brought(fleet: &Fleet, index: usize) -> Option<String> {
+pub(crate) fn brought(fleet: &Fleet, index: usize) -> Option<String> {
     let log = fleet.envoy(index).log();
     let line = log.lines().rfind(|line| line.contains(BROUGHT))?;
     Some(line.to_owned())
@@ -73,7 +73,7 @@ fn number(line: &str, name: &str) -> usize {
 }
 
 /// Waits until an envoy serves what mars pushed.
-fn wait_until_whole(fleet: &Fleet, index: usize, work: &Path) {
+pub(crate) fn wait_until_whole(fleet: &Fleet, index: usize, work: &Path) {
     let wanted = local(fleet.person(0), work);
     let person = fleet.person(index);
     let asked = person.git(

@@ -474,3 +474,44 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), Fault> {
         .and_then(|directory| directory.sync_all())
         .map_err(Fault::io("sync", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+
+    /// Whether a thread of this process, as `/proc/thread-self` names it, waits for something.
+    fn is_asleep(task: &Path) -> bool {
+        let state = fs::read_to_string(Path::new("/proc").join(task).join("stat"));
+        state.is_ok_and(|text| {
+            text.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('S'))
+        })
+    }
+
+    #[test]
+    fn whoever_waits_for_a_sync_hears_that_it_failed() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let repository = Repository::create(&dir.path().join("r.git")).expect("made");
+        let syncing = repository.inner.syncs.lock().expect("no panic");
+        let (begun, inbox) = channel();
+        let other = repository.clone();
+        let waiting = thread::spawn(move || {
+            let task = fs::read_link("/proc/thread-self").expect("Linux");
+            begun.send(task).expect("the test listens");
+            other.sync_packs()
+        });
+        let task = inbox.recv().expect("it begins");
+        while !waiting.is_finished() && !is_asleep(&task) {
+            thread::yield_now();
+        }
+        // What a failed sync leaves behind.
+        repository.inner.unsynced.store(true, Ordering::SeqCst);
+        drop(syncing);
+        let heard = waiting.join().expect("no panic");
+        assert!(matches!(heard, Err(Fault::Unsynced { .. })), "{heard:?}");
+    }
+}
