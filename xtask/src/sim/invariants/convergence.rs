@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use gitback_envelope::{Oid, Project, Scope};
 
+use super::super::disk::Foothold;
 use super::super::people::named;
+use super::super::replica::partner::{Partner, partner};
 use super::super::world::World;
 
 pub(super) const NAME: &str = "convergence";
@@ -55,6 +57,9 @@ pub(super) fn apart(world: &World) -> Option<String> {
             if cell.work.is_some() || cell.catch.is_some() {
                 return Some(format!("envoy {envoy} is still at work"));
             }
+            if is_unanswered(world, project, envoy, &holders) {
+                continue;
+            }
             let wanted = cell.wanted(shelf, &world.history);
             let waits = !wanted.is_empty()
                 && cell.is_settled(shelf)
@@ -100,6 +105,23 @@ pub(super) fn apart(world: &World) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether an envoy's record of a project was lost, and it has learnt since, from a push, that everybody else who has the
+/// project is a former partner, whom it does not ask by itself: refs stay where they were until a person uses the project
+/// there, which asks these too (docs/spec/log.md, "Beside the log").
+fn is_unanswered(world: &World, project: usize, envoy: usize, holders: &[usize]) -> bool {
+    let cell = &world.replicas[envoy].cells[project];
+    let is_lost = world.replicas[envoy].disk.shelves[project].foothold == Foothold::Lost;
+    let is_asked = |one: &usize| {
+        let theirs = &world.replicas[*one].cells[project];
+        theirs.fold.founder().is_some() && partner(cell, &world.keys.envoy(*one)) != Partner::Former
+    };
+    let mut others = world.honest().filter(|one| *one != envoy);
+    is_lost
+        && cell.fold.founder().is_some()
+        && holders == [envoy]
+        && !others.any(|one| is_asked(&one))
 }
 
 /// Whether an object is whole on honest envoys, but on none of those that should hold the project: whoever is no partner any
