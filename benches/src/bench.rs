@@ -54,6 +54,8 @@ pub struct Room {
     pub kib: u64,
     /// What of that is no page of a file; `None` for a peak, of which nobody keeps it.
     pub own_kib: Option<u64>,
+    /// What of it are pages of the program's file; `None` for a peak as well.
+    pub program_kib: Option<u64>,
     /// The most that is promised, in MiB, if anything is.
     pub target_mib: Option<u64>,
 }
@@ -497,6 +499,7 @@ impl Bench {
             what,
             kib: of(&memory),
             own_kib: (!is_peak).then_some(memory.own_kib),
+            program_kib: (!is_peak).then_some(memory.program_kib),
             target_mib: is_peak.then_some(192),
         })
     }

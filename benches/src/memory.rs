@@ -16,10 +16,12 @@ pub struct Memory {
     pub peak_kib: u64,
     /// What of it is no page of a file, such as of the program itself, now (`RssAnon`).
     pub own_kib: u64,
+    /// What of it are pages of the program's file, now (`smaps` of proc(5)).
+    pub program_kib: u64,
 }
 
 impl Memory {
-    /// Reads `/proc/PID/status`. Counts the daemon alone, not the git processes that it starts.
+    /// Reads `/proc/PID/status` and `smaps`. Counts the daemon alone, not the git processes that it starts.
     ///
     /// # Errors
     ///
@@ -27,7 +29,12 @@ impl Memory {
     pub fn of(pid: u32) -> Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
         let status = status.with_context(|| format!("no process {pid}"))?;
-        Self::parse(&status).with_context(|| format!("process {pid} has no memory"))
+        let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps"))
+            .with_context(|| format!("cannot look into process {pid}"))?;
+        let program = std::fs::read_link(format!("/proc/{pid}/exe"))
+            .with_context(|| format!("no program of process {pid}"))?;
+        Self::parse(&status, file_kib(&smaps, &program.to_string_lossy()))
+            .with_context(|| format!("process {pid} has no memory"))
     }
 
     /// Lets the peak begin again from what is resident now.
@@ -40,21 +47,37 @@ impl Memory {
             .with_context(|| format!("cannot reset the peak of {pid}"))
     }
 
-    fn parse(status: &str) -> Option<Self> {
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim_start_matches(':')
-                .trim()
-                .strip_suffix(" kB")?
-                .parse()
-                .ok()
-        };
+    fn parse(status: &str, program_kib: u64) -> Option<Self> {
+        let field = |name: &str| status.lines().find_map(|line| kib(line, name));
         Some(Self {
             now_kib: field("VmRSS")?,
             peak_kib: field("VmHWM")?,
             own_kib: field("RssAnon")?,
+            program_kib,
         })
     }
+}
+
+/// The number in a line such as `Rss:      128 kB`, if it is of that name.
+fn kib(line: &str, name: &str) -> Option<u64> {
+    let rest = line.strip_prefix(name)?.strip_prefix(':')?;
+    rest.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// How much of a file is resident in a process as it is in the file: what was changed since is the process's own.
+fn file_kib(smaps: &str, path: &str) -> u64 {
+    let (mut is_in_it, mut sum) = (false, 0_u64);
+    for line in smaps.lines() {
+        // A mapping begins with its addresses, in small hexadecimal digits; what is told of it with a capital.
+        if line.starts_with(|first: char| first.is_ascii_hexdigit() && !first.is_ascii_uppercase())
+        {
+            is_in_it = line.ends_with(path);
+        } else if is_in_it {
+            sum += kib(line, "Rss").unwrap_or(0);
+            sum = sum.saturating_sub(kib(line, "Anonymous").unwrap_or(0));
+        }
+    }
+    sum
 }
 
 /// The processor time of a process and of those of its children that have ended.
@@ -86,14 +109,24 @@ mod tests {
         let status =
             "Name:\tvigo\nVmHWM:\t   20480 kB\nVmRSS:\t   10240 kB\nRssAnon:\t    4096 kB\n";
         assert_eq!(
-            Memory::parse(status),
+            Memory::parse(status, 5000),
             Some(Memory {
                 now_kib: 10_240,
                 peak_kib: 20_480,
                 own_kib: 4096,
+                program_kib: 5000,
             })
         );
-        assert_eq!(Memory::parse("Name:\tkthreadd\n"), None);
+        assert_eq!(Memory::parse("Name:\tkthreadd\n", 0), None);
+    }
+
+    #[test]
+    fn pages_of_a_file_are_those_that_were_not_changed() {
+        let smaps = "55d0c000-55d0d000 r-xp 00000000 fe:00 42   /usr/bin/vigo\nSize: 4000 kB\nRss: 3000 kB\nAnonymous: 0 kB\n\
+            55d0e000-55d0f000 rw-p 00000000 fe:00 42   /usr/bin/vigo\nRss: 100 kB\nAnonymous: 60 kB\n\
+            7f00c000-7f00d000 r-xp 00000000 fe:00 43   /lib/libc.so.6\nRss: 900 kB\nAnonymous: 0 kB\n";
+        assert_eq!(file_kib(smaps, "/usr/bin/vigo"), 3040);
+        assert_eq!(file_kib(smaps, "/lib/libc.so.6"), 900);
     }
 
     #[test]
@@ -107,5 +140,6 @@ mod tests {
     fn a_process_has_memory() {
         let own = Memory::of(std::process::id()).expect("our own");
         assert!(own.peak_kib >= own.now_kib && own.now_kib > own.own_kib);
+        assert!(own.program_kib > 0 && own.program_kib < own.now_kib);
     }
 }

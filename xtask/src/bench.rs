@@ -174,8 +174,9 @@ fn text(report: &Report) -> String {
     format!(
         "{} commits, {} as a bare repository, three envoys on one machine\n\n{}\n\n{}\n\n\
          Times are medians of pairs measured in turn; a ratio is the median of the pairs' ratios. Clones have no work tree. \
-         Processor time is that of one daemon with the git processes that it starts, on average; memory is the daemon's alone, \
-         and its own is what is no page of a file, such as of the program.",
+         Processor time is that of one daemon with the git processes that it starts, on average, and for one clone of the one that \
+         serves it; memory is the daemon's alone, \
+         its own is what is no page of a file, and the program's are pages of that file; what is left are pages of others.",
         report.commits,
         mib(report.size_kib),
         show::table(&rows),
@@ -188,15 +189,22 @@ fn mib(kib: u64) -> String {
 }
 
 fn memory(rooms: &[Room]) -> String {
-    let head = ["MEMORY OF A DAEMON", "RESIDENT", "TARGET", "ITS OWN"];
+    let head = [
+        "MEMORY OF A DAEMON",
+        "RESIDENT",
+        "TARGET",
+        "ITS OWN",
+        "PROGRAM",
+    ];
     let mut rows = vec![head.map(str::to_owned)];
     for room in rooms {
         let target = room.target_mib.map_or_else(String::new, |target| {
             let is_met = room.kib <= target * 1024;
             format!("{target} MiB {}", if is_met { "met" } else { "MISSED" })
         });
-        let own = room.own_kib.map_or_else(String::new, mib);
-        rows.push([room.what.to_owned(), mib(room.kib), target, own]);
+        let [own, program] =
+            [room.own_kib, room.program_kib].map(|kib| kib.map_or_else(String::new, mib));
+        rows.push([room.what.to_owned(), mib(room.kib), target, own, program]);
     }
     show::table(&rows)
 }

@@ -108,6 +108,7 @@ pub fn idle(binaries: Binaries, stop: &Stop) -> Result<Vec<Room>> {
             what,
             kib: memory.now_kib,
             own_kib: Some(memory.own_kib),
+            program_kib: Some(memory.program_kib),
             target_mib: Some(IDLE_MAX_MIB),
         });
         Ok::<_, anyhow::Error>(())
