@@ -19,7 +19,7 @@ const TARGET_MAX: u64 = 64 << 20;
 /// A part that takes so many times what it is meant to is given up.
 const OVERRUN: u64 = 4;
 
-/// Most bytes that one commit may take: what a push may.
+/// Most bytes that one commit may take, or what a push may if that is more.
 pub(super) const ONE_MAX: u64 = 2 << 30;
 
 /// Commits of the first part, when nobody says how large they are.
@@ -79,7 +79,11 @@ impl<'a> Slices<'a> {
             self.route.envoy.room().map_err(CatchUpError::Room)?;
             let part: Vec<Commit> = ahead.iter().take(pace.commits).cloned().collect();
             let before = budget.moved();
-            match self.part(&part, pace.most(&part), budget, progress) {
+            let most = match part.as_slice() {
+                [_] => self.one_max(),
+                _ => pace.most(),
+            };
+            match self.part(&part, most, budget, progress) {
                 Ok(()) => {}
                 Err(Failed::TooMuch(why)) => {
                     if let [commit] = part.as_slice() {
@@ -100,7 +104,7 @@ impl<'a> Slices<'a> {
             ));
         }
         // Tags and trees are no commits.
-        match self.transfer(wants, ONE_MAX, budget, progress) {
+        match self.transfer(wants, self.one_max(), budget, progress) {
             Ok(()) => Ok(Moved::All),
             Err(Failed::TooMuch(why)) => Err(self.too_much(None, why)),
             Err(failed) => Err(failed.into()),
@@ -158,7 +162,8 @@ impl<'a> Slices<'a> {
         let ends = part.iter().map(|commit| own(&commit.oid));
         let ends: Vec<Oid> = ends.filter(|oid| !followed.contains(oid)).collect();
         if ends.len() > WANTS_MAX {
-            return Err(Failed::TooMuch(self.too_large(None)));
+            let why = self.over(format!("more than {WANTS_MAX} ends of a part"));
+            return Err(Failed::TooMuch(why));
         }
         let wants: Vec<_> = ends.iter().map(|oid| git(*oid)).collect();
         self.transfer(&wants, most, budget, progress)?;
@@ -192,24 +197,28 @@ impl<'a> Slices<'a> {
         Ok(all)
     }
 
-    /// Why what cannot be parted any further does not come: a limit that is set here, or more than anybody may send at once.
-    fn too_much(&self, commit: Option<&Commit>, why: CatchUpError) -> CatchUpError {
-        match (why, commit) {
-            (CatchUpError::OverLimit { peer, what }, Some(commit)) => CatchUpError::OverLimit {
-                peer,
-                what: format!("{what}, for commit {} alone", commit.oid),
-            },
-            (why @ CatchUpError::OverLimit { .. }, None) => why,
-            _ => self.too_large(commit),
-        }
+    fn one_max(&self) -> u64 {
+        self.route.envoy.pack_limits().input_bytes.max(ONE_MAX)
     }
 
-    fn too_large(&self, commit: Option<&Commit>) -> CatchUpError {
-        let what = commit.map_or_else(
-            || "more than one transfer may take".to_owned(),
-            |commit| format!("a commit, {}, of more than {ONE_MAX} bytes", commit.oid),
-        );
-        CatchUpError::Sent {
+    /// Why what cannot be parted any further does not come: a limit that is set here, which need not be set where it comes
+    /// from.
+    fn too_much(&self, commit: Option<&Commit>, why: CatchUpError) -> CatchUpError {
+        let what = match why {
+            CatchUpError::OverLimit { what, .. } => what,
+            _ => {
+                let most = self.one_max();
+                format!("more than {most} bytes (pack_max_bytes, or {ONE_MAX} if that is more)")
+            }
+        };
+        self.over(match commit {
+            Some(commit) => format!("{what}, for commit {} alone", commit.oid),
+            None => what,
+        })
+    }
+
+    fn over(&self, what: String) -> CatchUpError {
+        CatchUpError::OverLimit {
             peer: self.route.neighbour.name().to_owned(),
             what,
         }
@@ -236,12 +245,9 @@ impl Pace {
         }
     }
 
-    /// The most that a part may take.
-    fn most(&self, part: &[Commit]) -> u64 {
-        match part {
-            [_] => ONE_MAX,
-            _ => self.target.saturating_mul(OVERRUN),
-        }
+    /// The most that a part of several commits may take.
+    fn most(&self) -> u64 {
+        self.target.saturating_mul(OVERRUN)
     }
 
     /// Learns from a part, carefully: histories are uneven.
