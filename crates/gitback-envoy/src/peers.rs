@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use gitback_envelope::{EnvelopeId, Tip};
+use gitback_envelope::{EnvelopeId, Oid, Tip};
 use gitback_identity::{EnvoyKey, ProjectId};
 use gitback_peer::{CallError, PeerAddress};
 use tokio::sync::Semaphore;
@@ -28,6 +28,12 @@ pub(crate) const CATCHING_UP: &str = "catching up";
 
 /// Pushes sent to one peer at the same time, at most: a slow user holds as much there as here.
 const RELAYS_MAX: usize = 8;
+
+/// How long a commit that was more than may come is not asked for again, of one peer.
+const TOO_MUCH_FOR: Duration = Duration::from_secs(3600);
+
+/// Most such commits of one peer.
+const TOO_MUCH_MAX: usize = 64;
 
 /// Another envoy of the fleet, configured or enrolled, shared by the threads that talk to it.
 #[derive(Debug)]
@@ -59,6 +65,8 @@ pub(crate) struct Seen {
     introduced: BTreeSet<ProjectId>,
     /// Requests to be invited again that it has taken.
     heard: BTreeSet<EnvelopeId>,
+    /// Commits that alone were more than may come: when that was seen, and why.
+    too_much: BTreeMap<Oid, (Instant, String)>,
     /// It was asked something that cannot wait, and has not answered anything since.
     unresponsive: bool,
     /// The digests of our roster and one of its that are of no use to each other: it is of another fleet.
@@ -382,6 +390,23 @@ impl Neighbour {
         self.seen().heard.insert(request);
     }
 
+    /// Why this commit of the peer's is more than may come, if that was seen lately.
+    pub(crate) fn too_much(&self, commit: &Oid) -> Option<String> {
+        let seen = self.seen();
+        let lately = |at: &Instant| at.elapsed() < TOO_MUCH_FOR;
+        let known = seen.too_much.get(commit).filter(|(at, _)| lately(at));
+        known.map(|(_, why)| why.clone())
+    }
+
+    /// Notes that it is, so that it is not brought for nothing over and over.
+    pub(crate) fn note_too_much(&self, commit: Oid, why: String) {
+        let mut seen = self.seen();
+        if seen.too_much.len() >= TOO_MUCH_MAX {
+            seen.too_much.pop_first();
+        }
+        seen.too_much.insert(commit, (Instant::now(), why));
+    }
+
     /// The tips of a project that the peer is known to hold; empty when nothing is known.
     pub(crate) fn tips(&self, project: &ProjectId) -> Vec<Tip> {
         self.seen()
@@ -420,14 +445,30 @@ mod tests {
     use super::*;
     use gitback_identity::SecretKey;
 
-    #[test]
-    fn what_was_under_way_when_a_push_was_confirmed_is_older() {
+    fn venus() -> Neighbour {
         let peer = Peer {
             name: "venus".to_owned(),
             key: EnvoyKey::new(SecretKey::from_seed(&[1; 32]).public()),
             address: None,
         };
-        let venus = Neighbour::at(peer, Vec::new(), Arc::new(Changes::default()));
+        Neighbour::at(peer, Vec::new(), Arc::new(Changes::default()))
+    }
+
+    #[test]
+    fn so_many_commits_that_are_too_much_are_remembered() {
+        let venus = venus();
+        let commit = |number: u8| Oid::from_bytes(&[number; 20]);
+        for number in 0..=u8::MAX {
+            venus.note_too_much(commit(number), format!("{number}"));
+            assert_eq!(venus.too_much(&commit(number)), Some(number.to_string()));
+        }
+        assert_eq!(venus.seen().too_much.len(), TOO_MUCH_MAX);
+        assert_eq!(venus.too_much(&commit(0)), None);
+    }
+
+    #[test]
+    fn what_was_under_way_when_a_push_was_confirmed_is_older() {
+        let venus = venus();
         let project = ProjectId::from_bytes(&[7; 32]);
         let asked = Instant::now();
         venus.note_holding(project, [1; 32], None, false);

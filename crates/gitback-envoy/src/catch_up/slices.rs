@@ -79,20 +79,27 @@ impl<'a> Slices<'a> {
             self.route.envoy.room().map_err(CatchUpError::Room)?;
             let part: Vec<Commit> = ahead.iter().take(pace.commits).cloned().collect();
             let before = budget.moved();
-            let most = match part.as_slice() {
-                [_] => self.one_max(),
-                _ => pace.most(),
+            let single = match part.as_slice() {
+                [commit] => Some(own(&commit.oid)),
+                _ => None,
             };
-            match self.part(&part, most, budget, progress) {
-                Ok(()) => {}
-                Err(Failed::TooMuch(why)) => {
-                    if let [commit] = part.as_slice() {
-                        return Err(self.too_much(Some(commit), why));
-                    }
+            let known = single.and_then(|commit| self.route.neighbour.too_much(&commit));
+            if let Some(why) = known {
+                return Err(self.over(format!("{why} (seen before, and not asked for again yet)")));
+            }
+            let most = single.map_or_else(|| pace.most(), |_| self.one_max());
+            match (self.part(&part, most, budget, progress), single) {
+                (Ok(()), _) => {}
+                (Err(Failed::TooMuch(why)), Some(commit)) => {
+                    let why = format!("{}, for commit {commit} alone", self.limit(why));
+                    self.route.neighbour.note_too_much(commit, why.clone());
+                    return Err(self.over(why));
+                }
+                (Err(Failed::TooMuch(_)), None) => {
                     pace.overrun(part.len());
                     continue;
                 }
-                Err(failed) => return Err(failed.into()),
+                (Err(failed), _) => return Err(failed.into()),
             }
             pace.took(part.len(), budget.moved() - before);
             ahead.drain(..part.len());
@@ -106,7 +113,7 @@ impl<'a> Slices<'a> {
         // Tags and trees are no commits.
         match self.transfer(wants, self.one_max(), budget, progress) {
             Ok(()) => Ok(Moved::All),
-            Err(Failed::TooMuch(why)) => Err(self.too_much(None, why)),
+            Err(Failed::TooMuch(why)) => Err(self.over(self.limit(why))),
             Err(failed) => Err(failed.into()),
         }
     }
@@ -201,20 +208,15 @@ impl<'a> Slices<'a> {
         self.route.envoy.pack_limits().input_bytes.max(ONE_MAX)
     }
 
-    /// Why what cannot be parted any further does not come: a limit that is set here, which need not be set where it comes
-    /// from.
-    fn too_much(&self, commit: Option<&Commit>, why: CatchUpError) -> CatchUpError {
-        let what = match why {
+    /// Which limit keeps out what cannot be parted any further: one that is set here, and need not be where it comes from.
+    fn limit(&self, why: CatchUpError) -> String {
+        match why {
             CatchUpError::OverLimit { what, .. } => what,
             _ => {
                 let most = self.one_max();
                 format!("more than {most} bytes (pack_max_bytes, or {ONE_MAX} if that is more)")
             }
-        };
-        self.over(match commit {
-            Some(commit) => format!("{what}, for commit {} alone", commit.oid),
-            None => what,
-        })
+        }
     }
 
     fn over(&self, what: String) -> CatchUpError {
