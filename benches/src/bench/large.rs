@@ -15,8 +15,9 @@ const GIBIBYTE_FILES: u32 = 1024;
 const ENVOYS: usize = 11;
 /// How many projects they hold.
 const PROJECTS: u32 = 100;
-/// After so long without use a daemon has closed what it had open.
-const QUIET: Duration = Duration::from_secs(75);
+/// After so long a daemon has closed what it had open: every 30 s it indexes what got nothing new for 20 s, and closes what
+/// nobody, that included, has used for 60 s.
+const QUIET: Duration = Duration::from_secs(150);
 /// What an idle daemon may take, in MiB.
 const IDLE_MAX_MIB: u64 = 24;
 
